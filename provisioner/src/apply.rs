@@ -30,22 +30,22 @@ mod observation;
 mod tests;
 
 /// The parameters of applying a run.
-pub struct Apply<H> {
+pub(crate) struct Apply<H> {
     /// The hub.
-    pub hub: Arc<H>,
+    pub(crate) hub: Arc<H>,
     /// The symmetric keys that the batch gives.
-    pub keys: Arc<GivenKeys>,
+    pub(crate) keys: Arc<GivenKeys>,
     /// The rules for existing identities, and the tag for new ones.
-    pub options: ApplyOptions,
+    pub(crate) options: ApplyOptions,
     /// True to read before creating, which is cheaper if most identities are expected to exist.
-    pub look_first: bool,
+    pub(crate) look_first: bool,
     /// The run, and who works on it.
-    pub pool: WorkerPool,
+    pub(crate) pool: WorkerPool,
 }
 
 impl<H: Hub> Apply<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
-    pub async fn run(self) -> Result<RunState, RunError> {
+    pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
         let worker = ApplyWorker {
             options: self.options.clone(),

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ledger::{Ledger, LedgerError, RowFilter, RunId};
-pub use check::{Broken, check};
+pub(crate) use check::{Broken, check};
 use record::{EndRecord, RowRecord, RunRecord};
 
 mod check;
@@ -26,7 +26,7 @@ mod tests;
 /// The reason why an audit pack could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AuditError {
+pub(crate) enum AuditError {
     /// The ledger can't be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -37,15 +37,15 @@ pub enum AuditError {
 
 /// A pack that was written or found to be whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     /// Its records for rows.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// The last hash of the chain.
-    pub hash: String,
+    pub(crate) hash: String,
 }
 
 /// Writes the audit pack of a run.
-pub fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<Sealed, AuditError> {
+pub(crate) fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<Sealed, AuditError> {
     let facts = ledger.run(Some(run))?;
     let sessions = ledger.sessions(run)?;
     let mut pack = Pack { out, chain: Chain::default() };

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 /// The time now.
-pub fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
@@ -17,14 +17,14 @@ pub fn now() -> OffsetDateTime {
 /// was read keeps its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Timestamp {
+pub(crate) struct Timestamp {
     time: OffsetDateTime,
     text: String,
 }
 
 impl Timestamp {
     /// The time now.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let time = now().truncate_to_second();
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
         #[expect(clippy::expect_used, reason = "every time has these parts")]
@@ -33,12 +33,12 @@ impl Timestamp {
     }
 
     /// The time.
-    pub fn time(&self) -> OffsetDateTime {
+    pub(crate) fn time(&self) -> OffsetDateTime {
         self.time
     }
 
     /// The text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
@@ -46,7 +46,7 @@ impl Timestamp {
 /// The error of a text that is not a time.
 #[derive(Debug, thiserror::Error)]
 #[error("`{text}` is not a time such as 2026-11-27T10:02:11Z (RFC 3339)")]
-pub struct NotATime {
+pub(crate) struct NotATime {
     text: String,
     source: time::error::Parse,
 }

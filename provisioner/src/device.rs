@@ -24,9 +24,9 @@ use crate::hub::HubClientOptions;
 use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
 use crate::target::HubSize;
 
-pub use credentials::{CredentialError, CredentialSource, DeviceCredentials};
-pub use error::{ConnectError, ConnectErrorClass};
-pub use session::DeviceTwin;
+pub(crate) use credentials::{CredentialError, CredentialSource, DeviceCredentials};
+pub(crate) use error::{ConnectError, ConnectErrorClass};
+pub(crate) use session::DeviceTwin;
 
 use retry::with_retry;
 use session::DeviceSession;
@@ -43,7 +43,7 @@ mod wire;
 
 /// A hub, as devices see it.
 #[derive(Debug)]
-pub struct DeviceHub {
+pub(crate) struct DeviceHub {
     address: DeviceHubAddress,
     tls: Tls,
     rate_limiter: RateLimiter,
@@ -52,27 +52,27 @@ pub struct DeviceHub {
 
 /// The address of a hub for devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceHubAddress {
+pub(crate) struct DeviceHubAddress {
     /// The name that the hub's certificate must have, and that devices call it by.
-    pub name: String,
+    pub(crate) name: String,
     /// The host to connect to, which may differ from the hub's name, as at the end of a tunnel.
-    pub host: String,
+    pub(crate) host: String,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl DeviceHubAddress {
     /// The port that IoT Hub listens on.
-    pub const PORT: u16 = 8883;
+    pub(crate) const PORT: u16 = 8883;
 
     /// Of the hub that services call at `host`, where a port may stand behind the name.
-    pub fn of(host: &str) -> Self {
+    pub(crate) fn of(host: &str) -> Self {
         let name = host.split_once(':').map_or(host, |(name, _port)| name).to_owned();
         Self { host: name.clone(), name, port: Self::PORT }
     }
 
     /// The same hub, reached elsewhere.
-    pub fn at(self, host: String, port: u16) -> Self {
+    pub(crate) fn at(self, host: String, port: u16) -> Self {
         Self { host, port, ..self }
     }
 }
@@ -86,7 +86,7 @@ impl std::fmt::Display for DeviceHubAddress {
 impl DeviceHub {
     /// The hub at an address, which is trusted as [`HubClient`](crate::hub::HubClient) trusts it. Nothing
     /// is sent yet.
-    pub fn new(
+    pub(crate) fn new(
         address: DeviceHubAddress,
         trust: &HubClientOptions,
         size: Option<HubSize>,
@@ -100,18 +100,18 @@ impl DeviceHub {
     }
 
     /// Gives up on each step of a connection after this time, and not after a minute.
-    pub fn with_deadline(self, deadline: Duration) -> Self {
+    pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
     /// The address.
-    pub fn address(&self) -> &DeviceHubAddress {
+    pub(crate) fn address(&self) -> &DeviceHubAddress {
         &self.address
     }
 
     /// Opens a connection without saying who is there: whether there is a hub, and one to be trusted. The
     /// answer is the certificates that it shows, its own first.
-    pub async fn knock(&self) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    pub(crate) async fn knock(&self) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
         let stream = self.open(None).await?;
         let (_, tls) = stream.get_ref();
         Ok(tls.peer_certificates().unwrap_or_default().to_vec())
@@ -126,7 +126,7 @@ impl DeviceHub {
     }
 
     /// Connects as an identity and reads its twin. What may pass is tried again, for minutes.
-    pub async fn twin(
+    pub(crate) async fn twin(
         &self,
         identity: &IdentityId,
         credentials: &DeviceCredentials,
@@ -193,7 +193,7 @@ impl DeviceHub {
 /// Connects as each identity with its credentials, at most `concurrency` at once, and tells what each
 /// found, as they end. It fails only for what concerns all: a hub that is not to be trusted, or that has
 /// been down for too long; or when `stop` is cancelled, and then it stops at once: nothing was written.
-pub async fn connect_each(
+pub(crate) async fn connect_each(
     hub: &Arc<DeviceHub>,
     identities: impl IntoIterator<Item = (IdentityId, DeviceCredentials)>,
     concurrency: usize,
@@ -226,7 +226,7 @@ pub async fn connect_each(
 
 /// The default number of open connections: enough to keep the cores of this machine busy while
 /// responses are pending.
-pub fn default_concurrency() -> usize {
+pub(crate) fn default_concurrency() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from) * CONNECTIONS_PER_CORE
 }
 

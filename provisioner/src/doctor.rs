@@ -16,7 +16,7 @@ mod station;
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The station can't work before this is fixed.
     Fail,
     /// The check has passed.
@@ -40,16 +40,16 @@ impl fmt::Display for Verdict {
 
 /// One check.
 #[derive(Debug, Clone, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// The subject of the check.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The result.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// The observation.
-    pub seen: String,
+    pub(crate) seen: String,
     /// The remedy, if the result is not good.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl Check {
@@ -75,7 +75,7 @@ impl Check {
 }
 
 /// Checks this station, and everything between it and the hub.
-pub async fn run_checks(
+pub(crate) async fn run_checks(
     hub: TargetChoice,
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,

@@ -22,25 +22,25 @@ use crate::model::spec::IdentitySpec;
 
 /// The totals of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// Rows of devices.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// Rows of modules.
-    pub modules: u64,
+    pub(crate) modules: u64,
     /// Identities with symmetric keys, which are not exported.
-    pub without_keys: u64,
+    pub(crate) without_keys: u64,
     /// Modules of the IoT Edge runtime, which every edge device has automatically.
-    pub system_modules: u64,
+    pub(crate) system_modules: u64,
     /// Identities with an authentication or a parent that no batch can hold; `check` refuses their rows.
-    pub not_understood: u64,
+    pub(crate) not_understood: u64,
     /// The first number that the batch can't hold unchanged, because it has too many digits.
-    pub changed_number: Option<TwinRuleError>,
+    pub(crate) changed_number: Option<TwinRuleError>,
 }
 
 /// The reason why an export failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// The hub did not answer.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -54,7 +54,7 @@ pub enum ExportError {
 
 /// The form of an exported batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportFormat {
+pub(crate) enum ExportFormat {
     /// CSV with a column for each tag and desired property of any identity.
     Csv,
     /// JSON Lines with one object per line.
@@ -63,7 +63,7 @@ pub enum ExportFormat {
 
 /// Exports all identities, or those of the devices and modules whose twins meet `condition` of the
 /// query language. Devices come first.
-pub async fn export(
+pub(crate) async fn export(
     hub: &HubClient,
     condition: Option<&str>,
     format: ExportFormat,

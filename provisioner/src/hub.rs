@@ -10,21 +10,18 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
-pub use access::Access;
-pub use answer::AnswerError;
-pub use classes::ErrorClass;
+pub(crate) use access::Access;
+pub(crate) use classes::ErrorClass;
 pub(crate) use classes::class_of_status;
-pub use client::HubClient;
-pub use crud::{Condition, QueryPage, is_missing};
-pub use entra::{EntraAccess, EntraEnvironment, EntraError, SignIn};
-pub use error::HubError;
+pub(crate) use client::HubClient;
+pub(crate) use crud::{Condition, is_missing};
+pub(crate) use entra::{EntraAccess, EntraEnvironment, SignIn};
+pub(crate) use error::HubError;
 pub(crate) use error::lasting;
 pub(crate) use module_errors::about_its_device;
 use rate_limit::WaitReason;
 pub(crate) use retry::{Pauses, pause_after};
-pub use tls_failure::TlsFailure;
-pub use tls_probe::TlsProbe;
-pub use transport::HubClientOptions;
+pub(crate) use transport::HubClientOptions;
 
 mod access;
 mod answer;
@@ -35,7 +32,7 @@ mod entra;
 mod error;
 mod module_errors;
 mod queries;
-pub mod rate_limit;
+pub(crate) mod rate_limit;
 mod retry;
 mod tls_failure;
 mod tls_probe;
@@ -43,7 +40,7 @@ mod tokens;
 mod transport;
 
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
-pub trait Hub: Send + Sync + 'static {
+pub(crate) trait Hub: Send + Sync + 'static {
     /// Sends up to 100 items and answers what the hub says of them. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
 

@@ -13,22 +13,23 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-pub use crate::model::lifecycle::Effect;
-pub use chunk::{Chunk, Claim, Lease};
-pub use credential::{Credential, CredentialConflict, CredentialKind};
-pub use filter::RowFilter;
-pub use hold::Hold;
-pub use location::{LedgerLocation, LocationError};
-pub use progress_sample::ProgressSample;
-pub use reader::RunReader;
-pub use record::{Record, RowState};
-pub use row::{Ended, LedgerRow, Sent, VerifiedRow};
-pub use rows::Rows;
-pub use run::{IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
-pub use session::{Operator, Session};
-pub use shared::{LedgerGuard, SharedLedger};
-pub use store::{Load, Loader, Store};
-pub use stored::{NotStorable, NotUnderstood, UnknownValue};
+pub(crate) use crate::model::lifecycle::Effect;
+pub(crate) use chunk::{Chunk, Claim, Lease};
+pub(crate) use credential::{Credential, CredentialConflict, CredentialKind};
+pub(crate) use filter::RowFilter;
+pub(crate) use hold::Hold;
+pub(crate) use location::{LedgerLocation, LocationError};
+pub(crate) use progress_sample::ProgressSample;
+pub(crate) use reader::RunReader;
+pub(crate) use record::{Record, RowState};
+pub(crate) use row::{Ended, LedgerRow, Sent, VerifiedRow};
+pub(crate) use run::{
+    IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification,
+};
+pub(crate) use session::{Operator, Session};
+pub(crate) use shared::{LedgerGuard, SharedLedger};
+pub(crate) use store::{Loader, Store};
+pub(crate) use stored::{NotStorable, NotUnderstood, UnknownValue};
 
 use postgres::Postgres;
 use sqlite::Sqlite;
@@ -57,12 +58,12 @@ mod table;
 mod tests;
 
 /// An open ledger: a [`Store`] in any kind of database.
-pub struct Ledger(Box<dyn Store>);
+pub(crate) struct Ledger(Box<dyn Store>);
 
 impl Ledger {
     /// Opens a ledger for writing, and creates it if it is missing. Only one process at a time may
     /// open a file for writing; a database is shared.
-    pub fn open(location: &LedgerLocation) -> Result<Self, LedgerError> {
+    pub(crate) fn open(location: &LedgerLocation) -> Result<Self, LedgerError> {
         Ok(match location {
             LedgerLocation::File(path) => Self(Box::new(Sqlite::open(path)?)),
             LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
@@ -70,7 +71,7 @@ impl Ledger {
     }
 
     /// Opens an existing ledger for reading, also while a run writes to it.
-    pub fn open_to_read(location: &LedgerLocation) -> Result<Self, LedgerError> {
+    pub(crate) fn open_to_read(location: &LedgerLocation) -> Result<Self, LedgerError> {
         Ok(match location {
             LedgerLocation::File(path) => Self(Box::new(Sqlite::open_to_read(path)?)),
             LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
@@ -78,7 +79,7 @@ impl Ledger {
     }
 
     /// Opens a ledger in a temporary unnamed file, for a plan.
-    pub fn open_temporary() -> Result<Self, LedgerError> {
+    pub(crate) fn open_temporary() -> Result<Self, LedgerError> {
         Ok(Self(Box::new(Sqlite::open_temporary()?)))
     }
 }
@@ -106,7 +107,7 @@ impl fmt::Debug for Ledger {
 /// The errors of a ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LedgerError {
+pub(crate) enum LedgerError {
     /// A different process is writing to it.
     #[error("{} is in use by {}", path.display(), holder.as_deref().unwrap_or("another provisioner"))]
     Busy {

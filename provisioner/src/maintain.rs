@@ -24,11 +24,11 @@ use crate::model::holds::Holds;
 use crate::model::lifecycle::Event;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
-pub use check::VerifyMaintenance;
-pub use connect_check::{CertificateCheck, CheckFailed, connect_check};
-pub use dry_run::{DryRun, DryRunSummary};
+pub(crate) use check::VerifyMaintenance;
+pub(crate) use connect_check::{CertificateCheck, CheckFailed, connect_check};
+pub(crate) use dry_run::{DryRun, DryRunSummary};
 
-pub mod change;
+pub(crate) mod change;
 mod check;
 mod connect_check;
 mod dry_run;
@@ -37,20 +37,20 @@ mod tests;
 mod units;
 
 /// The parameters of a maintenance run.
-pub struct Maintain<H> {
+pub(crate) struct Maintain<H> {
     /// The hub.
-    pub hub: Arc<H>,
+    pub(crate) hub: Arc<H>,
     /// The operation on the run's identities.
-    pub maintenance: Maintenance,
+    pub(crate) maintenance: Maintenance,
     /// The check before an old thumbprint is removed, if one is required.
-    pub certificate_check: Option<CertificateCheck>,
+    pub(crate) certificate_check: Option<CertificateCheck>,
     /// The run, and who works on it.
-    pub pool: WorkerPool,
+    pub(crate) pool: WorkerPool,
 }
 
 impl<H: Hub> Maintain<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
-    pub async fn run(self) -> Result<RunState, RunError> {
+    pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let (ledger, undo) = (self.pool.ledger.clone(), self.pool.run);
         let undone = match self.maintenance {
             Maintenance::Undo { run } => Some(run),

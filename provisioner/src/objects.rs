@@ -12,19 +12,19 @@ use crate::export::{ExportError, ExportFormat, Exported, export};
 use crate::hub::{Condition, Hub, HubClient, HubError, is_missing};
 use crate::model::observer::RunObserver;
 use crate::target::{TargetChoice, TargetError, with_hub};
-pub use authentication::{AuthChoice, AuthChoiceError, AuthMethod};
+pub(crate) use authentication::{AuthChoice, AuthChoiceError, AuthMethod};
 
 mod authentication;
 
 /// The calls about single identities of a hub.
-pub struct Objects<'h> {
+pub(crate) struct Objects<'h> {
     hub: &'h HubClient,
 }
 
 /// The reason why a call about a single identity failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ObjectError {
+pub(crate) enum ObjectError {
     /// The authentication can't be used.
     #[error(transparent)]
     Auth(#[from] AuthChoiceError),
@@ -61,7 +61,7 @@ impl ObjectError {
 }
 
 /// Opens a hub, calls `work` and closes the hub.
-pub async fn on_hub<T, E: From<TargetError>>(
+pub(crate) async fn on_hub<T, E: From<TargetError>>(
     hub: TargetChoice,
     observer: &dyn RunObserver,
     work: impl AsyncFnOnce(Objects<'_>) -> Result<T, E>,
@@ -71,13 +71,13 @@ pub async fn on_hub<T, E: From<TargetError>>(
 
 /// The settings of a device that modules do not have; `None` for a setting that is not given.
 #[derive(Debug, Clone, Default)]
-pub struct DeviceChoice {
+pub(crate) struct DeviceChoice {
     /// The status.
-    pub status: Option<Status>,
+    pub(crate) status: Option<Status>,
     /// The reason for the status.
-    pub status_reason: Option<StatusReason>,
+    pub(crate) status_reason: Option<StatusReason>,
     /// True if the device runs the IoT Edge runtime.
-    pub edge_enabled: Option<bool>,
+    pub(crate) edge_enabled: Option<bool>,
 }
 
 impl DeviceChoice {
@@ -88,11 +88,11 @@ impl DeviceChoice {
 
 /// The sections of a twin; `None` for a section that is not given.
 #[derive(Debug, Clone, Default)]
-pub struct TwinSections {
+pub(crate) struct TwinSections {
     /// The tags.
-    pub tags: Option<JsonObject>,
+    pub(crate) tags: Option<JsonObject>,
     /// The desired properties.
-    pub desired: Option<JsonObject>,
+    pub(crate) desired: Option<JsonObject>,
 }
 
 impl TwinSections {
@@ -113,7 +113,7 @@ impl TwinSections {
 
 impl Objects<'_> {
     /// Creates a device.
-    pub async fn create_device(
+    pub(crate) async fn create_device(
         &self,
         device: &DeviceId,
         choice: &DeviceChoice,
@@ -133,13 +133,13 @@ impl Objects<'_> {
     }
 
     /// Reads a device.
-    pub async fn device(&self, device: &DeviceId) -> Result<Device, ObjectError> {
+    pub(crate) async fn device(&self, device: &DeviceId) -> Result<Device, ObjectError> {
         self.hub.device(device).await?.ok_or_else(|| ObjectError::Missing(device.clone().into()))
     }
 
     /// Changes the given settings of a device, and keeps the others. The device must have the given
     /// etag, or be unchanged since it was read here.
-    pub async fn update_device(
+    pub(crate) async fn update_device(
         &self,
         device: &DeviceId,
         choice: &DeviceChoice,
@@ -171,7 +171,7 @@ impl Objects<'_> {
     }
 
     /// Creates a module.
-    pub async fn create_module(
+    pub(crate) async fn create_module(
         &self,
         identity: &IdentityId,
         spec: &ModuleChoice,
@@ -188,19 +188,19 @@ impl Objects<'_> {
     }
 
     /// Reads a module.
-    pub async fn module(&self, identity: &IdentityId) -> Result<Module, ObjectError> {
+    pub(crate) async fn module(&self, identity: &IdentityId) -> Result<Module, ObjectError> {
         self.hub.module(identity).await?.ok_or_else(|| ObjectError::Missing(identity.clone()))
     }
 
     /// Reads the modules of a device.
-    pub async fn modules(&self, device: &DeviceId) -> Result<Vec<Module>, ObjectError> {
+    pub(crate) async fn modules(&self, device: &DeviceId) -> Result<Vec<Module>, ObjectError> {
         let modules = self.hub.modules_of(device).await?;
         modules.ok_or_else(|| ObjectError::Missing(device.clone().into()))
     }
 
     /// Changes the given settings of a module, and keeps the others. The module must have the given
     /// etag, or be unchanged since it was read here.
-    pub async fn update_module(
+    pub(crate) async fn update_module(
         &self,
         identity: &IdentityId,
         managed_by: Option<String>,
@@ -225,18 +225,22 @@ impl Objects<'_> {
     }
 
     /// Deletes a device with its modules, or a module.
-    pub async fn delete(&self, identity: &IdentityId, etag: Option<String>) -> Result<(), ObjectError> {
+    pub(crate) async fn delete(
+        &self,
+        identity: &IdentityId,
+        etag: Option<String>,
+    ) -> Result<(), ObjectError> {
         let deleted = self.hub.delete_identity(identity, &condition(etag)).await;
         deleted.map_err(|error| ObjectError::of_call(error, identity))
     }
 
     /// Reads a twin.
-    pub async fn twin(&self, identity: &IdentityId) -> Result<Value, ObjectError> {
+    pub(crate) async fn twin(&self, identity: &IdentityId) -> Result<Value, ObjectError> {
         self.hub.twin_document(identity).await?.ok_or_else(|| ObjectError::Missing(identity.clone()))
     }
 
     /// Merges sections into a twin; null deletes a member.
-    pub async fn merge_twin(
+    pub(crate) async fn merge_twin(
         &self,
         identity: &IdentityId,
         sections: &TwinSections,
@@ -248,7 +252,7 @@ impl Objects<'_> {
     }
 
     /// Replaces the sections of a twin; a section that is not given becomes empty.
-    pub async fn replace_twin(
+    pub(crate) async fn replace_twin(
         &self,
         identity: &IdentityId,
         sections: &TwinSections,
@@ -262,7 +266,7 @@ impl Objects<'_> {
     }
 
     /// Exports the identities and twins as a batch: see [`export`].
-    pub async fn export(
+    pub(crate) async fn export(
         &self,
         filter: Option<&str>,
         format: ExportFormat,
@@ -272,7 +276,7 @@ impl Objects<'_> {
     }
 
     /// Reports each twin that a query finds, page by page, up to `top`.
-    pub async fn each_twin<E: From<ObjectError>>(
+    pub(crate) async fn each_twin<E: From<ObjectError>>(
         &self,
         collection: TwinCollection,
         filter: Option<&str>,
@@ -299,16 +303,16 @@ impl Objects<'_> {
 
 /// The settings of a new module.
 #[derive(Debug, Clone)]
-pub struct ModuleChoice {
+pub(crate) struct ModuleChoice {
     /// The id.
-    pub module_id: ModuleId,
+    pub(crate) module_id: ModuleId,
     /// The manager of the module.
-    pub managed_by: Option<String>,
+    pub(crate) managed_by: Option<String>,
 }
 
 /// A collection of twins in IoT Hub's query language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TwinCollection {
+pub(crate) enum TwinCollection {
     /// The twins of devices.
     Devices,
     /// The twins of modules.

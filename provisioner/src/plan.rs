@@ -12,16 +12,16 @@ use std::collections::BTreeMap;
 use hub_types::Etag;
 use serde::{Deserialize, Serialize};
 
-pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
-pub use of_batch::{BatchPlan, PlanError, PlanRequest};
-pub use planner::Planner;
-pub use snapshot::{HubSnapshotReader, IdentitySnapshot};
+pub(crate) use file::{PlanFile, PlanFileError};
+pub(crate) use of_batch::{BatchPlan, PlanError, PlanRequest};
+pub(crate) use planner::Planner;
+pub(crate) use snapshot::{HubSnapshotReader, IdentitySnapshot};
 
 use crate::ledger::RunId;
 use crate::model::compare::{Difference, Etags};
 use crate::model::options::ApplyRules;
 
-pub mod file;
+pub(crate) mod file;
 mod of_batch;
 mod parents;
 mod planner;
@@ -29,74 +29,74 @@ mod snapshot;
 
 /// The actions of an apply.
 #[derive(Debug, Clone, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The rules for existing identities and twins.
     #[serde(flatten)]
-    pub rules: ApplyRules,
+    pub(crate) rules: ApplyRules,
     /// The tier that the time is reckoned for.
-    pub tier: String,
+    pub(crate) tier: String,
     /// The units of that tier.
-    pub units: u32,
+    pub(crate) units: u32,
     /// Identities to create.
-    pub create: u64,
+    pub(crate) create: u64,
     /// Existing identities that would be changed, or get their initial twin.
-    pub update: u64,
+    pub(crate) update: u64,
     /// Existing identities that are as the batch wants them.
-    pub keep: u64,
+    pub(crate) keep: u64,
     /// Devices among these that are disabled until they are released.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Existing identities that differ and that the mode does not change.
-    pub conflict: u64,
+    pub(crate) conflict: u64,
     /// Rows that can't succeed.
-    pub refuse: u64,
+    pub(crate) refuse: u64,
     /// Rows that are bad and left out.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// Certificates to issue.
-    pub issue: u64,
+    pub(crate) issue: u64,
     /// Operations by the throttle that they fall under, and the seconds each class takes.
-    pub operations: BTreeMap<String, Operations>,
+    pub(crate) operations: BTreeMap<String, Operations>,
     /// The seconds that the slowest class takes: the time of the whole.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl Plan {
     /// Returns true if every row of an apply would succeed.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
 }
 
 /// Operations of one throttle class.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Operations {
+pub(crate) struct Operations {
     /// The number.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The duration at the tier's rate.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// The action for one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StoredRow")]
-pub struct PlannedRow {
+pub(crate) struct PlannedRow {
     /// The line of the batch file.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The identity: `device` or `device/module`.
-    pub identity: String,
+    pub(crate) identity: String,
     /// The action.
-    pub action: Action,
+    pub(crate) action: Action,
     /// The reason why no action is possible, if the row is refused, or why the action may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// The differences between hub and batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
     /// The run that keeps the device disabled until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_by: Option<RunId>,
+    pub(crate) held_by: Option<RunId>,
     /// The version tags that identity and twin were seen with.
     #[serde(flatten)]
-    pub etags: Etags,
+    pub(crate) etags: Etags,
 }
 
 /// [`PlannedRow`] as it is read. A flattened member would let unknown members pass.
@@ -129,7 +129,7 @@ impl From<StoredRow> for PlannedRow {
 
 impl PlannedRow {
     /// Returns true if the row is not simply as requested.
-    pub fn is_remarkable(&self) -> bool {
+    pub(crate) fn is_remarkable(&self) -> bool {
         self.action != Action::Keep || !self.differences.is_empty()
     }
 }
@@ -137,7 +137,7 @@ impl PlannedRow {
 /// The action for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub(crate) enum Action {
     /// No action: the identity exists and differs, and the mode does not change it.
     Conflict,
     /// It would be created.
@@ -154,7 +154,7 @@ pub enum Action {
 
 impl Action {
     /// The name that plans show.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
             Self::Create => "create",

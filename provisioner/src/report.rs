@@ -1,12 +1,10 @@
 //! The report of a run, for people: the causes of rows that are not as asked, their remedies, the
 //! speed of the run, and the page with all of it.
 
-pub use advice::{Advice, RunVerb, advice};
-pub use causes::{Cause, causes_of};
-pub use held::held_note;
-pub use page::{PageError, write_page};
-pub use runs::{RunEntry, list_runs};
-pub use timeline::{ActivePeriod, Bucket, Timeline};
+pub(crate) use causes::{Cause, causes_of};
+pub(crate) use held::held_note;
+pub(crate) use page::{PageError, write_page};
+pub(crate) use runs::{RunEntry, list_runs};
 
 mod advice;
 mod causes;

@@ -7,13 +7,13 @@
 //! the ledger (`resume`) and goes the same way.
 
 use crate::ledger::LedgerLocation;
-pub use crate::model::observer::RunObserver;
+pub(crate) use crate::model::observer::RunObserver;
 use crate::target::TargetChoice;
-pub use dry_run::OpenDryRun;
-pub use error::{NothingToDo, PlanMismatch, RunFailure};
-pub use issue::IssueError;
-pub use outcome::{RunEnd, RunOutcome};
-pub use request::{
+pub(crate) use dry_run::OpenDryRun;
+pub(crate) use error::{NothingToDo, PlanMismatch, RunFailure};
+pub(crate) use issue::IssueError;
+pub(crate) use outcome::{RunEnd, RunOutcome};
+pub(crate) use request::{
     ApplyRequest, BatchChangeRequest, MaintainRequest, RunChange, RunChangeRequest, RunRequest, RunWork,
     ShareRequest, WorkSettings,
 };
@@ -41,7 +41,10 @@ struct RunContext<'a> {
 }
 
 /// Begins a run or continues one, and works on it until nothing is left of it or it is stopped.
-pub async fn execute(request: RunRequest, observer: &dyn RunObserver) -> Result<RunOutcome, RunFailure> {
+pub(crate) async fn execute(
+    request: RunRequest,
+    observer: &dyn RunObserver,
+) -> Result<RunOutcome, RunFailure> {
     let RunRequest { work, hub, ledger, settings, verify } = request;
     let context = RunContext { ledger, settings, verify, observer };
     match work {
@@ -54,7 +57,7 @@ pub async fn execute(request: RunRequest, observer: &dyn RunObserver) -> Result<
 }
 
 /// Opens the dry run of a change of existing identities.
-pub async fn open_dry_run(
+pub(crate) async fn open_dry_run(
     request: MaintainRequest,
     hub: TargetChoice,
     ledger: &LedgerLocation,

@@ -18,46 +18,46 @@ use zeroize::Zeroizing;
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
 use crate::model::observer::RunObserver;
+pub(crate) use config::ConfigError;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
-pub use config::{ConfigError, ConfigProblem};
 
 mod config;
 
 /// The command line's and the environment's settings for the hub.
 #[derive(Debug, Default)]
-pub struct TargetChoice {
+pub(crate) struct TargetChoice {
     /// A hub of the configuration file.
-    pub hub: Option<String>,
+    pub(crate) hub: Option<String>,
     /// The embedded hub, with its data in this folder.
-    pub local: Option<PathBuf>,
+    pub(crate) local: Option<PathBuf>,
     /// A hub that is called with Entra ID.
-    pub host: Option<HubHost>,
+    pub(crate) host: Option<HubHost>,
     /// The sign-in method for Entra ID there.
-    pub sign_in: SignIn,
+    pub(crate) sign_in: SignIn,
     /// The environment's settings for signing in.
-    pub entra: EntraEnvironment,
+    pub(crate) entra: EntraEnvironment,
     /// The value of `IOTHUB_CONNECTION_STRING`, which may be empty: a secret.
-    pub connection_string: Option<Zeroizing<String>>,
+    pub(crate) connection_string: Option<Zeroizing<String>>,
     /// The host that devices connect to, if it differs from that of services.
-    pub device_host: Option<HubHost>,
+    pub(crate) device_host: Option<HubHost>,
     /// PEM files with roots to trust besides the system's.
-    pub ca_files: Vec<PathBuf>,
+    pub(crate) ca_files: Vec<PathBuf>,
     /// The size of the hub, if it is known.
-    pub size: Option<HubSize>,
+    pub(crate) size: Option<HubSize>,
 }
 
 /// The size of a hub, which bounds its call rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HubSize {
+pub(crate) struct HubSize {
     /// The edition.
-    pub tier: Tier,
+    pub(crate) tier: Tier,
     /// The number of units.
-    pub units: NonZeroU32,
+    pub(crate) units: NonZeroU32,
 }
 
 /// The hub to work on.
 #[derive(Debug)]
-pub enum Target {
+pub(crate) enum Target {
     /// A hub in this process, with its data in this folder.
     Embedded {
         /// The folder.
@@ -77,25 +77,25 @@ pub enum Target {
 }
 
 /// A hub that can be called. Keep it as long as it is called.
-pub struct OpenHub {
+pub(crate) struct OpenHub {
     /// The client.
-    pub client: Arc<HubClient>,
+    pub(crate) client: Arc<HubClient>,
     /// The name that ledgers know the hub by: its host, or the folder of a local hub.
-    pub name: String,
+    pub(crate) name: String,
     /// The hub itself, if it runs in this process.
-    pub local: Option<LocalHub>,
+    pub(crate) local: Option<LocalHub>,
     /// The host that devices connect to, if it differs from that of services.
-    pub device_host: Option<HubHost>,
+    pub(crate) device_host: Option<HubHost>,
     /// The trust settings for the hub's certificate.
-    pub trust: HubClientOptions,
+    pub(crate) trust: HubClientOptions,
     /// The size of the hub, if it is known.
-    pub size: Option<HubSize>,
+    pub(crate) size: Option<HubSize>,
 }
 
 /// The reason why there is no hub to work on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// A root can't be used.
     #[error("a CA file can't be used")]
     Client(#[source] reqwest::Error),
@@ -167,16 +167,16 @@ pub enum TargetError {
 
 /// The name of a hub for results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubLabel {
+pub(crate) struct HubLabel {
     /// The name that ledgers know the hub by.
-    pub name: String,
+    pub(crate) name: String,
     /// True for a hub for tests.
-    pub is_test_hub: bool,
+    pub(crate) is_test_hub: bool,
 }
 
 impl Target {
     /// Decides which hub to work on. `folder` is searched for the configuration file.
-    pub fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
+    pub(crate) fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
         if let Some(data) = choice.local {
             return Ok(Self::Embedded { data });
         }
@@ -222,29 +222,25 @@ impl Target {
     }
 
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
-    pub fn is_test_hub(&self) -> bool {
+    pub(crate) fn is_test_hub(&self) -> bool {
         match self {
             Self::Embedded { .. } => true,
             Self::Remote { access, .. } => access.host().is_loopback(),
         }
     }
 
+    #[cfg(test)]
     /// The size of the hub, if it is known.
-    pub fn size(&self) -> Option<HubSize> {
+    pub(crate) fn size(&self) -> Option<HubSize> {
         match self {
             Self::Embedded { .. } => None,
             Self::Remote { size, .. } => *size,
         }
     }
 
-    /// The name of the hub for results.
-    pub fn label(&self) -> HubLabel {
-        HubLabel { name: self.name(), is_test_hub: self.is_test_hub() }
-    }
-
     /// The name of the hub in ledgers: its host, or the folder of a local hub, whose port changes
     /// each time.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Embedded { data } => {
                 std::path::absolute(data).as_ref().unwrap_or(data).display().to_string()
@@ -254,13 +250,13 @@ impl Target {
     }
 
     /// Prepares the hub for calls. The embedded one is started; nothing is sent to others.
-    pub async fn open(self) -> Result<OpenHub, TargetError> {
+    pub(crate) async fn open(self) -> Result<OpenHub, TargetError> {
         self.open_with(local_hub::Config::default()).await
     }
 
     /// The same for devices to connect to. What the embedded hub takes are certificates of the CAs in
     /// these PEM files, besides those that it knows by their thumbprints.
-    pub async fn open_for_devices(self, device_cas: Vec<PathBuf>) -> Result<OpenHub, TargetError> {
+    pub(crate) async fn open_for_devices(self, device_cas: Vec<PathBuf>) -> Result<OpenHub, TargetError> {
         let mqtt = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
         self.open_with(local_hub::Config { mqtt, device_cas, ..local_hub::Config::default() }).await
     }
@@ -299,19 +295,19 @@ impl std::fmt::Display for Target {
 
 impl OpenHub {
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
-    pub fn is_test_hub(&self) -> bool {
+    pub(crate) fn is_test_hub(&self) -> bool {
         self.local.is_some() || self.client.access().host().is_loopback()
     }
 
     /// The name of the hub for results.
-    pub fn label(&self) -> HubLabel {
+    pub(crate) fn label(&self) -> HubLabel {
         HubLabel { name: self.name.clone(), is_test_hub: self.is_test_hub() }
     }
 
     /// The hub's address for devices: the standard port of its device host, or the listener of the
     /// embedded hub, or a different host and port. Its certificate must have the name of the device
     /// host in any case.
-    pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
+    pub(crate) fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
         let host = self.device_host.as_ref().map_or_else(|| self.client.host(), HubHost::as_str);
         let address = DeviceHubAddress::of(host);
         let embedded = self.local.as_ref().and_then(LocalHub::mqtt_addr);
@@ -324,7 +320,7 @@ impl OpenHub {
     }
 
     /// Lets go of the hub; the embedded one writes down all it knows and stops.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Some(hub) = self.local {
             hub.shutdown().await;
         }
@@ -394,7 +390,7 @@ fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
 
 /// The pattern for device ids in this folder's configuration file, if there is one: `id_pattern`
 /// under `[batch]`.
-pub fn configured_id_pattern(folder: &Path) -> Result<Option<IdPattern>, TargetError> {
+pub(crate) fn configured_id_pattern(folder: &Path) -> Result<Option<IdPattern>, TargetError> {
     Ok(ConfigFile::read(folder)?.and_then(|file| file.id_pattern))
 }
 

@@ -14,12 +14,12 @@ use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 
-pub use certificates::{CertificateMismatch, CertificateMismatches, recompute_issued};
-pub use connect_check::{ConnectCheck, ConnectCheckError, Connections, Unconnected};
-pub use extra::Extras;
-pub use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
-pub use sample::Sample;
-pub use verified::{Drift, DriftKind, Verified};
+pub(crate) use certificates::{CertificateMismatches, recompute_issued};
+pub(crate) use connect_check::{ConnectCheck, ConnectCheckError, Connections, Unconnected};
+pub(crate) use extra::Extras;
+pub(crate) use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
+pub(crate) use sample::Sample;
+pub(crate) use verified::{Drift, DriftKind, Verified};
 
 use verified::drift;
 
@@ -31,28 +31,28 @@ mod sample;
 mod verified;
 
 /// The parameters of a verification.
-pub struct Verify<H> {
+pub(crate) struct Verify<H> {
     /// The hub.
-    pub hub: Arc<H>,
+    pub(crate) hub: Arc<H>,
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The rows that are included.
-    pub filter: RowFilter,
+    pub(crate) filter: RowFilter,
     /// The devices that are disabled on purpose.
-    pub holds: Holds,
+    pub(crate) holds: Holds,
     /// The symmetric keys that the batch gives.
-    pub keys: Arc<GivenKeys>,
+    pub(crate) keys: Arc<GivenKeys>,
     /// The number of identities that are read at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Called with the number of rows read since the last call.
-    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+    pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> Verify<H> {
     /// Reads and compares.
-    pub async fn run(&self) -> Result<Verified, RunError> {
+    pub(crate) async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         self.each(|row, seen| verified.add(&row, &seen)).await?;
         verified.sort();
@@ -60,7 +60,7 @@ impl<H: Hub> Verify<H> {
     }
 
     /// Reads each row's identity and reports the comparison, in the order of the ids.
-    pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
+    pub(crate) async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
         let (hub, holds, keys) = (self.hub.clone(), self.holds.clone(), self.keys.clone());
         let progress = self.progress.clone();
         let look = move |row: LedgerRow| {

@@ -19,21 +19,21 @@ pub(crate) mod concurrent_reads;
 
 /// The workers of a run.
 #[derive(Clone)]
-pub struct WorkerPool {
+pub(crate) struct WorkerPool {
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The number of chunks that are worked on at once.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// The time without a sign from a station after which a different one may take over its work.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
     /// Told which share of the hub's rate this station may take: 1 where no others are at work on it.
-    pub share: Arc<dyn Fn(f64) + Send + Sync>,
+    pub(crate) share: Arc<dyn Fn(f64) + Send + Sync>,
     /// Cancelled to stop after the chunks in flight.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Told how many rows have come to an end since it was last told.
-    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+    pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 /// The work of a worker on a chunk.
@@ -50,7 +50,7 @@ pub(crate) trait ChunkWork: Send + Sync + 'static {
 /// The reason why a run could not continue. The results so far are in the ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub(crate) enum RunError {
     /// Devices can't connect to the hub, whoever they are.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -9,7 +9,7 @@ use super::{Chain, FORMAT, HASH, Sealed};
 /// The reason why a pack is incomplete or damaged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Broken {
+pub(crate) enum Broken {
     /// A line was changed, or is not in its place.
     #[error("line {line} has changed since it was written: {what}")]
     Line {
@@ -24,7 +24,7 @@ pub enum Broken {
 }
 
 /// Checks a pack from its first line to its last, and returns its last hash.
-pub fn check(mut pack: impl BufRead) -> Result<Sealed, Broken> {
+pub(crate) fn check(mut pack: impl BufRead) -> Result<Sealed, Broken> {
     let mut checker = Checker::default();
     let mut line = Vec::new();
     loop {

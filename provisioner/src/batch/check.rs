@@ -10,7 +10,7 @@ use crate::ledger::{Credential, CredentialConflict, CredentialKind, Ledger, Ledg
 use crate::model::spec::IdentitySpec;
 
 /// Reads a batch and reports each problem as it is found: there may be more than memory holds.
-pub fn check(batch: BatchFile, on_problem: &mut dyn FnMut(Problem)) -> Result<Loaded, LoadError> {
+pub(crate) fn check(batch: BatchFile, on_problem: &mut dyn FnMut(Problem)) -> Result<Loaded, LoadError> {
     let options = LoadOptions {
         read: batch.read,
         certificates: CertificateSource::Issued,

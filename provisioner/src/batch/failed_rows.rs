@@ -12,7 +12,7 @@ use crate::ledger::{LedgerError, RowFilter, Run, RunId, RunReader};
 /// The reason why the failed rows could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FailedRowsError {
+pub(crate) enum FailedRowsError {
     /// The run's batch file was changed since the run began.
     #[error("{} was changed since run {run} began", path.display())]
     BatchChanged {
@@ -55,7 +55,7 @@ pub(crate) fn write_failed_rows_beside(
 }
 
 /// Writes the file to a path, and returns the number of rows.
-pub fn write_failed_rows(out: &Path, reader: &RunReader) -> Result<usize, FailedRowsError> {
+pub(crate) fn write_failed_rows(out: &Path, reader: &RunReader) -> Result<usize, FailedRowsError> {
     let lines = failed_lines(reader)?;
     write(reader.run().input.as_ref(), out, &lines, reader.run())?;
     Ok(lines.len())

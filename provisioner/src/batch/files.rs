@@ -9,20 +9,20 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 /// The files that one row names. The private key itself is never read into it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RowFiles {
+pub(crate) struct RowFiles {
     /// The certificate.
-    pub certificate: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
     /// The private key.
-    pub private_key: Option<PathBuf>,
+    pub(crate) private_key: Option<PathBuf>,
 }
 
 /// The files that rows name, in a nameless file that goes with it.
 #[derive(Debug)]
-pub struct GivenFiles(Mutex<Connection>);
+pub(crate) struct GivenFiles(Mutex<Connection>);
 
 impl GivenFiles {
     /// Of no row yet.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let database = Connection::open("")?;
         database.execute_batch(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
@@ -33,7 +33,7 @@ impl GivenFiles {
     }
 
     /// Notes what a row names.
-    pub fn insert(
+    pub(crate) fn insert(
         &self,
         identity: &IdentityId,
         certificate: Option<&Path>,
@@ -48,7 +48,7 @@ impl GivenFiles {
     }
 
     /// The files that an identity's row names; `None` if it names no file.
-    pub fn find(&self, identity: &IdentityId) -> Result<Option<RowFiles>> {
+    pub(crate) fn find(&self, identity: &IdentityId) -> Result<Option<RowFiles>> {
         let database = self.database();
         let mut find = database
             .prepare_cached("SELECT certificate, private_key FROM files WHERE device = ? AND module = ?")?;

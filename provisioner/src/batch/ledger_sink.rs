@@ -19,27 +19,27 @@ use crate::target::{TargetError, configured_id_pattern};
 
 /// A batch file and its reading options.
 #[derive(Debug, Clone)]
-pub struct BatchFile {
+pub(crate) struct BatchFile {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The reading options.
-    pub read: ReadOptions,
+    pub(crate) read: ReadOptions,
 }
 
 /// The user's choice of a batch file and its reading options.
 #[derive(Debug, Clone)]
-pub struct BatchChoice {
+pub(crate) struct BatchChoice {
     /// The file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The mapping of foreign column names.
-    pub map: Vec<(String, String)>,
+    pub(crate) map: Vec<(String, String)>,
     /// The pattern of the device ids; `None` for the pattern of the configuration file.
-    pub id_pattern: Option<IdPattern>,
+    pub(crate) id_pattern: Option<IdPattern>,
 }
 
 impl BatchChoice {
     /// Completes the choice with the settings of the configuration file in `folder`.
-    pub fn resolve(self, folder: &Path) -> Result<BatchFile, TargetError> {
+    pub(crate) fn resolve(self, folder: &Path) -> Result<BatchFile, TargetError> {
         let id_pattern = match self.id_pattern {
             Some(pattern) => Some(pattern),
             None => configured_id_pattern(folder)?,
@@ -50,13 +50,13 @@ impl BatchChoice {
 
 /// The rules for rows while they are loaded.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LoadRules {
+pub(crate) struct LoadRules {
     /// Every device is kept disabled until it is released.
-    pub quarantine: bool,
+    pub(crate) quarantine: bool,
     /// Bad rows are left out.
-    pub skip_bad_rows: bool,
+    pub(crate) skip_bad_rows: bool,
     /// The files that rows name are noted.
-    pub note_files: bool,
+    pub(crate) note_files: bool,
 }
 
 /// Puts rows into a ledger, and notes problems.
@@ -81,13 +81,13 @@ pub(crate) struct LedgerSink<'a, 'l> {
      nothing was sent",
     counted(*count, "certificate"), folder.display()
 )]
-pub struct CertificatesElsewhere {
+pub(crate) struct CertificatesElsewhere {
     /// The folder.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The first identity.
-    pub first: IdentityId,
+    pub(crate) first: IdentityId,
     /// The number of certificates.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 impl<'a, 'l> LedgerSink<'a, 'l> {

@@ -22,20 +22,20 @@ use crate::model::text::counted;
 
 /// The options for loading a batch.
 #[derive(Debug, Clone, Default)]
-pub struct LoadOptions {
+pub(crate) struct LoadOptions {
     /// Names that others use for our columns.
-    pub read: ReadOptions,
+    pub(crate) read: ReadOptions,
     /// The source of certificates for rows that need one and name none.
-    pub certificates: CertificateSource,
+    pub(crate) certificates: CertificateSource,
     /// True to record the files that rows name, in [`Loaded::files`].
-    pub note_files: bool,
+    pub(crate) note_files: bool,
     /// True to only check the rows, and keep neither [`Loaded::keys`] nor [`Loaded::depths`]: a
     /// batch that is checked may be larger than any hub takes.
-    pub check_only: bool,
+    pub(crate) check_only: bool,
 }
 
 /// The receiver of a batch's rows and problems as they are read.
-pub trait BatchSink {
+pub(crate) trait BatchSink {
     /// Takes a good row, unless one of its credentials is known to be another identity's.
     fn row(
         &mut self,
@@ -50,32 +50,32 @@ pub trait BatchSink {
 
 /// The result of loading a batch.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// Good rows that are devices.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// Good rows that are modules.
-    pub modules: u64,
+    pub(crate) modules: u64,
     /// Good rows whose certificate is to be issued.
-    pub to_issue: u64,
+    pub(crate) to_issue: u64,
     /// Bad rows.
-    pub bad_rows: u64,
+    pub(crate) bad_rows: u64,
     /// Problems that stand in the way.
-    pub errors: u64,
+    pub(crate) errors: u64,
     /// True if the file as a whole can't be used.
-    pub is_unusable: bool,
+    pub(crate) is_unusable: bool,
     /// The symmetric keys that the batch gives.
-    pub keys: GivenKeys,
+    pub(crate) keys: GivenKeys,
     /// The certificates and private keys that the rows name, where they were to be noted.
-    pub files: Option<GivenFiles>,
+    pub(crate) files: Option<GivenFiles>,
     /// The depth of each device below its topmost parent, for devices with a parent in the batch.
-    pub depths: Vec<(DeviceId, u32)>,
+    pub(crate) depths: Vec<(DeviceId, u32)>,
     /// The SHA-256 of the file, as upper-case hex; empty where the file is no batch at all.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Loaded {
     /// All rows, good and bad.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.devices + self.modules + self.bad_rows
     }
 }
@@ -83,7 +83,7 @@ impl Loaded {
 /// The reason why a batch can't be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The list of the certificates that were issued can't be read.
     #[error(transparent)]
     Certificates(#[from] cert_tool::Error),
@@ -129,7 +129,11 @@ fn problems(errors: u64, bad_rows: u64, rows: u64) -> String {
 }
 
 /// Reads a whole batch, row by row, into `sink`.
-pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Result<Loaded, LoadError> {
+pub(crate) fn load(
+    path: &Path,
+    options: &LoadOptions,
+    sink: &mut dyn BatchSink,
+) -> Result<Loaded, LoadError> {
     let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let hasher = Arc::new(Mutex::new(Sha256::new()));
     let input = Hashing { file, hasher: hasher.clone() };
@@ -170,7 +174,7 @@ fn unusable(problems: Vec<Problem>, sink: &mut dyn BatchSink) -> Loaded {
 }
 
 /// The SHA-256 of a file, as upper-case hex.
-pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = Hashing { file: File::open(path)?, hasher: Arc::default() };
     io::copy(&mut file, &mut io::sink())?;
     Ok(finished(&file.hasher))
@@ -287,7 +291,7 @@ impl Read for Hashing {
 
 /// Lets rows and problems go: for what is counted, and for the keys.
 #[derive(Debug, Default)]
-pub struct Discard;
+pub(crate) struct Discard;
 
 impl BatchSink for Discard {
     fn row(

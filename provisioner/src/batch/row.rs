@@ -20,7 +20,7 @@ use crate::model::spec::{AuthSpec, CertificateProfile, GivenPem, IdentitySpec, S
 
 /// The source of the rows' certificates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CertificateSource {
+pub(crate) enum CertificateSource {
     /// Each row that needs one names it, or its thumbprint.
     #[default]
     Given,
@@ -32,7 +32,7 @@ pub enum CertificateSource {
 
 impl CertificateSource {
     /// The source of a batch whose certificates are issued by a CA, or else named by its rows.
-    pub fn of(is_issued: bool) -> Self {
+    pub(crate) fn of(is_issued: bool) -> Self {
         if is_issued { Self::Issued } else { Self::Given }
     }
 }

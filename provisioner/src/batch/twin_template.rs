@@ -17,7 +17,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Deserialize;
 
 /// The templates of a batch, each read once.
-pub struct TwinTemplates {
+pub(crate) struct TwinTemplates {
     environment: Environment<'static>,
     /// The parsing results of templates, by path.
     files: HashMap<PathBuf, Result<(), TemplateError>>,
@@ -26,22 +26,22 @@ pub struct TwinTemplates {
 /// The initial twin that a template makes of a row.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RenderedTwin {
+pub(crate) struct RenderedTwin {
     /// Its tags.
     #[serde(default)]
-    pub tags: JsonObject,
+    pub(crate) tags: JsonObject,
     /// Its desired properties.
     #[serde(default)]
-    pub desired: JsonObject,
+    pub(crate) desired: JsonObject,
     /// The first of its numbers that a hub writes in another way, and how: `1.50` as `1.5`.
     #[serde(skip)]
-    pub respelled: Option<(String, String)>,
+    pub(crate) respelled: Option<(String, String)>,
 }
 
 /// The reason why a template does not give a valid twin for a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TemplateError {
+pub(crate) enum TemplateError {
     /// A name in the template is no column of the row.
     #[error("{place} of the twin template: `{name}` is not a column of this row")]
     Column {
@@ -106,7 +106,7 @@ pub enum TemplateError {
 
 /// A line of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TemplateLine(Option<usize>);
+pub(crate) struct TemplateLine(Option<usize>);
 
 impl fmt::Display for TemplateLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,7 +119,7 @@ impl fmt::Display for TemplateLine {
 
 impl TemplateError {
     /// The remedy.
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Column { .. } => "correct the name, or add the column to the batch",
             Self::File { .. } => "check the file's rights, and that it is text in UTF-8",
@@ -136,7 +136,7 @@ impl TemplateError {
 
 impl TwinTemplates {
     /// No templates yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(MAX_FUEL));
@@ -152,7 +152,7 @@ impl TwinTemplates {
     }
 
     /// Renders the template in `path` over cells by name.
-    pub fn render<'c>(
+    pub(crate) fn render<'c>(
         &mut self,
         path: &Path,
         cells: impl Iterator<Item = (&'c str, &'c str)> + Clone,

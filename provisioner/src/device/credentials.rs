@@ -15,7 +15,7 @@ use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// The credentials of a device or a module. Keys are wiped when dropped and never shown.
 #[derive(Clone)]
-pub enum DeviceCredentials {
+pub(crate) enum DeviceCredentials {
     /// A certificate with those of the CAs above it, and its private key.
     Certificate(Arc<CertifiedKey>),
     /// A symmetric key.
@@ -25,7 +25,7 @@ pub enum DeviceCredentials {
 /// The reason why existing credentials can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CredentialError {
+pub(crate) enum CredentialError {
     /// A file can't be read, or holds something else.
     #[error(transparent)]
     File(#[from] cert_tool::Error),
@@ -52,7 +52,7 @@ pub enum CredentialError {
 
 impl CredentialError {
     /// The remedy, for people.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
             Self::OtherKey { .. } => {
@@ -67,7 +67,7 @@ impl CredentialError {
 impl DeviceCredentials {
     /// Reads a certificate, those of the CAs above it, and its private key: files, or `path#offset`
     /// in a bundle.
-    pub fn read(certificate: &Path, private_key: &Path) -> Result<Self, CredentialError> {
+    pub(crate) fn read(certificate: &Path, private_key: &Path) -> Result<Self, CredentialError> {
         let certificates = cert_tool::read_chain(certificate)?;
         let chain = certificates
             .iter()
@@ -105,18 +105,18 @@ impl fmt::Debug for DeviceCredentials {
 /// The sources of credentials: the files that a batch's rows name, the certificates that a CA has
 /// issued, and the symmetric keys that the batch gives.
 #[derive(Default)]
-pub struct CredentialSource {
+pub(crate) struct CredentialSource {
     /// The files that rows name.
-    pub files: Option<GivenFiles>,
+    pub(crate) files: Option<GivenFiles>,
     /// The certificates that a CA has issued.
-    pub issued: Option<IssuedList>,
+    pub(crate) issued: Option<IssuedList>,
     /// The keys that the batch gives.
-    pub keys: Arc<GivenKeys>,
+    pub(crate) keys: Arc<GivenKeys>,
 }
 
 impl CredentialSource {
     /// The credentials of an identity; `None` where no key is at hand.
-    pub fn find(&self, spec: &IdentitySpec) -> Result<Option<DeviceCredentials>, CredentialError> {
+    pub(crate) fn find(&self, spec: &IdentitySpec) -> Result<Option<DeviceCredentials>, CredentialError> {
         if let AuthSpec::Sas { .. } = spec.state.auth {
             return Ok(self
                 .keys
@@ -132,7 +132,7 @@ impl CredentialSource {
     }
 
     /// The certificate of an identity, where one is at hand.
-    pub fn certificate(&self, identity: &IdentityId) -> Result<Option<PathBuf>, CredentialError> {
+    pub(crate) fn certificate(&self, identity: &IdentityId) -> Result<Option<PathBuf>, CredentialError> {
         Ok(self.paths(identity)?.0)
     }
 

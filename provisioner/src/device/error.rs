@@ -12,7 +12,7 @@ use crate::hub::{ErrorClass, class_of_status};
 /// The reason why a connection as a device or a module failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The hub was down for so long that it was given up.
     #[error("the hub at {address} has taken no connection for {} min", away.as_secs() / 60)]
     Down {
@@ -98,7 +98,7 @@ pub enum ConnectError {
 
 /// The consequence of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectErrorClass {
+pub(crate) enum ConnectErrorClass {
     /// It will be refused the next time too.
     Refused,
     /// Nobody can connect from here as long as something is not mended.
@@ -113,7 +113,7 @@ pub enum ConnectErrorClass {
 
 impl ConnectError {
     /// The consequence of the error.
-    pub fn class(&self) -> ConnectErrorClass {
+    pub(crate) fn class(&self) -> ConnectErrorClass {
         match self {
             Self::HungUp { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::Unreachable { .. } => {
                 ConnectErrorClass::Transient
@@ -142,7 +142,7 @@ impl ConnectError {
     }
 
     /// The remedy, for people.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Refused(ConnectReturnCode::ServerUnavailable) | Self::TwinRefused { status: 429 } => Some(
                 "the hub's tier and units bound its rate: name them with `--tier` and `--units`, or try again later",

@@ -17,11 +17,11 @@ use crate::clock;
 
 /// A twin as the device or module itself sees it: without tags, which are the service's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct DeviceTwin {
+pub(crate) struct DeviceTwin {
     /// The desired properties, set by the service.
-    pub desired: PropertySection,
+    pub(crate) desired: PropertySection,
     /// The reported properties, set by the device.
-    pub reported: PropertySection,
+    pub(crate) reported: PropertySection,
 }
 
 /// An open connection.

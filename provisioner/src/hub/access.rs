@@ -15,7 +15,7 @@ use super::transport::HubClientOptions;
 
 /// The right to call a hub.
 #[derive(Debug)]
-pub enum Access {
+pub(crate) enum Access {
     /// That of somebody whom Entra ID knows.
     Entra(EntraAccess),
     /// That of a policy whose key is at hand.
@@ -24,7 +24,7 @@ pub enum Access {
 
 impl Access {
     /// The hub.
-    pub fn host(&self) -> &HubHost {
+    pub(crate) fn host(&self) -> &HubHost {
         match self {
             Self::Entra(access) => access.host(),
             Self::SharedKey(access) => &access.host,

@@ -25,7 +25,7 @@ pub(super) struct Answer {
 /// The reason why an answer is not what its operation promises.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AnswerError {
+pub(crate) enum AnswerError {
     /// The body is compressed, which was not asked for.
     #[error("it is compressed (`{0}`), which was not asked for")]
     Compressed(String),

@@ -15,7 +15,7 @@ use super::error::HubError;
 
 /// The meaning of an error for the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
+pub(crate) enum ErrorClass {
     /// The caller is not let in. In the middle of a run a new token is worth one try; then the run stops.
     Auth,
     /// The answer is not a hub's: something else answered, or the answer was damaged. It says nothing of

@@ -31,7 +31,7 @@ use super::transport::HubClientOptions;
 use super::{Condition, Hub};
 
 /// A hub, and the right to call it.
-pub struct HubClient {
+pub(crate) struct HubClient {
     pub(super) http: reqwest::Client,
     tokens: Tokens<TokenSource>,
     rate_limiter: RateLimiter,
@@ -43,7 +43,7 @@ pub struct HubClient {
 
 impl HubClient {
     /// A client for the hub that the access is for. Nothing is sent yet.
-    pub fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
         let http = options.client()?.https_only(true).tls_info(true).build()?;
         let tokens = Tokens::new(TokenSource { access, options: options.clone() });
         let (was_let_in, given_up) = (AtomicBool::new(false), OnceLock::new());
@@ -51,33 +51,33 @@ impl HubClient {
     }
 
     /// The right to call the hub.
-    pub fn access(&self) -> &Access {
+    pub(crate) fn access(&self) -> &Access {
         &self.tokens.issuer().access
     }
 
     /// The host of the hub, with a port where it is not the standard one.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.access().host().as_str()
     }
 
     /// Makes sure that there is a token. Nothing is sent to the hub.
-    pub async fn authorize(&self) -> Result<(), HubError> {
+    pub(crate) async fn authorize(&self) -> Result<(), HubError> {
         self.authorization().await.map(drop)
     }
 
     /// The budget that all calls to this hub share.
-    pub fn rate_limiter(&self) -> &RateLimiter {
+    pub(crate) fn rate_limiter(&self) -> &RateLimiter {
         &self.rate_limiter
     }
 
     /// Makes one cheap call, which tells whether the hub can be reached and lets this caller in. It answers
     /// how many devices there are.
-    pub async fn probe(&self) -> Result<u64, HubError> {
+    pub(crate) async fn probe(&self) -> Result<u64, HubError> {
         Ok(self.statistics().await?.devices)
     }
 
     /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
-    pub async fn twin_document(&self, identity: &IdentityId) -> Result<Option<Value>, HubError> {
+    pub(crate) async fn twin_document(&self, identity: &IdentityId) -> Result<Option<Value>, HubError> {
         self.get("get twin", &twin_path(identity), identity, MAX_TWIN).await
     }
 

@@ -22,7 +22,7 @@ use super::retry::Idempotency;
 
 /// The condition of a write (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// The object exists, in whatever version.
     Exists,
     /// The object has this etag. A text, as users hand it over: quotes around it do not matter.
@@ -40,34 +40,38 @@ impl Condition {
 
 /// A page of a query's rows.
 #[derive(Debug)]
-pub struct QueryPage {
+pub(crate) struct QueryPage {
     /// The rows.
-    pub rows: Vec<Value>,
+    pub(crate) rows: Vec<Value>,
     /// A number outside of reported properties that could not be read without changing it.
-    pub changed_number: Option<TwinRuleError>,
+    pub(crate) changed_number: Option<TwinRuleError>,
     /// The token for the next page; `None` after the last.
-    pub continuation: Option<HeaderValue>,
+    pub(crate) continuation: Option<HeaderValue>,
 }
 
 impl HubClient {
     /// Creates a device and answers it as the hub made it. One that exists is refused (409).
-    pub async fn create_device(&self, spec: &DeviceSpec) -> Result<Device, HubError> {
+    pub(crate) async fn create_device(&self, spec: &DeviceSpec) -> Result<Device, HubError> {
         self.put("create device", &spec.device_id.clone().into(), spec, None).await
     }
 
     /// Replaces a device as a whole, on the condition that nobody has changed it.
-    pub async fn replace_device(&self, spec: &DeviceSpec, condition: &Condition) -> Result<Device, HubError> {
+    pub(crate) async fn replace_device(
+        &self,
+        spec: &DeviceSpec,
+        condition: &Condition,
+    ) -> Result<Device, HubError> {
         self.put("replace device", &spec.device_id.clone().into(), spec, Some(condition)).await
     }
 
     /// Reads a module; `None` when there is none.
-    pub async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
+    pub(crate) async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
         let module = self.get("get module", &identity_path(identity), identity, MAX_IDENTITY).await;
         self.of_module(identity.device(), module).await
     }
 
     /// The modules of a device, at most 50; `None` when there is no such device.
-    pub async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
+    pub(crate) async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
         let identity = device.clone().into();
         let path = format!("{}/modules", identity_path(&identity));
         let modules = self.get("get modules", &path, &identity, MAX_MODULES).await;
@@ -78,13 +82,17 @@ impl HubClient {
     }
 
     /// Creates a module and answers it as the hub made it. One that exists is refused (409).
-    pub async fn new_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<Module, HubError> {
+    pub(crate) async fn new_module(
+        &self,
+        identity: &IdentityId,
+        spec: &ModuleSpec,
+    ) -> Result<Module, HubError> {
         let module = self.put("create module", identity, spec, None).await;
         self.of_module(identity.device(), module).await
     }
 
     /// Replaces a module as a whole, on the condition that nobody has changed it.
-    pub async fn replace_module(
+    pub(crate) async fn replace_module(
         &self,
         identity: &IdentityId,
         spec: &ModuleSpec,
@@ -95,7 +103,7 @@ impl HubClient {
     }
 
     /// Deletes a device with its modules, or a module.
-    pub async fn delete_identity(
+    pub(crate) async fn delete_identity(
         &self,
         identity: &IdentityId,
         condition: &Condition,
@@ -114,7 +122,7 @@ impl HubClient {
     }
 
     /// Replaces the tags and the desired properties of a twin and answers the new twin.
-    pub async fn replace_twin(
+    pub(crate) async fn replace_twin(
         &self,
         identity: &IdentityId,
         twin: &Value,
@@ -124,7 +132,7 @@ impl HubClient {
     }
 
     /// Merges a patch into a twin and answers the new twin.
-    pub async fn merge_twin(
+    pub(crate) async fn merge_twin(
         &self,
         identity: &IdentityId,
         patch: &Value,
@@ -134,7 +142,7 @@ impl HubClient {
     }
 
     /// One page of a query: at most `limit` rows (1 to 1000), fewer where so many would be too large.
-    pub async fn query(
+    pub(crate) async fn query(
         &self,
         query: &str,
         continuation: Option<&HeaderValue>,
@@ -220,7 +228,7 @@ impl HubClient {
 }
 
 /// Returns true if the hub reports that the object of the call, or its device, does not exist.
-pub fn is_missing(error: &HubError) -> bool {
+pub(crate) fn is_missing(error: &HubError) -> bool {
     matches!(error, HubError::NoDevice(_)) || error.status() == Some(StatusCode::NOT_FOUND.as_u16())
 }
 

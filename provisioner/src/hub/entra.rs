@@ -20,7 +20,7 @@ mod way;
 
 /// The sign-in method for Entra ID.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SignIn {
+pub(crate) enum SignIn {
     /// As the user of `az login`.
     Az,
     /// The first that is set up of: environment, managed identity, az.
@@ -68,11 +68,11 @@ impl fmt::Display for SignIn {
 
 /// The environment variables with the program's identity. Some of them are secret.
 #[derive(Default)]
-pub struct EntraEnvironment(BTreeMap<&'static str, Zeroizing<String>>);
+pub(crate) struct EntraEnvironment(BTreeMap<&'static str, Zeroizing<String>>);
 
 impl EntraEnvironment {
     /// Takes from an environment what matters here. What is empty counts as not set.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let values = VARIABLES.into_iter().filter_map(|name| Some((name, Zeroizing::new(variable(name)?))));
         Self(values.filter(|(_, value)| !value.trim().is_empty()).collect())
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for EntraEnvironment {
 
 /// The right of somebody whom Entra ID knows to call a hub.
 #[derive(Debug)]
-pub struct EntraAccess {
+pub(crate) struct EntraAccess {
     host: HubHost,
     sign_in: SignIn,
     environment: EntraEnvironment,
@@ -100,7 +100,7 @@ pub struct EntraAccess {
 
 impl EntraAccess {
     /// Nobody is asked yet.
-    pub fn new(host: HubHost, sign_in: SignIn, environment: EntraEnvironment) -> Self {
+    pub(crate) fn new(host: HubHost, sign_in: SignIn, environment: EntraEnvironment) -> Self {
         Self { host, sign_in, environment, found: OnceLock::new() }
     }
 
@@ -113,7 +113,7 @@ impl EntraAccess {
     }
 
     /// The way that gave a token, in words.
-    pub fn found(&self) -> Option<&'static str> {
+    pub(crate) fn found(&self) -> Option<&'static str> {
         self.found.get().map(|way| way.name())
     }
 
@@ -143,14 +143,14 @@ impl EntraAccess {
 
 /// The reason why Entra ID gave no token: each tried method, and its result.
 #[derive(Debug, Default)]
-pub struct EntraError {
+pub(crate) struct EntraError {
     tried: Vec<(Way, Attempt)>,
 }
 
 impl EntraError {
     /// Returns true if a later attempt may succeed: a service could not be reached, or had an
     /// internal problem.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         self.tried.iter().any(|(_, attempt)| attempt.may_pass)
     }
 }

@@ -16,7 +16,7 @@ use crate::model::failure::ReasonCode;
 /// The reason why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HubError {
+pub(crate) enum HubError {
     /// Creating says that the identity exists, reading says that it does not, again and again.
     #[error("the hub says that the identity exists and that it does not, again and again")]
     Contradiction,
@@ -106,12 +106,12 @@ pub enum HubError {
 
 impl HubError {
     /// The consequence of the error.
-    pub fn class(&self) -> ErrorClass {
+    pub(crate) fn class(&self) -> ErrorClass {
         classes::class(self)
     }
 
     /// Returns true if the request may have had its effect although the call failed.
-    pub fn effect_is_unknown(&self) -> bool {
+    pub(crate) fn effect_is_unknown(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
             Self::Refused { .. } => matches!(self.class(), ErrorClass::Foreign | ErrorClass::Transient),
@@ -135,7 +135,7 @@ impl HubError {
     }
 
     /// The hub's error code, where it is a known one.
-    pub fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::GivenUp(first) => first.code(),
             Self::Refused { code, .. } => ErrorCode::from_name(code.as_deref()?),
@@ -144,7 +144,7 @@ impl HubError {
     }
 
     /// The reason code of a row that fails of it.
-    pub fn reason(&self) -> ReasonCode {
+    pub(crate) fn reason(&self) -> ReasonCode {
         match self {
             Self::Contradiction => ReasonCode::Contradiction,
             Self::DisabledDevice(_) => ReasonCode::DeviceDisabled,
@@ -173,7 +173,7 @@ impl HubError {
     }
 
     /// The HTTP status, where the hub answered.
-    pub fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::GivenUp(first) => first.status(),
             Self::Refused { status, .. } => Some(*status),
@@ -182,7 +182,7 @@ impl HubError {
     }
 
     /// The remedy, for people.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Down { .. } => Some("when the hub is back, resume the run; nothing is lost"),
             Self::GivenUp(first) => first.hint(),

@@ -40,7 +40,7 @@ struct Named {
 impl HubClient {
     /// The modules of devices, those of the system left out. What was deleted may be among them for half an
     /// hour, what was created may be missing for seconds.
-    pub async fn modules_on(&self, devices: &[DeviceId]) -> Result<Vec<IdentityId>, HubError> {
+    pub(crate) async fn modules_on(&self, devices: &[DeviceId]) -> Result<Vec<IdentityId>, HubError> {
         let query =
             format!("SELECT deviceId, moduleId FROM devices.modules WHERE deviceId IN [{}]", list(devices));
         let mut found = Vec::new();
@@ -50,7 +50,7 @@ impl HubClient {
 
     /// Tells of all devices and modules for whose twins a condition of the query language holds, as far
     /// as the hub's index knows.
-    pub async fn each_within(
+    pub(crate) async fn each_within(
         &self,
         condition: &str,
         mut tell: impl FnMut(IdentityId),

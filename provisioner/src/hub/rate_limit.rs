@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::service_status::tell;
-pub use call_stats::CallStats;
+pub(crate) use call_stats::CallStats;
 use call_stats::Stopwatch;
 use circuit_breaker::{CircuitBreaker, Decision};
 use notices::WaitNotices;
-pub use notices::WaitReason;
+pub(crate) use notices::WaitReason;
 use token_bucket::TokenBucket;
 
 mod call_stats;
@@ -33,7 +33,7 @@ mod notices;
 mod token_bucket;
 
 /// The budget of calls to one hub.
-pub struct RateLimiter {
+pub(crate) struct RateLimiter {
     state: Mutex<State>,
     /// Places for the calls that are under way: each is a connection.
     concurrency: Semaphore,
@@ -59,7 +59,7 @@ struct State {
 /// The right to make one call, now.
 #[derive(Debug)]
 #[must_use = "say what came of the call"]
-pub struct Permit<'p> {
+pub(crate) struct Permit<'p> {
     limiter: &'p RateLimiter,
     class: OperationClass,
     cost: f64,
@@ -69,7 +69,7 @@ pub struct Permit<'p> {
 
 /// The result of a call, as far as the rate depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallEnd {
+pub(crate) enum CallEnd {
     /// No answer came, or none of a hub's, or the hub had a failure of its own.
     Failed,
     /// No answer came, for a reason that no waiting mends.
@@ -82,7 +82,7 @@ pub enum CallEnd {
 
 /// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeEnd {
+pub(crate) enum ProbeEnd {
     /// It is still away.
     Away,
     /// It is back.
@@ -93,7 +93,7 @@ pub enum ProbeEnd {
 
 /// The reason why no permit is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// The hub has been unavailable for this time, which is too long.
     Unavailable(Duration),
     /// The process is to stop, and would have to wait first.
@@ -103,7 +103,7 @@ pub enum Denied {
 impl RateLimiter {
     /// A budget that nothing bounds until the hub shows its limits.
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = State {
             tier: None,
             share: None,
@@ -121,7 +121,7 @@ impl RateLimiter {
 
     /// Bounds the budget by what a hub of this tier and number of units takes. What was learnt so far
     /// is forgotten.
-    pub fn set_tier(&self, tier: Tier, units: NonZeroU32) {
+    pub(crate) fn set_tier(&self, tier: Tier, units: NonZeroU32) {
         let mut state = self.state();
         state.tier = Some((tier, units));
         state.buckets.clear();
@@ -129,7 +129,7 @@ impl RateLimiter {
 
     /// Takes only this share of the hub's rate, above 0 and at most 1, because others take theirs: for
     /// processes that share a ledger. Who is told so from the start finds nothing saved up at the hub.
-    pub fn set_share(&self, share: f64) {
+    pub(crate) fn set_share(&self, share: f64) {
         let share = share.clamp(f64::MIN_POSITIVE, 1.0);
         let mut state = self.state();
         if state.share.replace(share).is_none() && share < 1.0 {
@@ -140,12 +140,12 @@ impl RateLimiter {
     }
 
     /// Gives up a hub that has been down for so long; an hour unless this is called.
-    pub fn set_patience(&self, patience: Duration) {
+    pub(crate) fn set_patience(&self, patience: Duration) {
         self.state().patience = patience;
     }
 
     /// Gives the hub up after so long, whether it is down or takes no more calls: for who waits for one answer.
-    pub fn be_brief(&self, patience: Duration) {
+    pub(crate) fn be_brief(&self, patience: Duration) {
         let mut state = self.state();
         (state.patience, state.longest_try) = (patience, patience);
     }
@@ -201,13 +201,13 @@ impl RateLimiter {
 
     /// Denies permits that would have to be waited for, once `stop` is cancelled. Only the first
     /// token counts.
-    pub fn stop_with(&self, stop: CancellationToken) {
+    pub(crate) fn stop_with(&self, stop: CancellationToken) {
         // A second token would mean two masters; the first has the say.
         let _ = self.stop.set(stop);
     }
 
     /// Gives no permits of a class for so long, at most five minutes, because the hub asks for it.
-    pub fn pause(&self, class: OperationClass, wait: Duration) {
+    pub(crate) fn pause(&self, class: OperationClass, wait: Duration) {
         let (wait, now) = (wait.min(MAX_PAUSE), Instant::now());
         let sign = {
             let mut state = self.state();
@@ -217,13 +217,14 @@ impl RateLimiter {
         tell(sign);
     }
 
+    #[cfg(test)]
     /// Operations per second of a class that may begin; `None` as long as nothing is held back.
-    pub fn rate(&self, class: OperationClass) -> Option<f64> {
+    pub(crate) fn rate(&self, class: OperationClass) -> Option<f64> {
         self.state().buckets.get(&class).and_then(TokenBucket::rate)
     }
 
     /// The statistics of the calls so far.
-    pub fn call_stats(&self) -> CallStats {
+    pub(crate) fn call_stats(&self) -> CallStats {
         let (state, now) = (self.state(), Instant::now());
         CallStats {
             throttled_for: state.throttled_for.total(now),
@@ -234,7 +235,7 @@ impl RateLimiter {
 
     /// Waits until a call of `cost` operations may be made. While the hub is down, `probe` is called
     /// now and then, by one of those who wait.
-    pub async fn permit<F>(
+    pub(crate) async fn permit<F>(
         &self,
         class: OperationClass,
         cost: usize,
@@ -378,7 +379,7 @@ impl Drop for WaitTimer<'_> {
 
 impl Permit<'_> {
     /// Tells how the call ended.
-    pub fn ended(self, end: CallEnd) {
+    pub(crate) fn ended(self, end: CallEnd) {
         let now = Instant::now();
         let mut state = self.limiter.state();
         state.stats.calls += 1;

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 /// The reason why a server is not taken for the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum TlsFailure {
+pub(crate) enum TlsFailure {
     /// The certificate is over; on which day, where that is known.
     Expired(Option<String>),
     /// Both sides have no way of TLS in common.
@@ -73,7 +73,7 @@ impl TlsFailure {
     }
 
     /// Advice for people.
-    pub fn advice(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::Expired(_) | Self::NotValidYet(_) => {
                 "check this station's clock; if it is right, whoever runs the hub, or a proxy that opens TLS, needs a \

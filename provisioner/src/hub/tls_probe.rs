@@ -11,17 +11,17 @@ use super::error::HubError;
 
 /// The facts about the hub in a response, in addition to its content.
 #[derive(Debug)]
-pub struct TlsProbe {
+pub(crate) struct TlsProbe {
     /// The hub's clock, where it told.
-    pub date: Option<SystemTime>,
+    pub(crate) date: Option<SystemTime>,
     /// The certificate that the hub showed (DER).
-    pub certificate: Option<Vec<u8>>,
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 impl HubClient {
     /// Makes one call and looks at its wrapping. An error only when no answer comes: without a token,
     /// a refusal tells as much.
-    pub async fn probe_tls(&self) -> Result<TlsProbe, HubError> {
+    pub(crate) async fn probe_tls(&self) -> Result<TlsProbe, HubError> {
         let url = format!("https://{}/statistics/devices?api-version={API_VERSION}", self.host());
         let token = self.authorization().await.ok();
         let request =

@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 /// The connection options for a hub, and for its token services.
 #[derive(Debug, Clone, Default)]
-pub struct HubClientOptions {
+pub(crate) struct HubClientOptions {
     /// PEM of roots to trust besides the system's.
-    pub extra_roots: Vec<Zeroizing<Vec<u8>>>,
+    pub(crate) extra_roots: Vec<Zeroizing<Vec<u8>>>,
     /// True if the hub is on this machine: then only the extra roots are trusted, and no proxy is
     /// used.
-    pub is_local: bool,
+    pub(crate) is_local: bool,
 }
 
 impl HubClientOptions {

@@ -6,18 +6,18 @@ use super::{LedgerRow, RowState, RunId};
 
 /// A part of a run for one worker: up to 100 devices and their modules.
 #[derive(Debug)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// The right to write to its rows.
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     /// Its unfinished rows, each device before its modules.
-    pub rows: Vec<LedgerRow>,
+    pub(crate) rows: Vec<LedgerRow>,
     /// Its devices that have failed before.
-    pub closed: Vec<(DeviceId, RowState)>,
+    pub(crate) closed: Vec<(DeviceId, RowState)>,
 }
 
 /// The right to write to the rows of a chunk. Every write asks for both the fence and the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
+pub(crate) struct Lease {
     pub(super) run: RunId,
     pub(super) chunk: i64,
     /// A counter that rises with each claim of the chunk: a lease with an older number is lost.
@@ -50,14 +50,14 @@ pub(super) struct NoRandomness;
 
 impl Lease {
     /// The run that the chunk is of.
-    pub fn run(&self) -> RunId {
+    pub(crate) fn run(&self) -> RunId {
         self.run
     }
 }
 
 /// The available work.
 #[derive(Debug)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// This chunk.
     Chunk(Chunk),
     /// No chunk: all are done.

@@ -11,7 +11,7 @@ use super::RunId;
 
 /// A credential that must belong to one identity only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential(Repr);
+pub(crate) struct Credential(Repr);
 
 /// The credential in binary form. Batches have millions of thumbprints: their texts are only made
 /// when needed.
@@ -24,22 +24,22 @@ enum Repr {
 
 impl Credential {
     /// A public key, given its SubjectPublicKeyInfo.
-    pub fn public_key(info: &[u8]) -> Self {
+    pub(crate) fn public_key(info: &[u8]) -> Self {
         Self(Repr::PublicKey(Sha256::digest(info).into()))
     }
 
     /// A serial number of an issuer's (RFC 5280 §4.1.2.2: unique for each issuer).
-    pub fn serial(issuer: &str, serial: &str) -> Self {
+    pub(crate) fn serial(issuer: &str, serial: &str) -> Self {
         Self(Repr::Serial { serial: serial.to_owned(), issuer: issuer.to_owned() })
     }
 
     /// A thumbprint.
-    pub fn thumbprint(thumbprint: &Thumbprint) -> Self {
+    pub(crate) fn thumbprint(thumbprint: &Thumbprint) -> Self {
         Self(Repr::Thumbprint(thumbprint.digest()))
     }
 
     /// The kind of the credential.
-    pub fn kind(&self) -> CredentialKind {
+    pub(crate) fn kind(&self) -> CredentialKind {
         match self.0 {
             Repr::PublicKey(_) => CredentialKind::PublicKey,
             Repr::Serial { .. } => CredentialKind::Serial,
@@ -48,7 +48,7 @@ impl Credential {
     }
 
     /// Its value: hex in upper case, and the issuer for a serial.
-    pub fn value(&self) -> String {
+    pub(crate) fn value(&self) -> String {
         match &self.0 {
             Repr::PublicKey(digest) => upper_hex(digest),
             Repr::Serial { serial, issuer } => format!("{serial} of {issuer}"),
@@ -58,7 +58,7 @@ impl Credential {
     }
 
     /// The serial number, if it is one, without its issuer.
-    pub fn serial_number(&self) -> Option<&str> {
+    pub(crate) fn serial_number(&self) -> Option<&str> {
         match &self.0 {
             Repr::Serial { serial, .. } => Some(serial),
             Repr::PublicKey(_) | Repr::Thumbprint(_) => None,
@@ -69,7 +69,7 @@ impl Credential {
 /// The kinds of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CredentialKind {
+pub(crate) enum CredentialKind {
     /// The SHA-256 of a certificate's public key (its SubjectPublicKeyInfo).
     PublicKey,
     /// A certificate's serial number.
@@ -90,13 +90,13 @@ impl CredentialKind {
 
 /// A credential that is another identity's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialConflict {
+pub(crate) struct CredentialConflict {
     /// The credential.
-    pub credential: Credential,
+    pub(crate) credential: Credential,
     /// The owner: `device` or `device/module`.
-    pub owner: String,
+    pub(crate) owner: String,
     /// The earlier run in which it was first seen; `None` if it occurs twice in one batch.
-    pub since: Option<RunId>,
+    pub(crate) since: Option<RunId>,
 }
 
 impl fmt::Display for CredentialConflict {

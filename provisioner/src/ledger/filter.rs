@@ -4,7 +4,7 @@ use super::table::Dialect;
 
 /// A filter for the rows of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowFilter {
+pub(crate) enum RowFilter {
     /// All rows.
     All,
     /// Rows that are not as the batch wants them, unfinished, or with a kept twin.

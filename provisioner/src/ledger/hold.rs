@@ -8,18 +8,18 @@ use crate::maintain::change::Maintenance;
 
 /// A device that a run has disabled on purpose, until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
+pub(crate) struct Hold {
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The status reason that the run gave it.
-    pub reason: StatusReason,
+    pub(crate) reason: StatusReason,
     /// The status reason that it gets when it is released.
-    pub released_reason: Option<StatusReason>,
+    pub(crate) released_reason: Option<StatusReason>,
 }
 
 impl Hold {
     /// Returns true if the device is in the state that the run left.
-    pub fn is_as_left(&self, twin: &Twin) -> bool {
+    pub(crate) fn is_as_left(&self, twin: &Twin) -> bool {
         twin.status == Status::Disabled && twin.status_reason.as_ref() == Some(&self.reason)
     }
 }

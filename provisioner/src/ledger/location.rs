@@ -12,7 +12,7 @@ use super::postgres::password_of;
 
 /// The location of a ledger. Its text form contains no password.
 #[derive(Clone)]
-pub enum LedgerLocation {
+pub(crate) enum LedgerLocation {
     /// An SQLite file.
     File(PathBuf),
     /// A PostgreSQL database.
@@ -23,7 +23,7 @@ pub enum LedgerLocation {
 /// password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LocationError {
+pub(crate) enum LocationError {
     /// A password in an argument can be read by everybody on the machine.
     #[error("the ledger's address holds a password, and arguments can be read by everybody on this machine")]
     PasswordInArgument,
@@ -55,7 +55,7 @@ impl LedgerLocation {
     /// database whose URL begins with `postgres://` or whose parameters are given as
     /// `host=db.example dbname=units`. The password of a database comes from the environment's
     /// address, from `PGPASSWORD`, or from the password file of PostgreSQL's own tools.
-    pub fn choose(argument: Option<&str>, environment: Option<&str>) -> Result<Self, LocationError> {
+    pub(crate) fn choose(argument: Option<&str>, environment: Option<&str>) -> Result<Self, LocationError> {
         match (argument, environment) {
             (Some(argument), _) => match argument.parse()? {
                 Self::Postgres(config) if config.get_password().is_some() => {
@@ -69,7 +69,7 @@ impl LedgerLocation {
     }
 
     /// The folder of a file; `None` for a database.
-    pub fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
         match self {
             Self::File(path) => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

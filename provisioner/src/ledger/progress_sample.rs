@@ -23,13 +23,13 @@ table! {
 
 /// The progress of a session at one sample. All counts are from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ProgressSample {
+pub(crate) struct ProgressSample {
     /// The time since the session began.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// Finished rows.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// The statistics of the calls to the hub.
-    pub stats: CallStats,
+    pub(crate) stats: CallStats,
 }
 
 impl ProgressSample {

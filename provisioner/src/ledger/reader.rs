@@ -6,14 +6,14 @@ use super::{Ledger, LedgerError, LedgerLocation, Run, RunId, SharedLedger, Total
 
 /// A run in its ledger.
 #[derive(Debug, Clone)]
-pub struct RunReader {
+pub(crate) struct RunReader {
     ledger: SharedLedger,
     run: Run,
 }
 
 impl RunReader {
     /// Opens a ledger for reading, and finds a run in it: the newest if no number is given.
-    pub fn open(location: &LedgerLocation, run: Option<RunId>) -> Result<Self, LedgerError> {
+    pub(crate) fn open(location: &LedgerLocation, run: Option<RunId>) -> Result<Self, LedgerError> {
         let mut ledger = Ledger::open_to_read(location)?;
         let run = ledger.run(run)?;
         Ok(Self::new(SharedLedger::new(ledger), run))
@@ -25,17 +25,17 @@ impl RunReader {
     }
 
     /// The run.
-    pub fn run(&self) -> &Run {
+    pub(crate) fn run(&self) -> &Run {
         &self.run
     }
 
     /// The ledger, for callers that may block.
-    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock()
     }
 
     /// Counts the rows of the run by their results.
-    pub fn totals(&self) -> Result<Totals, LedgerError> {
+    pub(crate) fn totals(&self) -> Result<Totals, LedgerError> {
         self.lock().totals(self.run.id)
     }
 }

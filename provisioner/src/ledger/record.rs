@@ -15,7 +15,7 @@ use crate::model::lifecycle::{Effect, Outcome};
 /// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RowState {
+pub(crate) enum RowState {
     /// A worker has claimed it, and no request was sent for it yet.
     Claimed,
     /// The identity on the hub differs from the batch.
@@ -36,7 +36,7 @@ pub enum RowState {
 
 impl RowState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Claimed,
         Self::Conflict,
         Self::Done,
@@ -48,7 +48,7 @@ impl RowState {
     ];
 
     /// The name that ledger and reports use.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Claimed => "claimed",
             Self::Conflict => "conflict",
@@ -78,43 +78,43 @@ impl fmt::Display for RowState {
 
 /// The result of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// The state of the row.
-    pub state: RowState,
+    pub(crate) state: RowState,
     /// The effect of the run, when the row is done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<Effect>,
+    pub(crate) effect: Option<Effect>,
     /// True if the effect is presumed: the hub's response was lost, and a read shows only that the
     /// identity exists.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub presumed: bool,
+    pub(crate) presumed: bool,
     /// The run that keeps the device disabled until it is released, if the row ended so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_by: Option<RunId>,
+    pub(crate) held_by: Option<RunId>,
     /// The HTTP status of the last error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_status: Option<u16>,
+    pub(crate) http_status: Option<u16>,
     /// The hub's code of the last error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_code: Option<String>,
+    pub(crate) error_code: Option<String>,
     /// The last error in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The id that Microsoft's support asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracking_id: Option<String>,
+    pub(crate) tracking_id: Option<String>,
     /// The reason of the outcome. Rows that are simply as asked have none, nor have those of older
     /// ledgers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<ReasonCode>,
+    pub(crate) reason: Option<ReasonCode>,
     /// The differences between hub and batch: in a conflict, or in a twin that was kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 impl Record {
     /// A record that says nothing but the state.
-    pub fn new(state: RowState) -> Self {
+    pub(crate) fn new(state: RowState) -> Self {
         Self {
             state,
             effect: None,
@@ -130,12 +130,12 @@ impl Record {
     }
 
     /// A row that was left alone because of its device.
-    pub fn skipped(code: ReasonCode, reason: impl Into<String>) -> Self {
+    pub(crate) fn skipped(code: ReasonCode, reason: impl Into<String>) -> Self {
         Self { state: RowState::Skipped, ..Self::failed(code, reason) }
     }
 
     /// A row that can't be done for a reason that is not the hub's.
-    pub fn failed(reason: ReasonCode, text: impl Into<String>) -> Self {
+    pub(crate) fn failed(reason: ReasonCode, text: impl Into<String>) -> Self {
         Self { reason: Some(reason), error: Some(text.into()), ..Self::new(RowState::Failed) }
     }
 }

@@ -48,35 +48,35 @@ table! {
 
 /// One identity of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LedgerRow {
+pub(crate) struct LedgerRow {
     /// The line of the batch file that it came from.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The requested state.
-    pub spec: IdentitySpec,
+    pub(crate) spec: IdentitySpec,
     /// The result.
-    pub record: Record,
+    pub(crate) record: Record,
     /// The etags before this run changed it, or those that the run's plan expects; `None` if the
     /// run created it.
-    pub before: Etags,
+    pub(crate) before: Etags,
     /// The version tags it was last seen with.
-    pub etags: Etags,
+    pub(crate) etags: Etags,
     /// The status reason that an alteration of its status has replaced.
-    pub status_reason_before: Option<StatusReason>,
+    pub(crate) status_reason_before: Option<StatusReason>,
     /// The differences found by verification: empty if the identity is missing.
-    pub drift: Option<Vec<Difference>>,
+    pub(crate) drift: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
-    pub serial: Option<String>,
+    pub(crate) serial: Option<String>,
     /// The session that last had a hand in it.
-    pub session: Option<u32>,
+    pub(crate) session: Option<u32>,
     /// The time of the first request for it.
-    pub sent: Option<Timestamp>,
+    pub(crate) sent: Option<Timestamp>,
     /// The time of its result.
-    pub ended: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
 }
 
 impl LedgerRow {
     /// A row that nothing has become of yet.
-    pub fn new(line: u64, spec: IdentitySpec) -> Self {
+    pub(crate) fn new(line: u64, spec: IdentitySpec) -> Self {
         Self {
             line,
             spec,
@@ -126,7 +126,7 @@ impl LedgerRow {
 
     /// The row of the same identity in a different run that continues from there: see
     /// [`Load::insert_from`](super::Load::insert_from).
-    pub fn to_go_on(self) -> Self {
+    pub(crate) fn to_go_on(self) -> Self {
         let is_created = self.record.effect == Some(Effect::Created);
         // Older versions said "created" of some devices that they had found there, and seen in a version.
         let presumed = self.record.presumed || (is_created && self.before != Etags::default());
@@ -140,7 +140,7 @@ impl LedgerRow {
 
     /// The operator who last worked on it. If there is none yet, or an old ledger does not state
     /// it, the operator who began the run.
-    pub fn operator<'a>(&self, run: &'a Run, sessions: &'a [Session]) -> &'a Operator {
+    pub(crate) fn operator<'a>(&self, run: &'a Run, sessions: &'a [Session]) -> &'a Operator {
         let session = sessions.iter().find(|session| Some(session.number) == self.session);
         session.map_or(&run.by, |session| &session.by)
     }
@@ -217,17 +217,17 @@ pub(super) fn expected<'c>((identity, etags): &'c (IdentityId, Etags)) -> Change
 
 /// A request for an identity that is about to leave.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The identity.
-    pub identity: IdentityId,
+    pub(crate) identity: IdentityId,
     /// The intended effect of the request.
-    pub effect: Effect,
+    pub(crate) effect: Effect,
     /// The etags before this run, unless it has already changed the identity.
-    pub before: Etags,
+    pub(crate) before: Etags,
     /// The run that keeps the device disabled when the request has had its effect.
-    pub held_by: Option<RunId>,
+    pub(crate) held_by: Option<RunId>,
     /// The status reason that is replaced, if the request changes the status.
-    pub status_reason_before: Option<StatusReason>,
+    pub(crate) status_reason_before: Option<StatusReason>,
 }
 
 impl Sent {
@@ -249,15 +249,15 @@ impl Sent {
 
 /// The result of an identity.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// The identity.
-    pub identity: IdentityId,
+    pub(crate) identity: IdentityId,
     /// The result.
-    pub record: Record,
+    pub(crate) record: Record,
     /// The etags before this run, unless it had already changed the identity.
-    pub before: Etags,
+    pub(crate) before: Etags,
     /// The etags of the last read, if no change followed.
-    pub after: Etags,
+    pub(crate) after: Etags,
 }
 
 impl Ended {
@@ -287,13 +287,13 @@ impl Ended {
 
 /// The observation of an identity by verification.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VerifiedRow {
+pub(crate) struct VerifiedRow {
     /// The identity.
-    pub identity: IdentityId,
+    pub(crate) identity: IdentityId,
     /// The version tags it has.
-    pub etags: Etags,
+    pub(crate) etags: Etags,
     /// The differences from the batch, if there are any.
-    pub drift: Option<Vec<Difference>>,
+    pub(crate) drift: Option<Vec<Difference>>,
 }
 
 impl VerifiedRow {

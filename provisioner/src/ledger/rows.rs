@@ -8,13 +8,13 @@ use super::{Ledger, LedgerError, LedgerRow, RowFilter, RunId};
 
 impl Ledger {
     /// The rows of a run that pass a filter, in the order of their ids. Only one page is in memory.
-    pub fn rows(&mut self, run: RunId, filter: RowFilter) -> Rows<'_> {
+    pub(crate) fn rows(&mut self, run: RunId, filter: RowFilter) -> Rows<'_> {
         Rows { ledger: self, run, filter, page: Vec::new().into_iter(), after: None, is_over: false }
     }
 }
 
 /// The rows of a run; it ends after the first error.
-pub struct Rows<'l> {
+pub(crate) struct Rows<'l> {
     ledger: &'l mut Ledger,
     run: RunId,
     filter: RowFilter,

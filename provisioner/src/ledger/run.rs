@@ -36,7 +36,7 @@ table! {
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RunId(pub(super) i64);
+pub(crate) struct RunId(pub(super) i64);
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +55,7 @@ impl FromStr for RunId {
 /// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RunState {
+pub(crate) enum RunState {
     /// Every row came to an end.
     Finished,
     /// The run was stopped; a different run of the same batch can do the remaining rows.
@@ -92,39 +92,39 @@ impl fmt::Display for RunState {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// Its number.
-    pub id: RunId,
+    pub(crate) id: RunId,
     /// The start time.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// The end time, if the run has ended.
-    pub finished: Option<Timestamp>,
+    pub(crate) finished: Option<Timestamp>,
     /// The operator and station that began it.
     #[serde(flatten)]
-    pub by: Operator,
+    pub(crate) by: Operator,
     /// The state.
-    pub state: RunState,
+    pub(crate) state: RunState,
     /// The hub: its host, or the folder of a local hub.
-    pub hub: String,
+    pub(crate) hub: String,
     /// The batch file.
-    pub input: String,
+    pub(crate) input: String,
     /// The SHA-256 of the batch file, as upper-case hex.
-    pub input_sha256: String,
+    pub(crate) input_sha256: String,
     /// The version of this program.
-    pub tool_version: String,
+    pub(crate) tool_version: String,
     /// Rows that were skipped because they are bad.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// The options, in addition to the rows.
-    pub options: RunOptions,
+    pub(crate) options: RunOptions,
     /// The result of reading everything back, if that was done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verification: Option<Verification>,
+    pub(crate) verification: Option<Verification>,
 }
 
 /// A run in the list of all runs: one that this version does not know is shown as such, and hides
 /// no other.
 #[derive(Debug)]
-pub enum ListedRun {
+pub(crate) enum ListedRun {
     /// A run that can be read.
     Known(Box<Run>),
     /// A run of which something is not understood.
@@ -152,12 +152,12 @@ impl Run {
 
     /// Returns true if its hub is one for tests: an embedded one, which ledgers identify by its
     /// folder, or one on the machine that the run was carried out from.
-    pub fn is_on_test_hub(&self) -> bool {
+    pub(crate) fn is_on_test_hub(&self) -> bool {
         self.hub.parse::<HubHost>().map_or(true, |host| host.is_loopback())
     }
 
     /// Returns true if it is complete and the hub has not been read back.
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.state == RunState::Finished && self.verification.is_none()
     }
 }
@@ -165,27 +165,27 @@ impl Run {
 /// The result of reading a run's identities back from the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Verification {
+pub(crate) struct Verification {
     /// The end time.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Identities that were read.
-    pub checked: u64,
+    pub(crate) checked: u64,
     /// Identities that are as the batch wants them.
-    pub equal: u64,
+    pub(crate) equal: u64,
     /// Identities whose twin was written since: they count as equal too.
-    pub twin_written_since: u64,
+    pub(crate) twin_written_since: u64,
     /// Devices that are kept disabled until they are released: they count as equal too.
     #[serde(default)]
-    pub held: u64,
+    pub(crate) held: u64,
     /// Identities that are not on the hub.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// Identities that differ.
-    pub different: u64,
+    pub(crate) different: u64,
 }
 
 impl Verification {
     /// Returns true if the hub holds all values of the batch.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.missing == 0 && self.different == 0
     }
 }
@@ -196,41 +196,41 @@ impl Verification {
 /// version does not know is an error: see `StoredOptions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredOptions")]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// The operation on existing identities, if the run does not provision.
     #[serde(rename = "alteration", skip_serializing_if = "Option::is_none")]
-    pub maintenance: Option<Maintenance>,
+    pub(crate) maintenance: Option<Maintenance>,
     /// The rules for existing identities.
     #[serde(flatten)]
-    pub rules: ApplyRules,
+    pub(crate) rules: ApplyRules,
     /// The name of a tag that created identities get.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub created_by_tag: Option<String>,
+    pub(crate) created_by_tag: Option<String>,
     /// The folders of the certificates that the run issues.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub issue: Option<IssueFolders>,
+    pub(crate) issue: Option<IssueFolders>,
     /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub quarantine: bool,
+    pub(crate) quarantine: bool,
     /// The mapping of foreign column names of the batch file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub map: Vec<(String, String)>,
+    pub(crate) map: Vec<(String, String)>,
     /// The pattern that the device ids of the batch had to match, from the command line or the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id_pattern: Option<IdPattern>,
+    pub(crate) id_pattern: Option<IdPattern>,
     /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan: Option<String>,
+    pub(crate) plan: Option<String>,
 }
 
 /// The folders of certificates that a run issues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(PathBuf, PathBuf)", into = "(PathBuf, PathBuf)")]
-pub struct IssueFolders {
+pub(crate) struct IssueFolders {
     /// The CA.
-    pub ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// The output folder of the CA.
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 impl From<(PathBuf, PathBuf)> for IssueFolders {
@@ -273,30 +273,30 @@ impl From<StoredOptions> for RunOptions {
 
 impl RunOptions {
     /// Returns how the batch of the run is read, the first time and each time after.
-    pub fn read_options(&self) -> ReadOptions {
+    pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions { map: self.map.clone(), id_pattern: self.id_pattern.clone() }
     }
 
     /// Returns true if the run requires a proof that devices can connect with their new
     /// certificates.
-    pub fn needs_connect_check(&self) -> bool {
+    pub(crate) fn needs_connect_check(&self) -> bool {
         self.maintenance.as_ref().is_some_and(Maintenance::needs_connect_check)
     }
 }
 
 /// The facts about a run that are known before its rows.
 #[derive(Debug, Clone, Copy)]
-pub struct RunFacts<'a> {
+pub(crate) struct RunFacts<'a> {
     /// The hub: its host, or the folder of a local hub.
-    pub hub: &'a str,
+    pub(crate) hub: &'a str,
     /// The batch file.
-    pub input: &'a str,
+    pub(crate) input: &'a str,
     /// The start time.
-    pub started: &'a Timestamp,
+    pub(crate) started: &'a Timestamp,
     /// The operator and station that begin it.
-    pub by: &'a Operator,
+    pub(crate) by: &'a Operator,
     /// The options, in addition to the rows.
-    pub options: &'a RunOptions,
+    pub(crate) options: &'a RunOptions,
 }
 
 impl RunFacts<'_> {
@@ -318,34 +318,34 @@ impl RunFacts<'_> {
 
 /// The rows of a run by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// All rows of the batch.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Identities that the run created.
-    pub created: u64,
+    pub(crate) created: u64,
     /// Existing identities that got their initial twin.
-    pub updated: u64,
+    pub(crate) updated: u64,
     /// Identities that the run deleted.
-    pub deleted: u64,
+    pub(crate) deleted: u64,
     /// Identities that were already as the batch wants them.
-    pub unchanged: u64,
+    pub(crate) unchanged: u64,
     /// Existing identities that differ.
-    pub conflict: u64,
+    pub(crate) conflict: u64,
     /// Rows that were skipped because they are bad.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// Rows that failed.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Modules that were skipped because their device is in conflict or failed.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
     /// Unfinished rows, or rows whose response was lost.
-    pub pending: u64,
+    pub(crate) pending: u64,
     /// Devices among them that are disabled on purpose until they are released. Not part of the
     /// sum.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Those among the created, updated and deleted for which the effect of this run is presumed,
     /// because a response was lost. Not part of the sum.
     #[serde(skip_serializing_if = "is_none")]
-    pub presumed: u64,
+    pub(crate) presumed: u64,
 }
 
 /// Skips the member if it is 0, so that records of runs without such rows stay as older versions
@@ -357,7 +357,7 @@ fn is_none(count: &u64) -> bool {
 
 impl Totals {
     /// The disjoint counts of rows, by their names.
-    pub fn parts(&self) -> [(&'static str, u64); 9] {
+    pub(crate) fn parts(&self) -> [(&'static str, u64); 9] {
         [
             ("created", self.created),
             ("updated", self.updated),
@@ -372,12 +372,12 @@ impl Totals {
     }
 
     /// Returns true if each row is in exactly one of the other counts.
-    pub fn add_up(&self) -> bool {
+    pub(crate) fn add_up(&self) -> bool {
         self.rows == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
     /// Returns true if every row is as requested by the batch.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.rows == self.created + self.updated + self.deleted + self.unchanged
     }
 }

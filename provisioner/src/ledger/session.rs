@@ -20,26 +20,26 @@ table! {
 
 /// The operator and station. Empty if an older version of this program did not record them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Operator {
+pub(crate) struct Operator {
     /// The person who answers for the work.
     #[serde(rename = "operator")]
-    pub name: String,
+    pub(crate) name: String,
     /// The machine that it is done at.
-    pub station: String,
+    pub(crate) station: String,
 }
 
 /// The work of one process on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Session {
+pub(crate) struct Session {
     /// Its number in the run, from 1.
-    pub number: u32,
+    pub(crate) number: u32,
     /// The operator and station.
     #[serde(flatten)]
-    pub by: Operator,
+    pub(crate) by: Operator,
     /// The version of the program.
-    pub tool_version: String,
+    pub(crate) tool_version: String,
     /// The start time.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
 }
 
 impl Session {

@@ -8,7 +8,7 @@ use super::{Ledger, LedgerError};
 
 /// A handle to a ledger; clones share it.
 #[derive(Debug, Clone)]
-pub struct SharedLedger {
+pub(crate) struct SharedLedger {
     ledger: Arc<Mutex<Ledger>>,
     /// The lock of the ledger, which is granted in the order of the requests.
     queue: Arc<tokio::sync::Mutex<()>>,
@@ -16,24 +16,24 @@ pub struct SharedLedger {
 
 /// The exclusive access for the next calls to a ledger. All other calls wait until it is dropped.
 #[derive(Debug)]
-pub struct LedgerGuard {
+pub(crate) struct LedgerGuard {
     ledger: SharedLedger,
     _lock: OwnedMutexGuard<()>,
 }
 
 impl SharedLedger {
     /// Shares a ledger.
-    pub fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger) -> Self {
         Self { ledger: Arc::new(Mutex::new(ledger)), queue: Arc::default() }
     }
 
     /// The ledger itself, for callers that may block.
-    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for exclusive access.
-    pub async fn acquire(&self) -> LedgerGuard {
+    pub(crate) async fn acquire(&self) -> LedgerGuard {
         LedgerGuard { ledger: self.clone(), _lock: self.queue.clone().lock_owned().await }
     }
 
@@ -43,7 +43,7 @@ impl SharedLedger {
     /// turn is not made, and one whose future is dropped during it ends before the next begins:
     /// otherwise a claim could take a chunk for a caller that is gone after `begin_work` has freed
     /// the earlier ones.
-    pub async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
@@ -53,12 +53,12 @@ impl SharedLedger {
 
 impl LedgerGuard {
     /// The ledger.
-    pub fn ledger(&self) -> &SharedLedger {
+    pub(crate) fn ledger(&self) -> &SharedLedger {
         &self.ledger
     }
 
     /// Runs a call to the ledger on a blocking thread, and keeps the exclusive access.
-    pub async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> (Self, Result<T, LedgerError>) {

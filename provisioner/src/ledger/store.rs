@@ -15,10 +15,10 @@ use crate::model::compare::Etags;
 use crate::model::spec::IdentitySpec;
 
 /// A run whose rows are being written. It is discarded unless [`Load::commit`] is called.
-pub type Loader<'l> = Box<dyn Load + 'l>;
+pub(crate) type Loader<'l> = Box<dyn Load + 'l>;
 
 /// Writes the rows of a run.
-pub trait Load {
+pub(crate) trait Load {
     /// Adds a row, unless one of its credentials belongs to a different identity.
     fn insert(
         &self,
@@ -51,7 +51,7 @@ pub trait Load {
 /// [`Self::claim`], [`Self::record`] and [`Self::finish_chunk`]: those become durable with the next
 /// [`Self::mark_sent`] or any other change. If they are lost, identities are `sent`, and their
 /// state is read from the hub.
-pub trait Store: Send {
+pub(crate) trait Store: Send {
     /// Sets the shortest wait for a database that becomes unavailable during the work.
     fn set_patience(&mut self, _patience: Duration) {}
 

@@ -10,17 +10,17 @@ use super::RunId;
 
 /// A stored value that this version of the program does not understand.
 #[derive(Debug)]
-pub struct NotUnderstood {
+pub(crate) struct NotUnderstood {
     /// The run that it belongs to, if that is known.
-    pub run: Option<RunId>,
+    pub(crate) run: Option<RunId>,
     /// The identity of its row, if it is part of one.
-    pub row: Option<String>,
+    pub(crate) row: Option<String>,
     /// The column that it stands in.
-    pub column: String,
+    pub(crate) column: String,
     /// The version of the program that began the run, if that is known.
-    pub written_by: Option<String>,
+    pub(crate) written_by: Option<String>,
     /// The reason.
-    pub source: Box<dyn Error + Send + Sync>,
+    pub(crate) source: Box<dyn Error + Send + Sync>,
 }
 
 impl fmt::Display for NotUnderstood {
@@ -44,18 +44,18 @@ impl Error for NotUnderstood {
 /// A word that stands for none of the values that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown value `{0}`")]
-pub struct UnknownValue(String);
+pub(crate) struct UnknownValue(String);
 
 impl UnknownValue {
     /// The error for this word.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
 
 /// A value that no ledger can hold.
 #[derive(Debug, thiserror::Error)]
-pub enum NotStorable {
+pub(crate) enum NotStorable {
     /// It has no JSON.
     #[error("paths must be UTF-8")]
     Json(#[from] serde_json::Error),

@@ -17,7 +17,7 @@ use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 
-pub use machine::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep};
+pub(crate) use machine::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep};
 
 mod machine;
 mod rotation;
@@ -26,7 +26,7 @@ mod status;
 /// The operation of a run on existing identities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Maintenance {
+pub(crate) enum Maintenance {
     /// The new thumbprint goes into the free slot, so that both certificates are let in.
     AddThumbprint,
     /// Disabled devices go, and their modules with them; modules that are named alone go alone.
@@ -64,7 +64,7 @@ pub enum Maintenance {
 
 /// The decision for an identity in its present state on the hub.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ChangeDecision {
+pub(crate) enum ChangeDecision {
     /// The identity is already in the requested state.
     NothingToDo,
     /// Delete the identity, with the etag of the read.
@@ -90,13 +90,13 @@ impl ChangeDecision {
 
 /// The reason why an identity is left unchanged.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The reason as a code.
-    pub code: ReasonCode,
+    pub(crate) code: ReasonCode,
     /// The reason in words.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The differences from the expected state.
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 impl Refusal {
@@ -107,42 +107,42 @@ impl Refusal {
 
 impl Maintenance {
     /// Returns true if it deletes identities.
-    pub fn deletes(&self) -> bool {
+    pub(crate) fn deletes(&self) -> bool {
         matches!(self, Self::Delete | Self::Undo { .. })
     }
 
     /// The effect on an identity that it changes.
-    pub fn effect(&self) -> Effect {
+    pub(crate) fn effect(&self) -> Effect {
         if self.deletes() { Effect::Deleted } else { Effect::Updated }
     }
 
     /// Returns true if a device may only be deleted when all its modules belong to this run.
-    pub fn minds_other_modules(&self) -> bool {
+    pub(crate) fn minds_other_modules(&self) -> bool {
         matches!(self, Self::Undo { .. })
     }
 
     /// Returns true if a proof is required that devices can connect with their new certificates.
-    pub fn needs_connect_check(&self) -> bool {
+    pub(crate) fn needs_connect_check(&self) -> bool {
         *self == Self::DropOldThumbprint { unproven: false }
     }
 
     /// Returns true if it changes only the status of devices.
-    pub fn is_about_status(&self) -> bool {
+    pub(crate) fn is_about_status(&self) -> bool {
         matches!(self, Self::Disable { .. } | Self::Release { .. } | Self::UndoRelease { .. })
     }
 
     /// Returns true if existing identities keep their status.
-    pub fn leaves_status(&self) -> bool {
+    pub(crate) fn leaves_status(&self) -> bool {
         !self.is_about_status() && !self.deletes()
     }
 
     /// Returns true if the run that keeps a device disabled must be known.
-    pub fn needs_hold(&self) -> bool {
+    pub(crate) fn needs_hold(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
     }
 
     /// The run before which holds are searched, if the newest one does not count.
-    pub fn hold_before(&self) -> Option<RunId> {
+    pub(crate) fn hold_before(&self) -> Option<RunId> {
         match self {
             Self::UndoRelease { run } => Some(*run),
             _ => None,
@@ -150,7 +150,7 @@ impl Maintenance {
     }
 
     /// The run whose rows it took over, if it reads no batch.
-    pub fn goes_on_from(&self) -> Option<RunId> {
+    pub(crate) fn goes_on_from(&self) -> Option<RunId> {
         match self {
             Self::Undo { run } | Self::UndoRelease { run } | Self::Release { run: Some(run) } => Some(*run),
             _ => None,
@@ -159,7 +159,7 @@ impl Maintenance {
 
     /// The identity whose twin shows the state of an identity. For the status of a module, which
     /// has none of its own, it is the device.
-    pub fn subject(&self, identity: &IdentityId) -> IdentityId {
+    pub(crate) fn subject(&self, identity: &IdentityId) -> IdentityId {
         match self {
             _ if self.is_about_status() => identity.device().clone().into(),
             _ => identity.clone(),
@@ -169,7 +169,12 @@ impl Maintenance {
     /// Decides the action for the identity of `row`, given the twin of its
     /// [subject](Self::subject). `hold` is the run that keeps the device disabled, if it [must be
     /// known](Self::needs_hold).
-    pub fn decide(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> ChangeDecision {
+    pub(crate) fn decide(
+        &self,
+        row: &LedgerRow,
+        found: Option<&Twin>,
+        hold: Option<&Hold>,
+    ) -> ChangeDecision {
         let spec = &row.spec;
         match (self, found) {
             (Self::Delete | Self::Undo { .. }, None) => ChangeDecision::NothingToDo,

@@ -15,25 +15,25 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 
 /// The parameters of a verification: hub, ledger and run.
-pub struct VerifyMaintenance<H> {
+pub(crate) struct VerifyMaintenance<H> {
     /// The hub.
-    pub hub: Arc<H>,
+    pub(crate) hub: Arc<H>,
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The run's operation.
-    pub maintenance: Maintenance,
+    pub(crate) maintenance: Maintenance,
     /// The number of identities that are read at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Called with the number of rows read since the last call.
-    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+    pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> VerifyMaintenance<H> {
     /// Reads every identity that the run has finished, and returns those that differ from its
     /// result.
-    pub async fn run(&self) -> Result<Verified, RunError> {
+    pub(crate) async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         let holds = Holds::of_run(&self.ledger, self.run).await?;
         let (hub, maintenance, progress) =

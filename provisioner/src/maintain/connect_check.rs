@@ -11,12 +11,12 @@ use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
 
 /// Proves that an identity can connect with its new certificate, or returns the reason why not.
-pub type CertificateCheck =
+pub(crate) type CertificateCheck =
     Arc<dyn Fn(IdentitySpec) -> BoxFuture<'static, Result<(), CheckFailed>> + Send + Sync>;
 
 /// The reason for a missing proof.
 #[derive(Debug)]
-pub enum CheckFailed {
+pub(crate) enum CheckFailed {
     /// A reason that concerns all identities: the run can't continue.
     All(ConnectError),
     /// A reason of this identity, as a code and in words.
@@ -24,7 +24,11 @@ pub enum CheckFailed {
 }
 
 /// Proves by connecting as the identities, at most `concurrency` at once.
-pub fn connect_check(hub: DeviceHub, credentials: CredentialSource, concurrency: usize) -> CertificateCheck {
+pub(crate) fn connect_check(
+    hub: DeviceHub,
+    credentials: CredentialSource,
+    concurrency: usize,
+) -> CertificateCheck {
     let checker =
         Arc::new(CertificateChecker { hub, credentials, slots: Semaphore::new(concurrency.max(1)) });
     Arc::new(move |identity| {

@@ -16,7 +16,7 @@ use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
 
 /// Reads identities as a maintenance run would, and reports the action for each.
-pub struct DryRun<H> {
+pub(crate) struct DryRun<H> {
     worker: MaintenanceWorker<H>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
@@ -24,24 +24,24 @@ pub struct DryRun<H> {
 
 /// The totals of a preview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct DryRunSummary {
+pub(crate) struct DryRunSummary {
     /// Identities to change.
-    pub update: u64,
+    pub(crate) update: u64,
     /// Identities to delete.
-    pub delete: u64,
+    pub(crate) delete: u64,
     /// Identities that are already in the requested state.
-    pub keep: u64,
+    pub(crate) keep: u64,
     /// Identities that would be left unchanged, because they are not in the required state.
-    pub conflict: u64,
+    pub(crate) conflict: u64,
     /// Rows that can't succeed.
-    pub refuse: u64,
+    pub(crate) refuse: u64,
     /// Rows that are bad and left out.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
 }
 
 impl DryRunSummary {
     /// Returns true if every row would succeed.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
 
@@ -59,7 +59,7 @@ impl DryRunSummary {
 impl<H: Hub> DryRun<H> {
     /// A preview of a maintenance run. It does not test whether units can connect with new certificates,
     /// because that would cut off connected ones.
-    pub fn new(
+    pub(crate) fn new(
         hub: Arc<H>,
         holds: Holds,
         maintenance: Maintenance,
@@ -73,7 +73,7 @@ impl<H: Hub> DryRun<H> {
     }
 
     /// Reports the action for each row, in the order of the ids.
-    pub async fn each<E: From<RunError>>(
+    pub(crate) async fn each<E: From<RunError>>(
         &self,
         rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,

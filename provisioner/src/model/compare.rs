@@ -19,7 +19,7 @@ use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// The identity exists and differs; these are the differences.
     IdentityDiffers(Vec<Difference>),
     /// The identity exists with all values of the batch.
@@ -40,32 +40,32 @@ pub enum Comparison {
 
 /// The observation of an identity on the hub.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// The result of the comparison.
-    pub comparison: Comparison,
+    pub(crate) comparison: Comparison,
     /// The etags of identity and twin, if the identity exists.
-    pub etags: Etags,
+    pub(crate) etags: Etags,
     /// True if it exists and is disabled.
-    pub is_disabled: bool,
+    pub(crate) is_disabled: bool,
     /// The run that has disabled the device on purpose, if the device is in this state. It was
     /// compared as a device that must stay disabled.
-    pub hold: Option<Hold>,
+    pub(crate) hold: Option<Hold>,
 }
 
 /// The version tags of an identity and of its twin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Etags {
+pub(crate) struct Etags {
     /// The identity's.
     #[serde(rename = "identity_etag", default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Etag>,
+    pub(crate) identity: Option<Etag>,
     /// The twin's.
     #[serde(rename = "twin_etag", default, skip_serializing_if = "Option::is_none")]
-    pub twin: Option<Etag>,
+    pub(crate) twin: Option<Etag>,
 }
 
 impl Etags {
     /// The version tags that a twin shows.
-    pub fn of(twin: Option<&Twin>) -> Self {
+    pub(crate) fn of(twin: Option<&Twin>) -> Self {
         Self {
             identity: twin.and_then(|twin| twin.device_etag.clone()),
             twin: twin.map(|twin| twin.etag.clone()),
@@ -76,14 +76,14 @@ impl Etags {
 /// One value that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The path, for example `desired.conditions.temperature.warning`.
-    pub path: String,
+    pub(crate) path: String,
     /// The value in the batch.
     #[serde(rename = "wanted")]
-    pub expected: Value,
+    pub(crate) expected: Value,
     /// The value on the hub; null if it has none.
-    pub found: Value,
+    pub(crate) found: Value,
 }
 
 impl Difference {
@@ -118,26 +118,26 @@ pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
 impl Comparison {
     /// Compares the requested state with the hub's twin; `None` if there is none. Additional values
     /// of the twin do not count.
-    pub fn of(spec: &IdentitySpec, found: Option<&Twin>) -> Self {
+    pub(crate) fn of(spec: &IdentitySpec, found: Option<&Twin>) -> Self {
         Self::compare(spec, found, ExtraValues::Allowed)
     }
 
     /// Compares as [`Self::of`] does, under a twin policy. Under [`TwinPolicy::Replace`], an
     /// additional value of the twin is a difference, whose expected value is null; a section that the
     /// batch does not give is not compared.
-    pub fn under(policy: TwinPolicy, spec: &IdentitySpec, found: Option<&Twin>) -> Self {
+    pub(crate) fn under(policy: TwinPolicy, spec: &IdentitySpec, found: Option<&Twin>) -> Self {
         Self::compare(spec, found, ExtraValues::under(policy))
     }
 
     /// The comparison of the twin alone: the difference that remains once the identity is as the
     /// batch wants it.
-    pub fn of_twin_alone(spec: &IdentitySpec, twin: &Twin, policy: TwinPolicy) -> Self {
+    pub(crate) fn of_twin_alone(spec: &IdentitySpec, twin: &Twin, policy: TwinPolicy) -> Self {
         Self::compare_twins(spec, twin, ExtraValues::under(policy))
     }
 
     /// The comparison of the desired properties that a device or a module reads itself: it sees no
     /// other part of its twin.
-    pub fn of_desired(spec: &IdentitySpec, found: &PropertySection) -> Self {
+    pub(crate) fn of_desired(spec: &IdentitySpec, found: &PropertySection) -> Self {
         let mut differences = Vec::new();
         contained("desired", &spec.state.desired, Some(&found.values), &mut differences);
         match differences.is_empty() {
@@ -185,7 +185,7 @@ impl Comparison {
     }
 
     /// The differences, where there are any.
-    pub fn differences(&self) -> &[Difference] {
+    pub(crate) fn differences(&self) -> &[Difference] {
         match self {
             Self::IdentityDiffers(differences)
             | Self::Staged(differences)
@@ -215,7 +215,7 @@ impl ExtraValues {
 /// The status reason of a device that must be disabled after its modules are created: a hub
 /// responds with 401 to all calls about modules of a disabled device. It shows that a run has
 /// created the device or found it, but not which of the two.
-pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
+pub(crate) const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
 /// Returns true if the only difference is that the device is still enabled until its modules exist.
 fn is_staged(spec: &IdentitySpec, twin: &Twin, differences: &[Difference]) -> bool {

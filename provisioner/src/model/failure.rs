@@ -14,16 +14,16 @@ macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
         /// The reason for a row's outcome.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum ReasonCode {
+        pub(crate) enum ReasonCode {
             $($(#[$doc])* $name,)+
         }
 
         impl ReasonCode {
             /// Every code.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// The text that ledgers, reports and audit packs hold. It never changes.
-            pub fn as_str(self) -> &'static str {
+            pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)+
                 }
@@ -144,7 +144,7 @@ impl fmt::Display for ReasonCode {
 /// A text that is no reason code, or one of a newer version.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a reason code that this version knows")]
-pub struct UnknownReason(String);
+pub(crate) struct UnknownReason(String);
 
 impl FromStr for ReasonCode {
     type Err = UnknownReason;

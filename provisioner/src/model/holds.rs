@@ -10,25 +10,29 @@ use crate::model::spec::IdentitySpec;
 
 /// Tells which devices of a hub the runs of a ledger keep disabled.
 #[derive(Debug, Clone)]
-pub struct Holds {
+pub(crate) struct Holds {
     ledger: Option<SharedLedger>,
     hub: String,
 }
 
 impl Holds {
     /// Those of a hub that this ledger knows of; none where there is no ledger.
-    pub fn new(ledger: Option<SharedLedger>, hub: impl Into<String>) -> Self {
+    pub(crate) fn new(ledger: Option<SharedLedger>, hub: impl Into<String>) -> Self {
         Self { ledger, hub: hub.into() }
     }
 
     /// Those of the hub of a run.
-    pub async fn of_run(ledger: &SharedLedger, run: RunId) -> Result<Self, LedgerError> {
+    pub(crate) async fn of_run(ledger: &SharedLedger, run: RunId) -> Result<Self, LedgerError> {
         let hub = ledger.call(move |ledger| ledger.run(Some(run))).await?.hub;
         Ok(Self::new(Some(ledger.clone()), hub))
     }
 
     /// The run that keeps a device disabled; only runs before `before` count, if it is given.
-    pub async fn of(&self, device: &DeviceId, before: Option<RunId>) -> Result<Option<Hold>, LedgerError> {
+    pub(crate) async fn of(
+        &self,
+        device: &DeviceId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
         ledger.call(move |ledger| ledger.hold(&hub, &device, before)).await

@@ -22,7 +22,7 @@ mod tests;
 
 /// The next step.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Create the identity, with its initial twin if the call can carry it.
     Create,
     /// No further step: the outcome.
@@ -37,7 +37,7 @@ pub enum Step {
 
 /// An event of an identity.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// The creation was refused because the identity exists.
     AlreadyExists,
     /// The hub created it with the initial twin, or without one if there is none.
@@ -60,7 +60,7 @@ pub enum Event {
 
 /// The outcome of an identity.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The identity does not exist, and the mode creates none.
     Absent,
     /// The identity is not as it was when the run was planned; nothing was changed.
@@ -94,7 +94,7 @@ pub enum Outcome {
 /// The effect of a run on an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Effect {
+pub(crate) enum Effect {
     /// The run created the identity.
     Created,
     /// The run deleted the identity.
@@ -105,7 +105,7 @@ pub enum Effect {
 
 impl Effect {
     /// The name that ledger and reports use.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Deleted => "deleted",
@@ -133,7 +133,7 @@ impl fmt::Display for Effect {
 
 /// The state of one identity in its lifecycle.
 #[derive(Debug, Default)]
-pub struct Lifecycle {
+pub(crate) struct Lifecycle {
     rules: ApplyRules,
     /// The etags that it was planned with, if there is a plan.
     expected: Option<Etags>,
@@ -155,34 +155,34 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// An identity that this run has not touched yet.
-    pub fn new(rules: ApplyRules) -> Self {
+    pub(crate) fn new(rules: ApplyRules) -> Self {
         Self { rules, ..Self::default() }
     }
 
     /// An identity with a request of this effect that was sent before this run was interrupted.
-    pub fn resumed(rules: ApplyRules, attempt: Effect) -> Self {
+    pub(crate) fn resumed(rules: ApplyRules, attempt: Effect) -> Self {
         Self { rules, done: Some(attempt), presumed: true, ..Self::default() }
     }
 
     /// A device that must not be disabled before its modules are there.
-    pub fn waiting_for_modules(self) -> Self {
+    pub(crate) fn waiting_for_modules(self) -> Self {
         Self { waits_for_modules: true, ..self }
     }
 
     /// The same device, after its modules were created. The effect of the run so far is kept.
-    pub fn with_modules_there(self) -> Self {
+    pub(crate) fn with_modules_there(self) -> Self {
         Self { waits_for_modules: false, is_there: true, retries: 0, ..self }
     }
 
     /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
     /// or if this run itself has changed them.
-    pub fn expecting(self, etags: Etags) -> Self {
+    pub(crate) fn expecting(self, etags: Etags) -> Self {
         Self { expected: Some(etags), ..self }
     }
 
     /// The first step. Creating without a read is cheaper if identities are expected to be missing,
     /// and as safe.
-    pub fn begin(&mut self, look_first: bool) -> Step {
+    pub(crate) fn begin(&mut self, look_first: bool) -> Step {
         let look_first = match &self.expected {
             // The plan knows.
             Some(etags) => *etags != Etags::default(),
@@ -195,32 +195,32 @@ impl Lifecycle {
     }
 
     /// Returns true for a device that must not be disabled yet.
-    pub fn waits_for_modules(&self) -> bool {
+    pub(crate) fn waits_for_modules(&self) -> bool {
         self.waits_for_modules
     }
 
     /// The number of lost or contradictory responses.
-    pub fn retries(&self) -> u32 {
+    pub(crate) fn retries(&self) -> u32 {
         self.retries
     }
 
     /// The effect of this run on the identity, if there is one.
-    pub fn effect(&self) -> Option<Effect> {
+    pub(crate) fn effect(&self) -> Option<Effect> {
         self.done
     }
 
     /// Returns true if the effect is presumed, because the response was lost.
-    pub fn is_presumed(&self) -> bool {
+    pub(crate) fn is_presumed(&self) -> bool {
         self.presumed && self.done.is_some()
     }
 
     /// Returns true if this run created the identity.
-    pub fn is_creation(&self) -> bool {
+    pub(crate) fn is_creation(&self) -> bool {
         self.done == Some(Effect::Created)
     }
 
     /// The next step after a look at the hub.
-    pub fn observed(&mut self, seen: Observation) -> Step {
+    pub(crate) fn observed(&mut self, seen: Observation) -> Step {
         match self.is_as_expected(&seen) {
             true => self.on(Event::Observed(seen.comparison)),
             false => Step::Finish(Outcome::Changed(seen.comparison.differences().to_vec())),
@@ -246,7 +246,7 @@ impl Lifecycle {
     }
 
     /// The next step after `event`.
-    pub fn on(&mut self, event: Event) -> Step {
+    pub(crate) fn on(&mut self, event: Event) -> Step {
         match event {
             Event::AlreadyExists => self.look_again(None),
             Event::Created => {

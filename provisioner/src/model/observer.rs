@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// The receiver of notes and progress, and the source of requests to stop.
-pub trait RunObserver: Send + Sync {
+pub(crate) trait RunObserver: Send + Sync {
     /// Takes the hub of the work before it is called. `is_test_hub` is true for a hub for tests.
     fn hub(&self, hub: &dyn Display, is_test_hub: bool);
 
@@ -28,7 +28,7 @@ pub trait RunObserver: Send + Sync {
 }
 
 /// The progress of one activity.
-pub trait ActivityProgress: Send + Sync {
+pub(crate) trait ActivityProgress: Send + Sync {
     /// Counts rows that are complete.
     fn add(&self, rows: usize);
 
@@ -44,7 +44,7 @@ pub(crate) fn row_counter(progress: &Arc<dyn ActivityProgress>) -> Arc<dyn Fn(us
 
 /// An activity whose progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
+pub(crate) enum Activity {
     /// Existing identities are changed.
     Altering,
     /// The hub is compared with a batch.
@@ -63,7 +63,7 @@ pub enum Activity {
 
 impl Activity {
     /// The name of the activity.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Altering => "altering",
             Self::Comparing => "comparing",

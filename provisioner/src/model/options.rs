@@ -6,7 +6,7 @@ use serde_json::Value;
 /// The rules for existing and missing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ApplyMode {
+pub(crate) enum ApplyMode {
     /// Create missing identities; an existing one that differs is a conflict.
     #[default]
     Create,
@@ -19,7 +19,7 @@ pub enum ApplyMode {
 /// The rules for an existing twin with different values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TwinPolicy {
+pub(crate) enum TwinPolicy {
     /// Keep and report a twin that was written since its creation.
     #[default]
     Initial,
@@ -31,22 +31,22 @@ pub enum TwinPolicy {
 
 /// The rules of a run for existing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApplyRules {
+pub(crate) struct ApplyRules {
     /// The rule for the identities.
-    pub mode: ApplyMode,
+    pub(crate) mode: ApplyMode,
     /// The rule for their twins.
-    pub twin: TwinPolicy,
+    pub(crate) twin: TwinPolicy,
 }
 
 /// The options of a run, in addition to its rows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ApplyOptions {
+pub(crate) struct ApplyOptions {
     /// The rules for existing identities.
-    pub rules: ApplyRules,
+    pub(crate) rules: ApplyRules,
     /// The name and value of a tag that identities get when they are created. It is not part of the
     /// batch's values, and never compared.
-    pub created_by: Option<(String, Value)>,
+    pub(crate) created_by: Option<(String, Value)>,
     /// True if the rows hold the etags that a plan was made with, and identities with different
     /// ones must stay unchanged.
-    pub as_planned: bool,
+    pub(crate) as_planned: bool,
 }

@@ -7,7 +7,7 @@ use crate::hub::rate_limit::WaitReason;
 
 /// A service that a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// The hub.
     Hub,
     /// The database that the ledger lies in.
@@ -16,7 +16,7 @@ pub enum Service {
 
 /// A notice about the availability of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServiceStatus {
+pub(crate) enum ServiceStatus {
     /// The service is available again after this time.
     Recovered(Service, Duration),
     /// The service does not answer; calls are repeated. Reported once for each outage.
@@ -31,7 +31,7 @@ pub enum ServiceStatus {
 
 /// Calls `listener` with every later notice. Only the first listener counts, because a process has
 /// one place for messages to people.
-pub fn listen(listener: fn(ServiceStatus)) {
+pub(crate) fn listen(listener: fn(ServiceStatus)) {
     let _ = LISTENER.set(listener);
 }
 

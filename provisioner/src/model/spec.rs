@@ -20,46 +20,46 @@ use crate::model::compare::{parent_in, scope_of_parent};
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct IdentitySpec {
+pub(crate) struct IdentitySpec {
     /// The id of the device or module.
-    pub identity: IdentityId,
+    pub(crate) identity: IdentityId,
     /// The rest, as the ledger stores it.
-    pub state: StateSpec,
+    pub(crate) state: StateSpec,
 }
 
 /// The requested state of an identity, without its id.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StateSpec {
+pub(crate) struct StateSpec {
     /// The requested authentication.
-    pub auth: AuthSpec,
+    pub(crate) auth: AuthSpec,
     /// The requested permission to connect; not used for modules.
     #[serde(default, skip_serializing_if = "is_enabled")]
-    pub status: Status,
+    pub(crate) status: Status,
     /// The reason for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status_reason: Option<StatusReason>,
+    pub(crate) status_reason: Option<StatusReason>,
     /// The status reason with which the device is kept disabled until it is released, whatever its own status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<StatusReason>,
+    pub(crate) hold: Option<StatusReason>,
     /// True if the device runs the IoT Edge runtime.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub edge: bool,
+    pub(crate) edge: bool,
     /// The edge device that is its parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<DeviceId>,
+    pub(crate) parent: Option<DeviceId>,
     /// Tags of the initial twin.
     #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
-    pub tags: Arc<JsonObject>,
+    pub(crate) tags: Arc<JsonObject>,
     /// Desired properties of the initial twin.
     #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
-    pub desired: Arc<JsonObject>,
+    pub(crate) desired: Arc<JsonObject>,
 }
 
 /// The requested authentication of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AuthSpec {
+pub(crate) enum AuthSpec {
     /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
     IssuedCertificate {
         /// True if the hub trusts it by its CA, and not by its thumbprint.
@@ -94,17 +94,17 @@ pub enum AuthSpec {
 /// The profile of a certificate, and the values of the row that its templates use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CertificateProfile {
+pub(crate) struct CertificateProfile {
     /// Its name in the CA's `profile.toml`.
-    pub name: String,
+    pub(crate) name: String,
     /// The columns of the row, without secrets.
-    pub columns: BTreeMap<String, String>,
+    pub(crate) columns: BTreeMap<String, String>,
 }
 
 /// The location of a certificate signing request or a public key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum GivenPem {
+pub(crate) enum GivenPem {
     /// In a file.
     Path(PathBuf),
     /// In the batch itself, as PEM.
@@ -113,7 +113,7 @@ pub enum GivenPem {
 
 impl AuthSpec {
     /// The authentication that replaces this one when the certificate has been issued.
-    pub fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
+    pub(crate) fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
         match self {
             Self::IssuedCertificate { by_ca: true, .. } => Self::X509Ca,
             Self::IssuedCertificate { by_ca: false, .. } => {
@@ -124,7 +124,7 @@ impl AuthSpec {
     }
 
     /// Returns true if the certificate has not been issued yet.
-    pub fn is_to_be_issued(&self) -> bool {
+    pub(crate) fn is_to_be_issued(&self) -> bool {
         matches!(self, Self::IssuedCertificate { .. })
     }
 }
@@ -136,35 +136,35 @@ impl Default for AuthSpec {
 }
 
 /// The symmetric keys that a batch gives: they are wiped when dropped and never reach the ledger.
-pub type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
+pub(crate) type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
 
 impl StateSpec {
     /// The status that the device has on the hub when it is as specified: disabled while it is on hold.
-    pub fn status_on_hub(&self) -> Status {
+    pub(crate) fn status_on_hub(&self) -> Status {
         if self.hold.is_some() { Status::Disabled } else { self.status }
     }
 
     /// The status reason that goes with it.
-    pub fn status_reason_on_hub(&self) -> Option<&StatusReason> {
+    pub(crate) fn status_reason_on_hub(&self) -> Option<&StatusReason> {
         self.hold.as_ref().or(self.status_reason.as_ref())
     }
 
     /// Puts a device that may connect into quarantine: it is left disabled until it is released. A device
     /// that is to be disabled anyhow stays as it is.
-    pub fn quarantine(&mut self) {
+    pub(crate) fn quarantine(&mut self) {
         if self.status == Status::Enabled {
             self.hold = StatusReason::new(QUARANTINE).ok();
         }
     }
 
     /// Returns true if there is an initial twin to write.
-    pub fn has_twin(&self) -> bool {
+    pub(crate) fn has_twin(&self) -> bool {
         !self.tags.is_empty() || !self.desired.is_empty()
     }
 
     /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes. It fails
     /// where a path is not UTF-8.
-    pub fn hash(&self) -> Result<String, serde_json::Error> {
+    pub(crate) fn hash(&self) -> Result<String, serde_json::Error> {
         // Maps are sorted by name, so the text is canonical.
         Ok(Self::hash_of(&serde_json::to_string(self)?))
     }
@@ -180,7 +180,7 @@ impl StateSpec {
 #[error(
     "its `{member}` on the hub is `{value}`, which this version does not know: it can't be kept as it is"
 )]
-pub struct TwinNotUnderstood {
+pub(crate) struct TwinNotUnderstood {
     member: &'static str,
     value: String,
 }
@@ -188,7 +188,7 @@ pub struct TwinNotUnderstood {
 impl IdentitySpec {
     /// The specification of an identity as it is on the hub, without the values of its twin, for a change
     /// of a part.
-    pub fn of_twin(twin: &Twin) -> Result<Self, TwinNotUnderstood> {
+    pub(crate) fn of_twin(twin: &Twin) -> Result<Self, TwinNotUnderstood> {
         let not_understood =
             |member, value: &str| TwinNotUnderstood { member, value: ShownBare(value).to_string() };
         let slots = twin.x509_thumbprint;
@@ -220,7 +220,7 @@ impl IdentitySpec {
     }
 
     /// The `authentication` to send; `None` where the certificate is still to be issued.
-    pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
+    pub(crate) fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
         match self.state.auth {
             AuthSpec::IssuedCertificate { .. } => None,
             AuthSpec::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
@@ -233,7 +233,7 @@ impl IdentitySpec {
 
     /// The bulk item that creates the identity with its initial twin. A leaf device's parent is
     /// named by `parent_scope`.
-    pub fn create_item(&self, keys: &GivenKeys, parent_scope: Option<String>) -> BulkItem {
+    pub(crate) fn create_item(&self, keys: &GivenKeys, parent_scope: Option<String>) -> BulkItem {
         let state = &self.state;
         let mut item = BulkItem::new(&self.identity, ImportMode::Create);
         item.authentication = self.authentication(keys);
@@ -252,7 +252,7 @@ impl IdentitySpec {
     }
 
     /// The body that creates the module by itself, where a hub takes no modules in bulk.
-    pub fn module_spec(&self, keys: &GivenKeys) -> Option<ModuleSpec> {
+    pub(crate) fn module_spec(&self, keys: &GivenKeys) -> Option<ModuleSpec> {
         Some(ModuleSpec {
             module_id: self.identity.module()?.clone(),
             device_id: Some(self.identity.device().clone()),
@@ -263,7 +263,7 @@ impl IdentitySpec {
 }
 
 /// The status reason of a device in quarantine.
-pub const QUARANTINE: &str = "provisioner: in quarantine until it is released";
+pub(crate) const QUARANTINE: &str = "provisioner: in quarantine until it is released";
 
 fn non_empty(object: &JsonObject) -> Option<JsonObject> {
     (!object.is_empty()).then(|| object.clone())

@@ -8,22 +8,22 @@ use hub_types::{Authentication, IdentityId, Thumbprint};
 
 /// The choice of an authentication.
 #[derive(Debug, Clone, Default)]
-pub struct AuthChoice {
+pub(crate) struct AuthChoice {
     /// The method; `None` for the one that the other members imply.
-    pub method: Option<AuthMethod>,
+    pub(crate) method: Option<AuthMethod>,
     /// The primary thumbprint.
-    pub primary: Option<Thumbprint>,
+    pub(crate) primary: Option<Thumbprint>,
     /// The secondary thumbprint.
-    pub secondary: Option<Thumbprint>,
+    pub(crate) secondary: Option<Thumbprint>,
     /// A certificate file: its SHA-256 is the primary thumbprint.
-    pub certificate: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
     /// The files with the primary and the secondary symmetric key.
-    pub keys: Option<(PathBuf, PathBuf)>,
+    pub(crate) keys: Option<(PathBuf, PathBuf)>,
 }
 
 /// A method of authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMethod {
+pub(crate) enum AuthMethod {
     /// With a symmetric key.
     Sas,
     /// With a certificate of a CA that the hub trusts.
@@ -35,7 +35,7 @@ pub enum AuthMethod {
 /// The reason why an authentication can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AuthChoiceError {
+pub(crate) enum AuthChoiceError {
     /// The certificate can't be read.
     #[error(transparent)]
     Certificate(#[from] cert_tool::Error),

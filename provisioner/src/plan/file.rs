@@ -24,25 +24,25 @@ use crate::ledger::RunOptions;
 /// The header of a plan file: everything that must be the same when the plan is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Header {
+pub(crate) struct Header {
     /// The version of this format.
-    pub provisioner_plan: u32,
+    pub(crate) provisioner_plan: u32,
     /// The version of the program that made the plan.
-    pub tool_version: String,
+    pub(crate) tool_version: String,
     /// The time at which the plan was made.
-    pub made: Timestamp,
+    pub(crate) made: Timestamp,
     /// The hub: its host, or the folder of a local hub.
-    pub hub: String,
+    pub(crate) hub: String,
     /// The batch file.
-    pub input: PathBuf,
+    pub(crate) input: PathBuf,
     /// The SHA-256 of the batch file, as upper-case hex.
-    pub input_sha256: String,
+    pub(crate) input_sha256: String,
     /// The SHA-256 over the specification of each identity: it covers the files that rows name.
-    pub wanted_sha256: String,
+    pub(crate) wanted_sha256: String,
     /// The options of the run, in addition to its rows.
-    pub options: RunOptions,
+    pub(crate) options: RunOptions,
     /// True if bad rows are left out.
-    pub skip_bad_rows: bool,
+    pub(crate) skip_bad_rows: bool,
 }
 
 /// The record after the rows.
@@ -61,7 +61,7 @@ struct Seal<'a> {
 /// The reason why a plan file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanFileError {
+pub(crate) enum PlanFileError {
     /// It can't be read or written.
     #[error("can't use the plan file `{}`", path.display())]
     Io {
@@ -91,7 +91,7 @@ pub enum PlanFileError {
 }
 
 /// Writes a plan file. Nothing is there under its name before [`PlanWriter::finish`].
-pub struct PlanWriter {
+pub(crate) struct PlanWriter {
     path: PathBuf,
     file: NewFile,
     hasher: Sha256,
@@ -100,7 +100,7 @@ pub struct PlanWriter {
 
 impl PlanWriter {
     /// Begins a file with its header.
-    pub fn create(path: &Path, header: &Header) -> Result<Self, PlanFileError> {
+    pub(crate) fn create(path: &Path, header: &Header) -> Result<Self, PlanFileError> {
         let file = NewFile::create(path, Existing::Kept, Readers::Owner);
         let file = file.map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
         let mut writer = Self { path: path.to_owned(), file, hasher: Sha256::new(), rows: 0 };
@@ -109,13 +109,13 @@ impl PlanWriter {
     }
 
     /// Adds a row.
-    pub fn row(&mut self, row: &PlannedRow) -> Result<(), PlanFileError> {
+    pub(crate) fn row(&mut self, row: &PlannedRow) -> Result<(), PlanFileError> {
         self.rows += 1;
         self.line(row)
     }
 
     /// Ends the file, brings it to the disk and gives it its name, which must be free.
-    pub fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
+    pub(crate) fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
         self.line(&PlanTotals { rows: self.rows, sum })?;
         let sha256 = upper_hex(&self.hasher.clone().finalize());
         self.line(&Seal { sha256: &sha256 })?;
@@ -140,26 +140,26 @@ fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// A plan file that was read to its end and found to be whole.
 #[derive(Debug)]
-pub struct PlanFile {
+pub(crate) struct PlanFile {
     path: PathBuf,
     /// The header.
-    pub header: Header,
+    pub(crate) header: Header,
     /// The number of rows.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// The identifier of this plan: the SHA-256 of all before its last line, as upper-case hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl PlanFile {
     /// Returns true if a file is a plan, by its first bytes, which differ from those of a batch.
-    pub fn is_one(path: &Path) -> bool {
+    pub(crate) fn is_one(path: &Path) -> bool {
         let mut first = Vec::new();
         let read = open_text(path).and_then(|text| text.take(MAGIC.len() as u64).read_to_end(&mut first));
         read.is_ok() && first == MAGIC
     }
 
     /// Reads a file from its first line to its last and makes sure that it is as it was written.
-    pub fn open(path: &Path) -> Result<Self, PlanFileError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, PlanFileError> {
         let mut lines = PlanLines::open(path)?;
         let version: Version = lines.next_as()?.ok_or_else(|| lines.altered("it is empty"))?;
         if version.provisioner_plan != u64::from(VERSION) {
@@ -189,7 +189,7 @@ impl PlanFile {
     }
 
     /// Reads the rows, each with its identity in the order of the ids.
-    pub fn each_row<E: From<PlanFileError>>(
+    pub(crate) fn each_row<E: From<PlanFileError>>(
         &self,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -280,7 +280,7 @@ impl PlanLines {
 }
 
 /// The version of the format.
-pub const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 3;
 /// The first bytes of every plan file, in any version.
 const MAGIC: &[u8] = b"{\"provisioner_plan\":";
 /// A row with both sections of a twin as large as they can be, twice, and escapes, is far shorter.

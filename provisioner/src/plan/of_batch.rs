@@ -21,27 +21,27 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
 
 /// The request for a plan.
-pub struct PlanRequest {
+pub(crate) struct PlanRequest {
     /// The hub.
-    pub hub: TargetChoice,
+    pub(crate) hub: TargetChoice,
     /// The size of the hub that the duration is for.
-    pub size: HubSize,
+    pub(crate) size: HubSize,
     /// The batch.
-    pub batch: BatchChoice,
+    pub(crate) batch: BatchChoice,
     /// The options of an apply, in addition to its rows.
-    pub options: RunOptions,
+    pub(crate) options: RunOptions,
     /// True to leave out bad rows.
-    pub skip_bad_rows: bool,
+    pub(crate) skip_bad_rows: bool,
     /// The ledger that knows the owners of credentials and the disabled devices.
-    pub ledger: LedgerLocation,
+    pub(crate) ledger: LedgerLocation,
     /// The plan file to write.
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// The reason why there is no plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// The plan file exists.
     #[error("`{}` is there already", path.display())]
     Exists {
@@ -87,7 +87,7 @@ impl From<cert_tool::Error> for PlanError {
 }
 
 /// A batch in a temporary ledger, and the hub that it is compared with.
-pub struct BatchPlan {
+pub(crate) struct BatchPlan {
     hub: OpenHub,
     holds: Holds,
     ledger: SharedLedger,
@@ -101,7 +101,7 @@ pub struct BatchPlan {
 impl BatchPlan {
     /// Reads the batch and calls the hub once. Rows with a credential that belongs to a different
     /// identity, by the ledger, are bad.
-    pub async fn open(request: PlanRequest, observer: &dyn RunObserver) -> Result<Self, PlanError> {
+    pub(crate) async fn open(request: PlanRequest, observer: &dyn RunObserver) -> Result<Self, PlanError> {
         let PlanRequest { hub, size, batch, mut options, skip_bad_rows, ledger: location, output } = request;
         refuse_existing(output.as_deref())?;
         let target = Target::resolve(hub, ".".as_ref())?;
@@ -132,13 +132,13 @@ impl BatchPlan {
     }
 
     /// The name of the hub.
-    pub fn hub(&self) -> HubLabel {
+    pub(crate) fn hub(&self) -> HubLabel {
         self.hub.label()
     }
 
     /// Compares the hub with the batch, reports the planned action of each row, and writes the plan
     /// file.
-    pub async fn compare<E: From<PlanError> + From<RunError>>(
+    pub(crate) async fn compare<E: From<PlanError> + From<RunError>>(
         self,
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,

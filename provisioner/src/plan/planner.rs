@@ -19,7 +19,7 @@ use crate::model::spec::{AuthSpec, StateSpec};
 
 /// Adds up a plan, row by row, in the order of the ids.
 #[derive(Debug)]
-pub struct Planner {
+pub(crate) struct Planner {
     rules: ApplyRules,
     tier: Tier,
     units: NonZeroU32,
@@ -58,7 +58,7 @@ pub(super) type ModuleCounts = HashMap<DeviceId, Option<u64>>;
 
 impl Planner {
     /// A plan for a hub of this tier and number of units.
-    pub fn new(rules: ApplyRules, tier: Tier, units: NonZeroU32) -> Self {
+    pub(crate) fn new(rules: ApplyRules, tier: Tier, units: NonZeroU32) -> Self {
         let plan = Plan {
             rules,
             tier: tier.to_string(),
@@ -78,12 +78,12 @@ impl Planner {
     }
 
     /// Tells how many rows are bad and left out.
-    pub fn set_rejected(&mut self, rows: u64) {
+    pub(crate) fn set_rejected(&mut self, rows: u64) {
         self.plan.rejected = rows;
     }
 
     /// Tells how many devices and modules the hub has.
-    pub fn set_population(&mut self, identities: u64) {
+    pub(crate) fn set_population(&mut self, identities: u64) {
         self.room = Some((MAX_IDENTITIES_PER_HUB as u64).saturating_sub(identities));
     }
 
@@ -334,7 +334,7 @@ impl Planner {
     }
 
     /// The plan, with its times.
-    pub fn finish(mut self) -> Plan {
+    pub(crate) fn finish(mut self) -> Plan {
         for (class, count) in &self.counts {
             let rate = operations_per_second(*class, self.tier, self.units);
             #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]

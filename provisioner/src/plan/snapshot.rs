@@ -21,19 +21,19 @@ use crate::workers::concurrent_reads::read_concurrently;
 
 /// The facts about an identity on the hub that a plan needs.
 #[derive(Debug)]
-pub struct IdentitySnapshot {
+pub(crate) struct IdentitySnapshot {
     /// The comparison with the batch.
-    pub comparison: Comparison,
+    pub(crate) comparison: Comparison,
     /// The comparison of its twin alone, if the identity differs.
-    pub twin_too: Option<Comparison>,
+    pub(crate) twin_too: Option<Comparison>,
     /// The reason why the twin can't take the batch's values, if it can't.
-    pub overflow: Option<String>,
+    pub(crate) overflow: Option<String>,
     /// The version tags that it was seen with.
-    pub etags: Etags,
+    pub(crate) etags: Etags,
     /// The run that keeps the device disabled.
-    pub held_by: Option<RunId>,
+    pub(crate) held_by: Option<RunId>,
     /// True if the hub has the device and it is disabled.
-    pub is_disabled: bool,
+    pub(crate) is_disabled: bool,
 }
 
 impl IdentitySnapshot {
@@ -51,29 +51,29 @@ impl IdentitySnapshot {
 }
 
 /// Asks a hub about every row of a run.
-pub struct HubSnapshotReader<H> {
+pub(crate) struct HubSnapshotReader<H> {
     /// The hub.
-    pub hub: Arc<H>,
+    pub(crate) hub: Arc<H>,
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The devices that are disabled on purpose.
-    pub holds: Holds,
+    pub(crate) holds: Holds,
     /// The symmetric keys that the batch gives.
-    pub keys: Arc<GivenKeys>,
+    pub(crate) keys: Arc<GivenKeys>,
     /// The rules for twins with different values.
-    pub twin: TwinPolicy,
+    pub(crate) twin: TwinPolicy,
     /// The number of identities that are read at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Called with the number of rows read since the last call.
-    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+    pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> HubSnapshotReader<H> {
     /// Lets `planner` decide about each row, and reports the decisions in the order of the ids. A
     /// plan of a million rows is not kept in memory.
-    pub async fn each<E: From<RunError>>(
+    pub(crate) async fn each<E: From<RunError>>(
         &self,
         planner: &mut Planner,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,

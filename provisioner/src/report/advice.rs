@@ -17,7 +17,7 @@ pub(super) mod tests;
 
 /// The verb of a run, with the mode on which the meaning of a reason depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunVerb {
+pub(crate) enum RunVerb {
     /// `apply`, in this mode.
     Apply(ApplyMode),
     /// `retire --delete`.
@@ -41,8 +41,9 @@ pub enum RunVerb {
 }
 
 impl RunVerb {
+    #[cfg(test)]
     /// Every verb in every mode.
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Apply(ApplyMode::Create),
         Self::Apply(ApplyMode::Upsert),
         Self::Apply(ApplyMode::Update),
@@ -58,7 +59,7 @@ impl RunVerb {
     ];
 
     /// The verb of a run with these options.
-    pub fn of(options: &RunOptions) -> Self {
+    pub(crate) fn of(options: &RunOptions) -> Self {
         match &options.maintenance {
             None => Self::Apply(options.rules.mode),
             Some(Maintenance::AddThumbprint) => Self::Rotate,
@@ -76,15 +77,15 @@ impl RunVerb {
 
 /// The cause of a row's outcome in a run, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The cause.
-    pub cause: &'static str,
+    pub(crate) cause: &'static str,
     /// The remedy. Its commands are complete, except for the options that name the hub.
-    pub to_do: String,
+    pub(crate) to_do: String,
 }
 
 /// The advice for rows of a run with this reason; rows of older ledgers have none.
-pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
+pub(crate) fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
     let entry = entry(RunVerb::of(&run.options), reason);
     let undone = run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from);
     let undone = undone.map(|run| run.to_string()).unwrap_or_default();

@@ -12,17 +12,17 @@ use crate::model::lifecycle::Effect;
 
 /// A cause that rows have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cause {
+pub(crate) struct Cause {
     /// The cause as a code; none in runs of older versions.
-    pub reason: Option<ReasonCode>,
+    pub(crate) reason: Option<ReasonCode>,
     /// The cause in words.
-    pub cause: String,
+    pub(crate) cause: String,
     /// The remedy.
-    pub to_do: String,
+    pub(crate) to_do: String,
     /// The number of its rows.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// The first of these rows.
-    pub examples: Vec<String>,
+    pub(crate) examples: Vec<String>,
 }
 
 /// The causes of rows, as they are counted.
@@ -82,7 +82,7 @@ impl Causes {
 }
 
 /// Reads the rows of a run, and returns the causes why rows are not as asked.
-pub fn causes_of(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
+pub(crate) fn causes_of(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
     let mut causes = Causes::default();
     for row in ledger.rows(run.id, RowFilter::All) {
         causes.add(&row?);
@@ -168,7 +168,7 @@ mod tests {
     use crate::ledger::Record;
     use crate::model::options::ApplyMode;
     use crate::model::spec::{IdentitySpec, StateSpec};
-    use crate::report::RunVerb;
+    use crate::report::advice::RunVerb;
     use crate::report::advice::tests::run;
     use hub_types::IdentityId;
     use serde_json::json;

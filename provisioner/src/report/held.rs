@@ -6,7 +6,7 @@ use crate::maintain::change::Maintenance;
 
 /// Returns the number of devices that are kept disabled, and the command that enables them; empty
 /// if there are none.
-pub fn held_note(run: &Run, totals: &Totals) -> Option<String> {
+pub(crate) fn held_note(run: &Run, totals: &Totals) -> Option<String> {
     let devices = match totals.held {
         0 => return None,
         1 => "1 device is".to_owned(),

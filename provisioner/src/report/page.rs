@@ -24,7 +24,7 @@ use crate::maintain::change::Maintenance;
 /// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PageError {
+pub(crate) enum PageError {
     /// The ledger can't be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -40,7 +40,7 @@ pub enum PageError {
 }
 
 /// Writes the page of a run.
-pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<(), PageError> {
+pub(crate) fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<(), PageError> {
     let run = ledger.run(Some(run))?;
     let totals = ledger.totals(run.id)?;
     let mut sessions = Vec::new();

@@ -4,7 +4,7 @@ use crate::ledger::{Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstoo
 
 /// A run in the list of all runs: one that this version does not know hides no other.
 #[derive(Debug)]
-pub enum RunEntry {
+pub(crate) enum RunEntry {
     /// A run with its totals.
     Known(Box<Run>, Totals),
     /// A run of which something is not understood.
@@ -12,7 +12,7 @@ pub enum RunEntry {
 }
 
 /// Reads all runs of a ledger, the newest first.
-pub fn list_runs(location: &LedgerLocation) -> Result<Vec<RunEntry>, LedgerError> {
+pub(crate) fn list_runs(location: &LedgerLocation) -> Result<Vec<RunEntry>, LedgerError> {
     let mut ledger = Ledger::open_to_read(location)?;
     ledger.runs()?.into_iter().map(|run| entry(run, &mut ledger)).collect()
 }

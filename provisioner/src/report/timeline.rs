@@ -11,44 +11,44 @@ use crate::ledger::{ProgressSample, Session};
 
 /// A run along its time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// Its periods, in order.
-    pub periods: Vec<ActivePeriod>,
+    pub(crate) periods: Vec<ActivePeriod>,
 }
 
 /// A time of uninterrupted work.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ActivePeriod {
+pub(crate) struct ActivePeriod {
     /// The start time.
-    pub started: OffsetDateTime,
+    pub(crate) started: OffsetDateTime,
     /// The end time.
-    pub ended: OffsetDateTime,
+    pub(crate) ended: OffsetDateTime,
     /// The length of its buckets in seconds.
-    pub bucket: f64,
+    pub(crate) bucket: f64,
     /// The work of the period, bucket by bucket.
-    pub buckets: Vec<Bucket>,
+    pub(crate) buckets: Vec<Bucket>,
 }
 
 /// The work in a short time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// Finished rows.
-    pub rows: f64,
+    pub(crate) rows: f64,
     /// Calls to the hub.
-    pub calls: f64,
+    pub(crate) calls: f64,
     /// Calls that the hub refused because there were too many.
-    pub throttled: f64,
+    pub(crate) throttled: f64,
     /// Seconds in which calls were delayed, of all stations.
-    pub throttled_for: f64,
+    pub(crate) throttled_for: f64,
     /// Seconds in which the hub was unavailable, as seen by all stations.
-    pub outage_for: f64,
+    pub(crate) outage_for: f64,
     /// Seconds of work, of all stations.
-    pub worked: f64,
+    pub(crate) worked: f64,
 }
 
 impl Timeline {
     /// The timeline of a run, in at most about `buckets` parts; `None` if its sessions have no data.
-    pub fn of(sessions: &[(Session, Vec<ProgressSample>)], buckets: u32) -> Option<Self> {
+    pub(crate) fn of(sessions: &[(Session, Vec<ProgressSample>)], buckets: u32) -> Option<Self> {
         let steps: Vec<TimelineStep> =
             sessions.iter().flat_map(|(session, samples)| steps(session, samples)).collect();
         let mut periods = periods(&steps);
@@ -73,13 +73,13 @@ impl Timeline {
     }
 
     /// All buckets together.
-    pub fn sum(&self) -> Bucket {
+    pub(crate) fn sum(&self) -> Bucket {
         let buckets = self.periods.iter().flat_map(|period| &period.buckets);
         buckets.fold(Bucket::default(), |sum, bucket| sum.plus(bucket, 1.0))
     }
 
     /// The active time.
-    pub fn worked(&self) -> Duration {
+    pub(crate) fn worked(&self) -> Duration {
         let worked: f64 = self.periods.iter().map(|period| seconds(period.started, period.ended)).sum();
         Duration::from_secs_f64(worked.max(0.0))
     }

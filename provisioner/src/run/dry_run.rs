@@ -24,13 +24,13 @@ pub(super) struct DryRunRows {
 }
 
 /// A dry run whose hub is open.
-pub struct OpenDryRun {
+pub(crate) struct OpenDryRun {
     hub: OpenHub,
     owners: Option<Ledger>,
     maintenance: Maintenance,
     rows: DryRunRows,
     /// The batch file.
-    pub input: String,
+    pub(crate) input: String,
 }
 
 impl OpenDryRun {
@@ -47,17 +47,17 @@ impl OpenDryRun {
     }
 
     /// The name of the hub.
-    pub fn hub(&self) -> HubLabel {
+    pub(crate) fn hub(&self) -> HubLabel {
         self.hub.label()
     }
 
     /// Returns true if a run would check that units can connect with their new certificates.
-    pub fn needs_connect_check(&self) -> bool {
+    pub(crate) fn needs_connect_check(&self) -> bool {
         self.maintenance.needs_connect_check()
     }
 
     /// Reads the identities, and reports the action for each row.
-    pub async fn look<E: From<RunFailure> + From<RunError>>(
+    pub(crate) async fn look<E: From<RunFailure> + From<RunError>>(
         self,
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,

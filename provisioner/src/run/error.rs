@@ -17,7 +17,7 @@ use crate::workers::RunError;
 /// The reason why a run can't be begun or continued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunFailure {
+pub(crate) enum RunFailure {
     /// The run's batch file was changed since the run began.
     #[error(
         "{} was changed since run {run} began: its SHA-256 is not {sha256} any more; nothing was sent",
@@ -93,7 +93,7 @@ pub enum RunFailure {
 
 /// The reason why there is nothing to change of an earlier run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NothingToDo {
+pub(crate) enum NothingToDo {
     /// All disabled devices were disabled by other runs.
     DisabledByOthers,
     /// The run only disabled devices.
@@ -122,7 +122,7 @@ impl std::fmt::Display for NothingToDo {
 /// The reason why a plan can't be carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanMismatch {
+pub(crate) enum PlanMismatch {
     /// The batch was changed since the plan was made.
     #[error(
         "{} was changed since the plan was made: its SHA-256 is not {sha256} any more; nothing was sent",

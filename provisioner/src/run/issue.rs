@@ -108,7 +108,7 @@ struct IssueTotals {
 /// The reason why issuing stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IssueError {
+pub(crate) enum IssueError {
     /// The CA or the folder for its certificates fails.
     #[error(transparent)]
     Certificates(#[from] cert_tool::Error),

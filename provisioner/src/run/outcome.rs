@@ -7,17 +7,17 @@ use crate::ledger::{LedgerError, Run, RunReader, RunState, Totals, Verification}
 use crate::verify::Verified;
 
 /// The outcome of work on a run.
-pub struct RunOutcome {
+pub(crate) struct RunOutcome {
     /// The run, in its ledger.
-    pub reader: RunReader,
+    pub(crate) reader: RunReader,
     /// The state that the work ended in.
-    pub state: RunState,
+    pub(crate) state: RunState,
     /// The totals of its rows.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// The duration of the work, in seconds.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The result of reading everything back, if that was done now.
-    pub verified: Option<Verified>,
+    pub(crate) verified: Option<Verified>,
     /// True if no difference between the hub and the run is known.
     is_verified_well: bool,
     /// True if somebody asked to stop.
@@ -28,7 +28,7 @@ pub struct RunOutcome {
 
 /// The end of work on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     /// Every row is as asked.
     AllWell,
     /// The counts of rows do not add up: a bug.
@@ -71,12 +71,12 @@ impl RunOutcome {
     }
 
     /// The run.
-    pub fn run(&self) -> &Run {
+    pub(crate) fn run(&self) -> &Run {
         self.reader.run()
     }
 
     /// The end.
-    pub fn end(&self) -> RunEnd {
+    pub(crate) fn end(&self) -> RunEnd {
         match self.state {
             _ if !self.totals.add_up() => RunEnd::DoNotAddUp,
             RunState::Finished if self.verified.is_none() && self.is_stopped => RunEnd::StoppedUnread,
@@ -88,7 +88,7 @@ impl RunOutcome {
 
     /// Writes the rows that failed or are in conflict to a batch file beside the batch, and returns the
     /// file and the number of rows. Writes nothing if no row failed.
-    pub fn write_failed_rows(&self) -> Result<Option<(PathBuf, usize)>, FailedRowsError> {
+    pub(crate) fn write_failed_rows(&self) -> Result<Option<(PathBuf, usize)>, FailedRowsError> {
         match &self.batch {
             Some(batch) => write_failed_rows_beside(batch, &self.reader),
             None => Ok(None),

@@ -11,21 +11,21 @@ use crate::maintain::change::Maintenance;
 use crate::target::TargetChoice;
 
 /// The request for work on a run.
-pub struct RunRequest {
+pub(crate) struct RunRequest {
     /// The work.
-    pub work: RunWork,
+    pub(crate) work: RunWork,
     /// The hub.
-    pub hub: TargetChoice,
+    pub(crate) hub: TargetChoice,
     /// The ledger.
-    pub ledger: LedgerLocation,
+    pub(crate) ledger: LedgerLocation,
     /// The settings of the workers.
-    pub settings: WorkSettings,
+    pub(crate) settings: WorkSettings,
     /// True to read everything back at the end.
-    pub verify: bool,
+    pub(crate) verify: bool,
 }
 
 /// The work on a run.
-pub enum RunWork {
+pub(crate) enum RunWork {
     /// Create and update the identities of a batch.
     Apply(ApplyRequest),
     /// Change existing identities.
@@ -37,23 +37,23 @@ pub enum RunWork {
 }
 
 /// The request to apply a batch or a plan.
-pub struct ApplyRequest {
+pub(crate) struct ApplyRequest {
     /// The batch, or the plan file.
-    pub batch: BatchChoice,
+    pub(crate) batch: BatchChoice,
     /// The batch of the plan, if it is not where it was.
-    pub plan_batch: Option<PathBuf>,
+    pub(crate) plan_batch: Option<PathBuf>,
     /// The options of the run. A plan has its own.
-    pub options: RunOptions,
+    pub(crate) options: RunOptions,
     /// True to leave out bad rows.
-    pub skip_bad_rows: bool,
+    pub(crate) skip_bad_rows: bool,
     /// True if any of the options was given by the user.
-    pub has_options: bool,
+    pub(crate) has_options: bool,
     /// The secrets that unlock the CA.
-    pub secrets: SecretSource,
+    pub(crate) secrets: SecretSource,
 }
 
 /// The request for a change of existing identities.
-pub enum MaintainRequest {
+pub(crate) enum MaintainRequest {
     /// Change the identities that a batch names.
     Batch(BatchChangeRequest),
     /// Change what an earlier run has left on the hub.
@@ -61,33 +61,33 @@ pub enum MaintainRequest {
 }
 
 /// The request for a change of the identities that a batch names.
-pub struct BatchChangeRequest {
+pub(crate) struct BatchChangeRequest {
     /// The change.
-    pub maintenance: Maintenance,
+    pub(crate) maintenance: Maintenance,
     /// The batch.
-    pub batch: BatchChoice,
+    pub(crate) batch: BatchChoice,
     /// The CA and the folder with its certificates.
-    pub issue: Option<IssueFolders>,
+    pub(crate) issue: Option<IssueFolders>,
     /// The source of certificates for rows that need one and name none.
-    pub certificates: CertificateSource,
+    pub(crate) certificates: CertificateSource,
     /// True to leave out bad rows.
-    pub skip_bad_rows: bool,
+    pub(crate) skip_bad_rows: bool,
     /// The host and port for devices, if they differ from the hub's.
-    pub address: Option<(String, u16)>,
+    pub(crate) address: Option<(String, u16)>,
 }
 
 /// The request for a change of what an earlier run has left on the hub.
 #[derive(Debug, Clone, Copy)]
-pub struct RunChangeRequest {
+pub(crate) struct RunChangeRequest {
     /// The earlier run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The change.
-    pub change: RunChange,
+    pub(crate) change: RunChange,
 }
 
 /// A change of what an earlier run has left on the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunChange {
+pub(crate) enum RunChange {
     /// Enable what the run has disabled.
     Release,
     /// Take the run back.
@@ -96,24 +96,24 @@ pub enum RunChange {
 
 /// The request for a part in a run of the ledger.
 #[derive(Debug, Clone)]
-pub struct ShareRequest {
+pub(crate) struct ShareRequest {
     /// The run; `None` for the newest.
-    pub run: Option<RunId>,
+    pub(crate) run: Option<RunId>,
     /// The run's batch file, if it is not where it was.
-    pub batch: Option<PathBuf>,
+    pub(crate) batch: Option<PathBuf>,
     /// The host and port for devices, if they differ from the hub's.
-    pub address: Option<(String, u16)>,
+    pub(crate) address: Option<(String, u16)>,
 }
 
 /// The settings of the workers of a run.
 #[derive(Debug, Clone)]
-pub struct WorkSettings {
+pub(crate) struct WorkSettings {
     /// The number of chunks that are worked on at once.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// The longest wait for a hub that does not answer.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// The time without a sign from a station after which a different one may take over its work.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
     /// The operator and the station.
-    pub by: Operator,
+    pub(crate) by: Operator,
 }

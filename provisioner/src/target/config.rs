@@ -53,7 +53,7 @@ pub(super) enum ConfiguredAccess {
 /// secret that was put into the wrong place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// It can't be read.
     #[error("can't read the settings `{}`", path.display())]
     File {
@@ -97,7 +97,7 @@ pub enum ConfigError {
 /// A mistake in the configuration file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigProblem {
+pub(crate) enum ConfigProblem {
     /// It is not TOML.
     #[error("this is not TOML: {0}")]
     Syntax(String),
@@ -132,7 +132,7 @@ pub enum ConfigProblem {
 
 impl ConfigError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::NoSuchHub { .. } => "name one of these with `--hub NAME`, or add the hub to the file",
             Self::HubTable { problem: ConfigProblem::Secret, .. } => {

@@ -10,22 +10,22 @@ use crate::ledger::{Ledger, RunId};
 use crate::model::causes::with_causes;
 
 /// The faults of certificate files, by identity.
-pub type CertificateMismatches = HashMap<IdentityId, CertificateMismatch>;
+pub(crate) type CertificateMismatches = HashMap<IdentityId, CertificateMismatch>;
 
 /// A certificate that is not the one that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateMismatch {
+pub(crate) struct CertificateMismatch {
     /// The line of the batch file.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The expected path.
-    pub file: String,
+    pub(crate) file: String,
     /// The content found there.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// Writes the thumbprints of certificates that were issued before into the ledger, computed from
 /// the certificates themselves, and returns those that differ from the list.
-pub fn recompute_issued(
+pub(crate) fn recompute_issued(
     ledger: &mut Ledger,
     run: RunId,
     list: &IssuedList,

@@ -18,42 +18,42 @@ use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The results of connecting.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Connections {
+pub(crate) struct Connections {
     /// Identities that connected and read the twin that the batch wants.
-    pub connected: u64,
+    pub(crate) connected: u64,
     /// Devices and modules that could not connect, or read a different twin.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Those that could not be tried.
-    pub not_tried: u64,
+    pub(crate) not_tried: u64,
     /// Those that were not tried, because their device is disabled and no hub lets it in.
-    pub disabled: u64,
+    pub(crate) disabled: u64,
     /// The reasons of the failed connections, in the order of the lines.
-    pub failures: Vec<Unconnected>,
+    pub(crate) failures: Vec<Unconnected>,
     /// The reasons of the untried connections, in the order of the lines.
-    pub untried: Vec<Unconnected>,
+    pub(crate) untried: Vec<Unconnected>,
 }
 
 /// An identity that did not connect.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Unconnected {
+pub(crate) struct Unconnected {
     /// The line of the batch file.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The identity: `device` or `device/module`.
-    pub identity: String,
+    pub(crate) identity: String,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
     /// The differences in the twin that it read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
 }
 
 /// The reason why connecting stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectCheckError {
+pub(crate) enum ConnectCheckError {
     /// Nobody can connect.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -64,7 +64,7 @@ pub enum ConnectCheckError {
 
 impl Connections {
     /// Returns true if at least one connection succeeded, and no result contradicts the batch.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.failed == 0 && (self.connected > 0 || self.not_tried == 0)
     }
 
@@ -112,30 +112,30 @@ impl Unconnected {
 }
 
 /// The devices that connect, and the hub.
-pub struct ConnectCheck {
+pub(crate) struct ConnectCheck {
     /// The hub.
-    pub hub: Arc<DeviceHub>,
+    pub(crate) hub: Arc<DeviceHub>,
     /// The sources of certificates and keys.
-    pub credentials: Arc<CredentialSource>,
+    pub(crate) credentials: Arc<CredentialSource>,
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// The rows that are included.
-    pub filter: RowFilter,
+    pub(crate) filter: RowFilter,
     /// The number of devices.
-    pub sample: Sample,
+    pub(crate) sample: Sample,
     /// The number of connections that are open at once.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// The devices that are disabled on the hub.
-    pub disabled: Arc<HashSet<DeviceId>>,
+    pub(crate) disabled: Arc<HashSet<DeviceId>>,
     /// Ends it at once.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl ConnectCheck {
     /// The number of devices and modules in the sample.
-    pub async fn identities(&self) -> Result<u64, LedgerError> {
+    pub(crate) async fn identities(&self) -> Result<u64, LedgerError> {
         let (run, filter) = (self.run, self.filter);
         if self.sample == Sample::All {
             return self.ledger.call(move |ledger| ledger.count(run, filter)).await;
@@ -150,7 +150,10 @@ impl ConnectCheck {
     }
 
     /// Connects. `progress` is called with the number of identities processed since the last call.
-    pub async fn run(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<Connections, ConnectCheckError> {
+    pub(crate) async fn run(
+        &self,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Connections, ConnectCheckError> {
         self.hub.knock().await?;
         let mut connections = Connections::default();
         let mut selection = self.select().await?;

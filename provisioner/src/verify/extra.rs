@@ -12,16 +12,16 @@ use crate::ledger::{RowFilter, RunId, SharedLedger};
 use crate::workers::RunError;
 
 /// The search for identities that a batch does not list.
-pub struct Extras {
+pub(crate) struct Extras {
     /// The hub.
-    pub hub: Arc<HubClient>,
+    pub(crate) hub: Arc<HubClient>,
     /// The ledger that holds the run.
-    pub ledger: SharedLedger,
+    pub(crate) ledger: SharedLedger,
     /// The run.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// A condition of IoT Hub's query language: devices and modules for whose twins it holds should be in
     /// the batch.
-    pub within: Option<String>,
+    pub(crate) within: Option<String>,
 }
 
 /// Some devices of the batch, with their modules.
@@ -34,7 +34,7 @@ struct Group {
 impl Extras {
     /// Finds them, in the order of the ids. Extra identities are found by query and confirmed by a
     /// twin read, because the query index lags by up to half an hour.
-    pub async fn find(&self) -> Result<Vec<IdentityId>, RunError> {
+    pub(crate) async fn find(&self) -> Result<Vec<IdentityId>, RunError> {
         let mut known = Known::default();
         let mut suspects = HashSet::new();
         let mut group = Group::default();

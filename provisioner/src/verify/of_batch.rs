@@ -25,36 +25,36 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
 
 /// The request for the verification of a batch.
-pub struct VerifyRequest {
+pub(crate) struct VerifyRequest {
     /// The hub.
-    pub hub: TargetChoice,
+    pub(crate) hub: TargetChoice,
     /// The batch.
-    pub batch: BatchChoice,
+    pub(crate) batch: BatchChoice,
     /// The folder with the certificates that were issued for the batch.
-    pub issued: Option<PathBuf>,
+    pub(crate) issued: Option<PathBuf>,
     /// The ledger that knows the disabled devices.
-    pub ledger: LedgerLocation,
+    pub(crate) ledger: LedgerLocation,
     /// The condition of the query language for devices and modules that must have a row.
-    pub within: Option<String>,
+    pub(crate) within: Option<String>,
     /// The connections of devices, if devices connect.
-    pub connect: Option<ConnectRequest>,
+    pub(crate) connect: Option<ConnectRequest>,
 }
 
 /// The request for connections as devices.
 #[derive(Debug, Clone)]
-pub struct ConnectRequest {
+pub(crate) struct ConnectRequest {
     /// The devices that connect.
-    pub sample: Sample,
+    pub(crate) sample: Sample,
     /// The host and port for devices, if they differ from the hub's.
-    pub address: Option<(String, u16)>,
+    pub(crate) address: Option<(String, u16)>,
     /// The number of open connections; `None` for the default.
-    pub connections: Option<NonZeroUsize>,
+    pub(crate) connections: Option<NonZeroUsize>,
 }
 
 /// The reason why a batch could not be verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     /// The certificate of a device can't be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
@@ -111,7 +111,7 @@ impl From<cert_tool::Error> for VerifyError {
 }
 
 /// Compares the hub with a batch, and connects as its devices, if this was requested.
-pub async fn verify_batch(
+pub(crate) async fn verify_batch(
     request: VerifyRequest,
     observer: &dyn RunObserver,
 ) -> Result<(HubLabel, Verified), VerifyError> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// The number of a batch's devices that are to connect, each with its modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sample {
+pub(crate) enum Sample {
     /// All.
     All,
     /// So many, spread evenly over the batch: for the same batch always the same.

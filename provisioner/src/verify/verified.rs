@@ -13,56 +13,56 @@ use crate::model::compare::{Comparison, Difference, Observation};
 
 /// The result of verifying a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// Identities that were read.
-    pub checked: u64,
+    pub(crate) checked: u64,
     /// Those that are as the batch wants them.
-    pub equal: u64,
+    pub(crate) equal: u64,
     /// Identities whose twin was written since: they count as equal too.
-    pub twin_written_since: u64,
+    pub(crate) twin_written_since: u64,
     /// Devices that a run of the ledger keeps disabled until they are released: they count as equal too.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Those that are not on the hub.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// Identities that differ, or whose certificate differs.
-    pub different: u64,
+    pub(crate) different: u64,
     /// Identities that are on the hub and not in the batch, if they were searched.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extra: Option<u64>,
+    pub(crate) extra: Option<u64>,
     /// Those that are missing or different, in the order of the lines, then those that are extra.
     #[serde(rename = "deviations")]
-    pub drifts: Vec<Drift>,
+    pub(crate) drifts: Vec<Drift>,
     /// The devices that are disabled on the hub.
     #[serde(skip)]
-    pub disabled: HashSet<DeviceId>,
+    pub(crate) disabled: HashSet<DeviceId>,
     /// The result of connecting as devices, if that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections: Option<Connections>,
+    pub(crate) connections: Option<Connections>,
 }
 
 /// An identity that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// The kind of the drift.
-    pub kind: DriftKind,
+    pub(crate) kind: DriftKind,
     /// The line of the batch file, if it has one.
-    pub line: Option<u64>,
+    pub(crate) line: Option<u64>,
     /// The identity: `device` or `device/module`.
-    pub identity: String,
+    pub(crate) identity: String,
     /// The differences.
-    pub differences: Vec<Difference>,
+    pub(crate) differences: Vec<Difference>,
     /// The file with its certificate, if it matters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
+    pub(crate) certificate: Option<String>,
     /// The fault of that file.
     #[serde(rename = "exchanged", skip_serializing_if = "Option::is_none")]
-    pub mismatch: Option<String>,
+    pub(crate) mismatch: Option<String>,
 }
 
 /// The kind of an identity's drift from the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DriftKind {
+pub(crate) enum DriftKind {
     /// The identity differs.
     Different,
     /// It is not in the batch.
@@ -73,7 +73,7 @@ pub enum DriftKind {
 
 impl DriftKind {
     /// Its name.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Different => "different",
             Self::Extra => "extra",
@@ -84,18 +84,18 @@ impl DriftKind {
 
 impl Verified {
     /// Returns true if the hub holds all values of the batch, and every connection confirmed it.
-    pub fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         self.drifts.is_empty() && self.connections.as_ref().is_none_or(Connections::all_well)
     }
 
     /// The counts by themselves, as the ledger remembers them.
-    pub fn counts(&self, at: Timestamp) -> Verification {
+    pub(crate) fn counts(&self, at: Timestamp) -> Verification {
         let Self { checked, equal, twin_written_since, held, missing, different, .. } = *self;
         Verification { at, checked, equal, twin_written_since, held, missing, different }
     }
 
     /// Counts certificates that are not those that were issued.
-    pub fn add_certificate_mismatches(&mut self, mut mismatch: CertificateMismatches) {
+    pub(crate) fn add_certificate_mismatches(&mut self, mut mismatch: CertificateMismatches) {
         for drift in &mut self.drifts {
             let identity = IdentityId::from_common_name(&drift.identity).ok();
             if let Some(found) = identity.and_then(|identity| mismatch.remove(&identity)) {
@@ -121,7 +121,7 @@ impl Verified {
     }
 
     /// Adds to each identity with a different thumbprint the file of its certificate.
-    pub fn name_certificates<E>(
+    pub(crate) fn name_certificates<E>(
         &mut self,
         mut find: impl FnMut(&IdentityId) -> Result<Option<PathBuf>, E>,
     ) -> Result<(), E> {
@@ -137,7 +137,7 @@ impl Verified {
     }
 
     /// Counts identities that are on the hub and not in the batch.
-    pub fn add_extra(&mut self, identities: Vec<IdentityId>) {
+    pub(crate) fn add_extra(&mut self, identities: Vec<IdentityId>) {
         self.extra = Some(identities.len() as u64);
         self.drifts.extend(
             identities
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use crate::model::compare::Etags;
     use crate::model::spec::{IdentitySpec, StateSpec};
-    use crate::verify::CertificateMismatch;
+    use crate::verify::certificates::CertificateMismatch;
 
     fn row(line: u64, id: &str) -> LedgerRow {
         LedgerRow::new(line, IdentitySpec { identity: identity(id), state: StateSpec::default() })

@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 /// The statistics of the calls to a hub so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CallStats {
+pub(crate) struct CallStats {
     /// Calls that ended, in whatever way.
-    pub calls: u64,
+    pub(crate) calls: u64,
     /// Those that the hub did not answer, or answered with a failure of its own.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Those that the hub refused because there were too many (HTTP 429).
-    pub throttled: u64,
+    pub(crate) throttled: u64,
     /// The time that calls were delayed to keep to the hub's rate.
-    pub throttled_for: Duration,
+    pub(crate) throttled_for: Duration,
     /// The time that calls waited for an unavailable hub.
-    pub outage_for: Duration,
+    pub(crate) outage_for: Duration,
 }
 
 /// A clock that runs as long as anybody waits. Those who wait at the same time count once.

@@ -9,7 +9,7 @@ use crate::model::service_status::ServiceStatus;
 
 /// The reason for a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitReason {
+pub(crate) enum WaitReason {
     /// The hub named the time (`Retry-After`).
     AskedByHub,
     /// Calls are kept to the rate that the hub takes.

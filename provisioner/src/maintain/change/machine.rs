@@ -11,7 +11,7 @@ use crate::model::spec::IdentitySpec;
 
 /// The state of one identity during its maintenance.
 #[derive(Debug)]
-pub struct ChangeMachine {
+pub(crate) struct ChangeMachine {
     /// The effect of a change, if one is made.
     effect: Effect,
     /// True if a request was sent and its response was lost.
@@ -22,7 +22,7 @@ pub struct ChangeMachine {
 
 /// The next step.
 #[derive(Debug)]
-pub enum ChangeStep {
+pub(crate) enum ChangeStep {
     /// Delete the identity, with the etag of the last read.
     Delete,
     /// No further step: the result.
@@ -42,7 +42,7 @@ impl ChangeStep {
 
 /// The hub's response to a change.
 #[derive(Debug)]
-pub enum ChangeResponse {
+pub(crate) enum ChangeResponse {
     /// The change was made.
     Done,
     /// The response was lost: the effect of the request is unknown.
@@ -55,7 +55,7 @@ pub enum ChangeResponse {
 
 /// The result of an identity.
 #[derive(Debug)]
-pub enum ChangeOutcome {
+pub(crate) enum ChangeOutcome {
     /// The run made the change; presumably, if the response was lost and a read shows the result.
     Done {
         /// The effect of the run.
@@ -75,22 +75,22 @@ pub enum ChangeOutcome {
 
 impl ChangeMachine {
     /// An identity that this run has not processed yet.
-    pub fn new(effect: Effect) -> Self {
+    pub(crate) fn new(effect: Effect) -> Self {
         Self { effect, is_lost: false, retries: 0 }
     }
 
     /// An identity with a request that was sent before this run was interrupted.
-    pub fn resumed(effect: Effect) -> Self {
+    pub(crate) fn resumed(effect: Effect) -> Self {
         Self { is_lost: true, ..Self::new(effect) }
     }
 
     /// The number of lost or outdated responses.
-    pub fn retries(&self) -> u32 {
+    pub(crate) fn retries(&self) -> u32 {
         self.retries
     }
 
     /// Returns the step after a read.
-    pub fn observed(&mut self, decision: ChangeDecision) -> ChangeStep {
+    pub(crate) fn observed(&mut self, decision: ChangeDecision) -> ChangeStep {
         match decision {
             ChangeDecision::NothingToDo if self.is_lost => self.done(true),
             ChangeDecision::NothingToDo => ChangeStep::Finish(ChangeOutcome::Unchanged),
@@ -101,7 +101,7 @@ impl ChangeMachine {
     }
 
     /// Returns the step after the hub's response to a change.
-    pub fn answered(&mut self, response: ChangeResponse) -> ChangeStep {
+    pub(crate) fn answered(&mut self, response: ChangeResponse) -> ChangeStep {
         match response {
             ChangeResponse::Done => self.done(false),
             ChangeResponse::Lost(error) => {
