@@ -147,9 +147,17 @@ pub(crate) enum TargetError {
         /// The line on which it begins, from 1.
         line: usize,
     },
-    /// A file can't be read.
-    #[error("can't read `{}`", path.display())]
-    File {
+    /// A file with roots to trust can't be read.
+    #[error("can't read the CA file `{}`", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file that should hold a connection string can't be read.
+    #[error("can't read `{}`, the file of the hub's connection string", path.display())]
+    ConnectionStringFile {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -267,7 +275,7 @@ impl Target {
         match self {
             Self::Embedded { data } => open_embedded(data, name, embedded).await,
             Self::Remote { access, device_host, ca_files, size } => {
-                let extra_roots = ca_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+                let extra_roots = ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
                 let trust = HubClientOptions { extra_roots, is_local: false };
                 let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
@@ -359,16 +367,16 @@ async fn open_embedded(
     Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), device_host: None, trust, size: None })
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
+fn read_ca_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
     std::fs::read(path)
         .map(Zeroizing::new)
-        .map_err(|source| TargetError::File { path: path.to_owned(), source })
+        .map_err(|source| TargetError::CaFile { path: path.to_owned(), source })
 }
 
 /// Reads the connection string that a file holds.
 fn read_access(path: &Path) -> Result<Access, TargetError> {
     let text = cli_support::text::read(path)
-        .map_err(|source| TargetError::File { path: path.to_owned(), source })?;
+        .map_err(|source| TargetError::ConnectionStringFile { path: path.to_owned(), source })?;
     let content = text.trim_start();
     match content.chars().next() {
         None => Err(TargetError::EmptyFile { path: path.to_owned() }),

@@ -22,7 +22,7 @@ pub(crate) enum FailedRowsError {
         run: RunId,
     },
     /// The run's batch file can't be read.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read the failed rows in `{}`, the run's batch", path.display())]
     BatchUnreadable {
         /// The file.
         path: PathBuf,

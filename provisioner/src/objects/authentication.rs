@@ -58,7 +58,7 @@ pub(crate) enum AuthChoiceError {
         source: KeyError,
     },
     /// A key file can't be read.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read the key file `{}`", path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,

@@ -32,7 +32,7 @@ pub(crate) enum RunFailure {
         sha256: String,
     },
     /// The run's batch file can't be read.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read `{}`, the run's batch", path.display())]
     BatchUnreadable {
         /// The file.
         path: PathBuf,
