@@ -1,5 +1,6 @@
-//! Text and binary encodings: PEM, and DER taken apart.
+//! Text and binary encodings: PEM, DER taken apart, and times.
 
 pub(crate) mod der;
 pub(crate) mod pem;
 pub(crate) mod pem_stream;
+pub(crate) mod time;

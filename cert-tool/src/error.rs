@@ -2,6 +2,7 @@
 //! [`Refusal`](crate::Refusal).
 
 pub(crate) mod refusal;
+pub(crate) mod secret_for;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use std::path::{Path, PathBuf};
 use hub_types::IdentityId;
 use time::OffsetDateTime;
 
+use crate::encoding::time::rfc3339;
 use crate::error::refusal::Refusal;
-use crate::issued::record::rfc3339;
-use crate::secrets::secret::SecretFor;
+use crate::error::secret_for::SecretFor;
 
 /// The reason why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@ pub(crate) mod extract;
 pub(crate) mod file_name;
 pub(crate) mod index;
 pub(crate) mod list;
+pub(crate) mod new_certificate;
 pub(crate) mod record;
 pub(crate) mod sink;
 pub(crate) mod tls_identity;

@@ -2,6 +2,7 @@
 
 pub(crate) mod encrypted;
 pub(crate) mod fingerprint;
+pub(crate) mod handle;
 pub(crate) mod pkcs11;
 pub(crate) mod private;
 pub(crate) mod public;

@@ -54,21 +54,22 @@ mod x509;
 pub use bundle::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, WrittenBundle,
 };
-pub use ca::revocation::{Crl, Revocation};
+pub use ca::revocation::Crl;
 pub use ca::{
     CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ParentCa,
-    ProfileSummary, RenewedCa, SubordinateOptions, Tier, import_ca, rekey_ca, renew_ca, request_ca,
+    ProfileSummary, RenewedCa, SubordinateOptions, import_ca, rekey_ca, renew_ca, request_ca,
 };
 pub use error::Error;
 pub use error::refusal::Refusal;
+pub use error::secret_for::SecretFor;
 pub use inspect::description::{Description, Fact, thumbprints};
 pub use inspect::document::{Content, Document, Documents, read_documents, read_documents_from};
-pub use issue::pipeline::{
-    Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, check_options,
-    issue_batch,
-};
+pub use issue::key_source::KeySource;
+pub use issue::pipeline::{check_options, issue_batch};
+pub use issue::request::{Existing, IssueOptions, IssueRequest, IssueSummary, Issued, LongNames, Outcome};
 pub use issue::store::IssuedStore;
 pub use issued::extract::{extract, extract_der};
+pub use issued::index::revocation::Revocation;
 pub use issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 pub use issued::list::IssuedList;
 pub use issued::record::{IssuedAuth, IssuedFacts};
@@ -80,9 +81,9 @@ pub use keys::private::{KeyType, PrivateKey};
 pub use keys::public::{PublicKey, PublicKeyInput};
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use platform::process::keep_memory_private;
-pub use policy::Policy;
+pub use policy::{Policy, Tier};
 pub use profile::{Columns, Profile, ProfileRow, Profiles};
-pub use secrets::secret::{AskSecret, Secret, SecretFor};
+pub use secrets::secret::{AskSecret, Secret};
 pub use secrets::source::{SecretSource, prompt};
 pub use test_pki::{TestCase, write_test_pki};
 pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certificate};

@@ -9,12 +9,11 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
-use crate::ca::Tier;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::keys::private::KeyType;
 use crate::platform::fs;
-use crate::profile::{ExtendedKeyUsage, NameKind};
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::publication::Publication;
 
 /// The rules for what a CA may issue. A missing rule limits nothing.
@@ -66,6 +65,34 @@ pub struct Policy {
     /// The text of the file, for the lines of its rules.
     #[serde(skip)]
     text: String,
+}
+
+/// One of the two CAs that a folder may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// The root, which signs CAs.
+    Root,
+    /// The CA that signs devices' certificates, and CAs where its path length allows.
+    Issuing,
+}
+
+/// A kind of alternative name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameKind {
+    Dns,
+    Ip,
+    Uri,
+}
+
+impl NameKind {
+    /// The key in a profile.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Dns => "san.dns",
+            Self::Ip => "san.ip",
+            Self::Uri => "san.uri",
+        }
+    }
 }
 
 impl Policy {

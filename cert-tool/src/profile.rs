@@ -21,9 +21,10 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::policy::Policy;
+use crate::policy::{NameKind, Policy};
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
+use crate::x509::leaf_template::ProfileParts;
 use crate::x509::publication::Publication;
-pub(crate) use alternative_name::NameKind;
 use alternative_name::NameTemplate;
 pub(crate) use columns::RowValues;
 pub use columns::{Columns, ProfileRow};
@@ -57,29 +58,12 @@ pub struct Profile {
     ocsp: Vec<String>,
 }
 
-/// A purpose of a key (RFC 5280 §4.2.1.12).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ExtendedKeyUsage {
-    ClientAuth,
-    Other(pkcs8::der::asn1::ObjectIdentifier),
-    ServerAuth,
-}
-
 /// The dates of certificates, where a profile has its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ProfileDates {
     pub(crate) days: Option<u32>,
     pub(crate) not_before: Option<OffsetDateTime>,
     pub(crate) not_after: Option<OffsetDateTime>,
-}
-
-/// The parts of one certificate that a profile makes of a row, in DER.
-#[derive(Debug, Default)]
-pub(crate) struct ProfileParts {
-    /// The relative names before the common name.
-    pub(crate) subject: Vec<u8>,
-    /// The extensions behind those that every leaf has.
-    pub(crate) extensions: Vec<u8>,
 }
 
 impl Profiles {
@@ -252,38 +236,6 @@ impl Profile {
         match self.path.as_os_str().is_empty() {
             true => "--subject".to_owned(),
             false => format!("{}:{line}", self.path.display()),
-        }
-    }
-}
-
-impl ExtendedKeyUsage {
-    pub(crate) fn to_text(&self) -> String {
-        match self {
-            Self::ClientAuth => "clientAuth".to_owned(),
-            Self::Other(oid) => oid.to_string(),
-            Self::ServerAuth => "serverAuth".to_owned(),
-        }
-    }
-
-    /// Reads a purpose that a device may have.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "clientAuth" | "1.3.6.1.5.5.7.3.2" => Ok(Self::ClientAuth),
-            "serverAuth" | "1.3.6.1.5.5.7.3.1" => Ok(Self::ServerAuth),
-            "anyExtendedKeyUsage" | "2.5.29.37.0" => {
-                Err(format!("`{text}` would let a device be anything: name its purposes"))
-            }
-            _ if text.starts_with("1.3.6.1.5.5.7.3.")
-                || !text.starts_with(|it: char| it.is_ascii_digit()) =>
-            {
-                Err(format!(
-                    "`{text}` is not a purpose of a device: clientAuth, serverAuth, or an OID of your own"
-                ))
-            }
-            _ => {
-                let oid = pkcs8::der::asn1::ObjectIdentifier::new(text);
-                oid.map(Self::Other).map_err(|_| format!("`{text}` is not an OID"))
-            }
         }
     }
 }

@@ -17,8 +17,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::encoding::pem;
+use crate::encoding::time::rfc3339;
 use crate::error::Error;
-use crate::issued::record::rfc3339;
 use crate::platform::fs;
 use family::Family;
 

@@ -1,10 +1,12 @@
 //! Certificates, signing requests and revocation lists (RFC 5280, RFC 2986).
 
+pub(crate) mod algorithm;
 pub(crate) mod certificate;
 pub(crate) mod certificate_file;
 pub(crate) mod crl;
 pub(crate) mod csr;
 pub(crate) mod encoder;
+pub(crate) mod extended_key_usage;
 pub(crate) mod leaf_template;
 pub(crate) mod name;
 pub(crate) mod name_constraints;

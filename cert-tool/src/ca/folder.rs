@@ -6,13 +6,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::init::CaOptions;
 use crate::error::Error;
+use crate::keys::handle::KeyHandle;
 use crate::keys::pkcs11::{TokenKey, TokenUri};
 use crate::keys::private::PrivateKey;
 use crate::platform::fs;
 use crate::secrets::secret::AskSecret;
 use crate::weak_keys;
 use crate::x509::certificate::Certificate;
-use crate::x509::signer::KeyHandle;
 
 /// Makes the folder, which may be there already but must be its owner's alone and hold none of `files`.
 pub(super) fn prepare(folder: &Path, files: &[&str]) -> Result<(), Error> {

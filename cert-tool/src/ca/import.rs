@@ -11,14 +11,15 @@ use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFIC
 use super::renew::earlier_name;
 use super::{CertificateAuthority, trial};
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
+use crate::keys::handle::KeyHandle;
 use crate::keys::pkcs11::{TokenKey, TokenUri};
 use crate::keys::private::PrivateKey;
 use crate::platform::fs;
-use crate::secrets::secret::{AskSecret, Secret, SecretFor};
+use crate::secrets::secret::{AskSecret, Secret};
 use crate::x509::certificate::{Certificate, read_certificate};
 use crate::x509::name;
 use crate::x509::signed_by::{SignatureFault, signature_fault};
-use crate::x509::signer::KeyHandle;
 
 /// The certificates and the key of an existing CA that is imported.
 #[derive(Debug, Default)]

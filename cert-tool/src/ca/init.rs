@@ -5,7 +5,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, Staging};
-use super::parent::{CaPurpose, ParentCa, SubordinateOptions, Tier};
+use super::parent::{CaPurpose, ParentCa, SubordinateOptions};
 use super::validity::validity;
 use crate::encoding::pem;
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::keys::pkcs11::TokenUri;
 use crate::keys::private::KeyType;
 use crate::platform::fs;
 use crate::policy::Policy;
+use crate::policy::Tier;
 use crate::profile::ca_subject;
 use crate::secrets::secret::{AskSecret, Secret};
 use crate::x509::encoder::{CaSubject, SubjectKey, encode_request_again};

@@ -13,8 +13,9 @@ use super::{EarlierEnd, prove};
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issued::index::IssuanceIndex;
+use crate::keys::handle::KeyHandle;
 use crate::platform::fs;
-use crate::policy::Policy;
+use crate::policy::{Policy, Tier};
 use crate::secrets::secret::AskSecret;
 use crate::weak_keys;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
@@ -24,16 +25,7 @@ use crate::x509::encoder::{CaSubject, CaTerms, Serial, SubjectKey};
 use crate::x509::name;
 use crate::x509::name_constraints::NameConstraints;
 use crate::x509::publication::Publication;
-use crate::x509::signer::{KeyHandle, Signer};
-
-/// One of the two CAs that a folder may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    /// The root, which signs CAs.
-    Root,
-    /// The CA that signs devices' certificates, and CAs where its path length allows.
-    Issuing,
-}
+use crate::x509::signer::Signer;
 
 impl Tier {
     /// The CA that is meant where nothing says which: the issuing one, or the root of a folder without one.

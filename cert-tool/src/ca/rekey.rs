@@ -7,10 +7,11 @@ use time::OffsetDateTime;
 
 use super::folder::{self, CHAIN, ROOT_KEY};
 use super::init::{self, CaOptions, root_name};
-use super::parent::{ParentCa, Tier};
+use super::parent::ParentCa;
 use crate::error::Error;
 use crate::platform::fs;
 use crate::policy;
+use crate::policy::Tier;
 use crate::profile::rest_of_subject;
 use crate::secrets::secret::AskSecret;
 

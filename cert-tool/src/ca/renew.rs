@@ -7,11 +7,12 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, ROOT_CERTIFICATE, ROOT_KEY};
-use super::parent::{ParentCa, Tier};
+use super::parent::ParentCa;
 use super::validity::{check_clock, end_after};
 use crate::encoding::pem;
 use crate::error::Error;
 use crate::platform::fs;
+use crate::policy::Tier;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
 use crate::x509::encoder::encode_request_again;

@@ -3,51 +3,17 @@
 
 use std::path::Path;
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{CertificateAuthority, ParentCa, check_clock, check_is_good, check_signs_lists, end_after};
 use crate::encoding::pem;
 use crate::error::Error;
-use crate::issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa, time_of};
+use crate::issued::index::revocation::{Revocation, code};
+use crate::issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 use crate::platform::fs;
 use crate::x509::certificate::Certificate;
 use crate::x509::crl::{RevocationList, RevocationReason, Revoked};
-
-/// The time and the reason of a revocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revocation {
-    /// The time of the revocation.
-    pub at: OffsetDateTime,
-    /// The reason, if one was given.
-    pub reason: Option<RevocationReason>,
-}
-
-/// The reason codes of RFC 5280 §5.3.1, as the index has them.
-fn code(reason: RevocationReason) -> u8 {
-    match reason {
-        RevocationReason::KeyCompromise => 1,
-        RevocationReason::CaCompromise => 2,
-        RevocationReason::AffiliationChanged => 3,
-        RevocationReason::Superseded => 4,
-        RevocationReason::CessationOfOperation => 5,
-        RevocationReason::CertificateHold => 6,
-        RevocationReason::PrivilegeWithdrawn => 9,
-    }
-}
-
-fn reason(code: u8) -> Option<RevocationReason> {
-    Some(match code {
-        1 => RevocationReason::KeyCompromise,
-        2 => RevocationReason::CaCompromise,
-        3 => RevocationReason::AffiliationChanged,
-        4 => RevocationReason::Superseded,
-        5 => RevocationReason::CessationOfOperation,
-        6 => RevocationReason::CertificateHold,
-        9 => RevocationReason::PrivilegeWithdrawn,
-        _ => return None,
-    })
-}
 
 /// The tables of an index whose rows can be revoked.
 #[derive(Debug, Clone, Copy)]
@@ -245,18 +211,4 @@ impl IssuanceIndex {
             .query_row([], |row| row.get(0));
         next.map_err(|source| Error::database(self.path(), source))
     }
-}
-
-pub(crate) fn of_row(row: &Row<'_>, column: usize) -> Result<Option<Revocation>, rusqlite::Error> {
-    if row.get::<_, Option<i64>>(column)?.is_none() {
-        return Ok(None);
-    }
-    let number = row.get::<_, Option<i64>>(column + 1)?;
-    // A reason that this version does not know must not become none.
-    let reason = number.map(|number| {
-        let known = u8::try_from(number).ok().and_then(reason);
-        known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column + 1, number))
-    });
-    let reason = reason.transpose()?;
-    Ok(Some(Revocation { at: time_of(row, column)?, reason }))
 }

@@ -6,10 +6,11 @@ use time::OffsetDateTime;
 
 use super::folder::{self, ISSUING_CERTIFICATE, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY, Staging};
 use super::init::{CaOptions, check_name, check_purpose, root_name, subject, write_publication};
-use super::parent::{CaPurpose, ParentCa, Tier};
+use super::parent::{CaPurpose, ParentCa};
 use super::validity::validity;
 use crate::error::Error;
 use crate::keys::pkcs11::TokenUri;
+use crate::policy::Tier;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
 use crate::x509::encoder::{CaSubject, CaTerms, Serial, self_sign_root};
@@ -60,7 +61,7 @@ impl ParentCa {
 }
 
 /// The certificates of the root in a folder and of the issuing CA beside it, if there is one.
-pub(crate) fn root_and_issuing(folder: &Path) -> Result<(Certificate, Option<Certificate>), Error> {
+pub(super) fn root_and_issuing(folder: &Path) -> Result<(Certificate, Option<Certificate>), Error> {
     let (root, issuing) = (folder.join(ROOT_CERTIFICATE), folder.join(ISSUING_CERTIFICATE));
     if !root.exists() {
         let reason = "there is no root in it (`root.pem`)".to_owned();

@@ -8,12 +8,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::validity::validity_below;
 use crate::error::Error;
+use crate::keys::handle::KeyHandle;
 use crate::keys::private::{KeyType, PrivateKey};
 use crate::verify::{CheckName, Purpose, Verification, verify_certificate};
 use crate::x509::certificate::Certificate;
 use crate::x509::encoder::{Profile, Serial, SubjectKey};
 use crate::x509::name;
-use crate::x509::signer::{KeyHandle, Signer};
+use crate::x509::signer::Signer;
 
 /// Has a CA sign a certificate that nobody gets, and judges it. Refuses the CA where everybody would refuse its
 /// certificates; returns what depends on the names in them.

@@ -5,8 +5,8 @@ use std::path::Path;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use crate::encoding::time::rfc3339;
 use crate::error::Error;
-use crate::issued::record::rfc3339;
 use crate::x509::certificate::Certificate;
 use crate::x509::encoder::Validity;
 

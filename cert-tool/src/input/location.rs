@@ -112,7 +112,7 @@ pub(crate) fn not_a(path: &Path, wanted: &'static str, found: impl Into<String>)
 fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &Wanted) -> Result<Found, Error> {
     let mut file = open_file(path)?;
     let text = if path.extension().is_some_and(|extension| extension == "db") {
-        crate::issued::sink::read_row(path, offset)
+        crate::input::pem_database::read_row(path, offset)
             .ok_or_else(|| not_a(reference, wanted.name, "no row of a database of certificates or keys"))?
     } else {
         file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;

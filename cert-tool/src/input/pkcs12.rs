@@ -6,8 +6,9 @@ use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as PfxError;
 
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
 use crate::input::location::{body_of_sequence, not_a};
-use crate::secrets::secret::{AskSecret, SecretFor};
+use crate::secrets::secret::AskSecret;
 
 /// `PFX ::= SEQUENCE { version INTEGER (3), … }` (RFC 7292 §4).
 pub(crate) fn is_pfx(bytes: &[u8]) -> bool {

@@ -2,15 +2,14 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use time::OffsetDateTime;
-use x509_parser::der_parser::oid;
-use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
-use x509_parser::x509::{AlgorithmIdentifier, X509Name};
+use x509_parser::x509::X509Name;
 
+use crate::encoding::time::rfc3339;
 use crate::inspect::document::{Content, Document};
-use crate::issued::record::rfc3339;
 use crate::keys::public::PublicKey;
+use crate::x509::algorithm::algorithm_text;
 use crate::x509::certificate::{only_common_name, serial_text};
 use crate::x509::csr::CsrParts;
 use crate::x509::name::name_text;
@@ -248,11 +247,6 @@ impl Facts {
     }
 }
 
-pub(crate) fn algorithm_text(algorithm: &AlgorithmIdentifier<'_>) -> String {
-    let known = ALGORITHMS.iter().find(|(known, _)| *known == algorithm.algorithm);
-    known.map_or_else(|| algorithm.algorithm.to_id_string(), |(_, name)| (*name).to_owned())
-}
-
 fn usages(usage: &KeyUsage) -> Vec<String> {
     let named = KEY_USAGES.iter().enumerate().filter(|(bit, _)| (usage.flags >> bit) & 1 == 1);
     named.map(|(_, name)| (*name).to_owned()).collect()
@@ -297,18 +291,4 @@ const KEY_USAGES: [&str; 9] = [
     "cRLSign",
     "encipherOnly",
     "decipherOnly",
-];
-static ALGORITHMS: [(Oid<'static>, &str); 12] = [
-    (oid!(1.2.840.10045.4.1), "ECDSA with SHA-1"),
-    (oid!(1.2.840.10045.4.3.2), "ECDSA with SHA-256"),
-    (oid!(1.2.840.10045.4.3.3), "ECDSA with SHA-384"),
-    (oid!(1.2.840.10045.4.3.4), "ECDSA with SHA-512"),
-    (oid!(1.2.840.113549.1.1.4), "RSA with MD5"),
-    (oid!(1.2.840.113549.1.1.5), "RSA with SHA-1"),
-    (oid!(1.2.840.113549.1.1.10), "RSA-PSS"),
-    (oid!(1.2.840.113549.1.1.11), "RSA with SHA-256"),
-    (oid!(1.2.840.113549.1.1.12), "RSA with SHA-384"),
-    (oid!(1.2.840.113549.1.1.13), "RSA with SHA-512"),
-    (oid!(1.3.101.112), "Ed25519"),
-    (oid!(1.3.101.113), "Ed448"),
 ];

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 
 use hub_types::IdentityId;
 
-use crate::ca::{CertificateAuthority, Tier};
+use crate::ca::CertificateAuthority;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issue::pipeline::IssueOptions;
-use crate::policy::Policy;
-use crate::profile::{
-    ExtendedKeyUsage, Profile, ProfileParts, ProfileRow, Profiles, RowValues, SubjectTemplate,
-};
+use crate::issue::request::IssueOptions;
+use crate::policy::{Policy, Tier};
+use crate::profile::{Profile, ProfileRow, Profiles, RowValues, SubjectTemplate};
 use crate::x509::encoder::Validity;
-use crate::x509::leaf_template::LeafTemplates;
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
+use crate::x509::leaf_template::{LeafTemplates, ProfileParts};
 
 /// The layouts of one call.
 pub(crate) struct Layouts<'a> {

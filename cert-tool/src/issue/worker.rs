@@ -10,15 +10,16 @@ use crate::ca::CertificateAuthority;
 use crate::encoding::pem;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
+use crate::issue::key_source::{KeySource, given};
 use crate::issue::layouts::{Layout, Layouts};
-use crate::issue::pipeline::{IssueRequest, KeySource, LongNames};
+use crate::issue::request::{IssueRequest, LongNames};
+use crate::issued::new_certificate::Made;
 use crate::issued::record::IssuedAuth;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::{KeyType, PrivateKey};
 use crate::profile::parts_of_a_profile;
 use crate::x509::certificate::read_certificate;
-use crate::x509::csr::{self, CsrInput};
-use crate::x509::encoder::{Serial, SubjectKey, Validity};
+use crate::x509::encoder::{Serial, SubjectKey};
 use crate::x509::leaf_template::LeafParts;
 
 /// A request that may be fulfilled, as far as the index knows.
@@ -46,37 +47,6 @@ pub(crate) struct LaidOut<'a> {
     replaced: Option<Sha256Thumbprint>,
     key_elsewhere: Option<PathBuf>,
     not_copied: Vec<String>,
-}
-
-/// A certificate that is not written yet.
-pub(crate) struct Made {
-    pub(crate) identity: IdentityId,
-    pub(crate) common_name: String,
-    pub(crate) auth: IssuedAuth,
-    pub(crate) certificate_pem: Vec<u8>,
-    pub(crate) key_pem: Option<Zeroizing<Vec<u8>>>,
-    /// Stands for the public key.
-    pub(crate) key: Fingerprint,
-    pub(crate) sha256: Sha256Thumbprint,
-    pub(crate) sha1: Sha1Thumbprint,
-    pub(crate) serial: Serial,
-    pub(crate) validity: Validity,
-    pub(crate) replaced: Option<Sha256Thumbprint>,
-    pub(crate) key_elsewhere: Option<PathBuf>,
-    /// The parts of its request beside the name and the key.
-    pub(crate) not_copied: Vec<String>,
-}
-
-impl Made {
-    /// Returns whether its key came with a request and was not made here.
-    pub(crate) fn is_requested(&self) -> bool {
-        self.key_pem.is_none()
-    }
-
-    /// Returns the length of the private key's PEM in bytes.
-    pub(crate) fn key_len(&self) -> usize {
-        self.key_pem.as_ref().map_or(0, |pem| pem.len())
-    }
 }
 
 /// The values that all certificates of one call share.
@@ -200,43 +170,4 @@ impl<'a> Maker<'a> {
 fn loss(previous: &Path) -> Option<Refusal> {
     let parts = parts_of_a_profile(&read_certificate(previous).ok()?);
     (!parts.is_empty()).then(|| Refusal::ProfileNeeded { parts: parts.join(", ") })
-}
-
-/// Stands for the public key that a request brings, if it brings one.
-pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<Fingerprint, Refusal>> {
-    match source {
-        KeySource::Generate => None,
-        source => Some(given_key(identity, source).map(|key| Fingerprint::of(&key.to_info()))),
-    }
-}
-
-/// Reads the key that a request brings.
-pub(crate) fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
-    given(identity, source).map(|given| given.key)
-}
-
-/// The key that a request brings, and the parts that are not copied.
-struct Given {
-    key: SubjectKey<'static>,
-    /// The parts of the request beside the name and the key.
-    not_copied: Vec<String>,
-}
-
-fn given(identity: &IdentityId, source: KeySource) -> Result<Given, Refusal> {
-    let (info, not_copied) = match source {
-        KeySource::Csr(input) => requested_key(identity, input)?,
-        KeySource::PublicKey(input) => (csr::unproven_key(&input.read()?)?, Vec::new()),
-        KeySource::Generate => return Err(Refusal::Repeated),
-    };
-    let key = SubjectKey::given(&info);
-    let key = key.ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })?;
-    Ok(Given { key, not_copied })
-}
-
-fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<(Vec<u8>, Vec<String>), Refusal> {
-    let csr = input.read()?;
-    if csr.identity() != identity {
-        return Err(Refusal::OtherIdentity { found: csr.identity().clone() });
-    }
-    Ok(csr.into_parts())
 }

@@ -8,6 +8,7 @@
 
 mod authorities;
 mod lookup;
+pub(crate) mod revocation;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -20,15 +21,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
 pub use self::lookup::Lookup;
-use crate::ca::{CertificateAuthority, Tier};
 use crate::error::Error;
-use crate::issue::worker::Made;
-use crate::issued::list;
+use crate::issued::new_certificate::Made;
 use crate::issued::record::{IssuedAuth, IssuedFacts};
 use crate::issued::sink::{Place, Sink};
 use crate::keys::fingerprint::Fingerprint;
 use crate::platform::fs;
-use crate::x509::signed_by::signature_fault;
 
 pub use authorities::SubordinateCa;
 
@@ -55,7 +53,7 @@ pub struct IndexEntry {
     /// True for the newest certificate of its identity.
     pub is_current: bool,
     /// The time and the reason of its revocation, if it is revoked.
-    pub revocation: Option<crate::ca::revocation::Revocation>,
+    pub revocation: Option<revocation::Revocation>,
     pub(crate) output: i64,
 }
 
@@ -87,33 +85,8 @@ impl IssuanceIndex {
         Self::open_with(&ca.join(INDEX), Some(lock))
     }
 
-    /// Opens the index of one of the CAs in a folder, as [`Self::open_beside`] does. The root of a folder has books
-    /// of its own, in which the issuing CA beside it is entered.
-    pub fn open_books(ca: &Path, tier: Tier) -> Result<Self, Error> {
-        if tier == Tier::Issuing {
-            return Self::open_beside(ca);
-        }
-        let (root, issuing) = crate::ca::root_and_issuing(ca)?;
-        let index = Self::open_with(&ca.join(ROOT_INDEX), None)?;
-        if let Some(issuing) = issuing.filter(|issuing| signature_fault(issuing, &root).is_none()) {
-            index.enter_subordinate(&issuing)?;
-        }
-        Ok(index)
-    }
-
-    /// Opens a CA's index to look things up and to revoke; another process may issue meanwhile. A CA
-    /// that has not issued yet has an empty one.
-    pub fn open_beside(ca: &Path) -> Result<Self, Error> {
-        // A folder that is mistaken for a CA's, such as one with certificates, would get an index, and look like
-        // one that has issued nothing.
-        let may_be_new = CertificateAuthority::exists(ca) && !list::path_in(ca).exists();
-        if !ca.join(INDEX).exists() && !may_be_new {
-            return Err(Error::BadCa { path: ca.to_owned(), reason: "there is none".to_owned() });
-        }
-        Self::open_with(&ca.join(INDEX), None)
-    }
-
-    fn open_with(path: &Path, lock: Option<Lock>) -> Result<Self, Error> {
+    /// Opens an index file, and makes it if it is missing.
+    pub(crate) fn open_with(path: &Path, lock: Option<Lock>) -> Result<Self, Error> {
         let path = path.to_owned();
         // SQLite gives its other files the mode of this one.
         drop(fs::open_private(&path)?);
@@ -482,7 +455,7 @@ fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
         identity,
         key: Fingerprint::from_bytes(row.get(5)?),
         is_current: row.get(19)?,
-        revocation: crate::ca::revocation::of_row(row, 17)?,
+        revocation: revocation::of_row(row, 17)?,
         output: row.get(11)?,
     })
 }
@@ -497,7 +470,7 @@ fn sink_of(row: &Row<'_>, column: usize) -> Result<Sink, rusqlite::Error> {
     Sink::parse(&name).ok_or_else(|| rusqlite::Error::InvalidColumnName(name))
 }
 
-pub(crate) fn time_of(row: &Row<'_>, column: usize) -> Result<OffsetDateTime, rusqlite::Error> {
+fn time_of(row: &Row<'_>, column: usize) -> Result<OffsetDateTime, rusqlite::Error> {
     let seconds: i64 = row.get(column)?;
     OffsetDateTime::from_unix_timestamp(seconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, seconds))
@@ -511,7 +484,7 @@ fn identity(row: &Row<'_>, column: usize) -> Result<IdentityId, rusqlite::Error>
 }
 
 /// The right to issue, held by one process at a time.
-struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     fn take(ca: &Path) -> Result<Self, Error> {
@@ -532,9 +505,7 @@ impl Drop for Lock {
     }
 }
 
-const INDEX: &str = "index.db";
-/// The books of a root, which may share its folder with an issuing CA.
-const ROOT_INDEX: &str = "root.db";
+pub(crate) const INDEX: &str = "index.db";
 const LOCK: &str = "index.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const VERSION: i64 = 2;

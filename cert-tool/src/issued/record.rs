@@ -7,6 +7,8 @@ use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::encoding::time::rfc3339;
+
 /// The way in which a hub is to trust a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -170,11 +172,6 @@ impl DateText {
         let (_, text) = self.0.insert(known.unwrap_or_else(|| (time, rfc3339(time))));
         text
     }
-}
-
-pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
-    // Only years beyond 9999 have no such form, and certificates can't have them either.
-    time.format(&Rfc3339).unwrap_or_default()
 }
 
 fn take_cell<'a>(rest: &mut &'a str) -> Option<&'a str> {

@@ -14,9 +14,8 @@ use hub_types::IdentityId;
 
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issue::worker::Made;
+use crate::issued::new_certificate::Made;
 
-pub(crate) use database::read_row;
 pub use folders::folder_name;
 pub(crate) use folders::{CERTIFICATE, CHAIN, KEY};
 

@@ -12,8 +12,9 @@ use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
 use crate::input::location;
-use crate::secrets::secret::{AskSecret, Secret, SecretFor};
+use crate::secrets::secret::{AskSecret, Secret};
 
 /// Encrypts a key in PKCS#8 with PBKDF2-HMAC-SHA256 and AES-256-CBC.
 pub(crate) fn seal(pkcs8: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>, Error> {

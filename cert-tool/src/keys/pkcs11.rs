@@ -21,9 +21,10 @@ use cryptoki::types::AuthPin;
 use pkcs8::der::{self, Decode as _, Encode as _, asn1};
 
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
+use crate::keys::handle::KeyHandle;
 use crate::keys::private::KeyType;
-use crate::secrets::secret::{AskSecret, Secret, SecretFor};
-use crate::x509::signer::KeyHandle;
+use crate::secrets::secret::{AskSecret, Secret};
 
 pub use uri::TokenUri;
 

@@ -15,11 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::encoding::pem::{self, PemError};
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
 use crate::input::location::{self, broken_pem, kind_of_bytes, not_a};
 use crate::input::pkcs12;
 use crate::keys::encrypted;
 use crate::platform::fs;
-use crate::secrets::secret::{AskSecret, Secret, SecretFor};
+use crate::secrets::secret::{AskSecret, Secret};
 
 /// The kind of a key that is made here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

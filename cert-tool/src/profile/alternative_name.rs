@@ -6,15 +6,7 @@ use std::net::IpAddr;
 use super::columns::RowValues;
 use super::der;
 use super::template::Template;
-use crate::policy::Policy;
-
-/// A kind of alternative name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NameKind {
-    Dns,
-    Ip,
-    Uri,
-}
+use crate::policy::{NameKind, Policy};
 
 /// A name as a template, and where it stands.
 #[derive(Debug, Clone)]
@@ -26,15 +18,6 @@ pub(crate) struct NameTemplate {
 }
 
 impl NameKind {
-    /// The key in a profile.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Dns => "san.dns",
-            Self::Ip => "san.ip",
-            Self::Uri => "san.uri",
-        }
-    }
-
     /// Appends a name as a `GeneralName`, or says why it is not one.
     pub(crate) fn encode(self, name: &str, out: &mut Vec<u8>) -> Result<(), String> {
         if name.trim().is_empty() {

@@ -8,15 +8,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::{Spanned, Value};
 
-use super::alternative_name::{NameKind, NameTemplate};
+use super::alternative_name::NameTemplate;
 use super::own_extension::{self, OwnExtension, ValueForm};
 use super::points;
 use super::subject::SubjectTemplate;
 use super::template::Template;
-use super::{ExtendedKeyUsage, Profile, ProfileDates, Profiles};
+use super::{Profile, ProfileDates, Profiles};
 use crate::error::Error;
 use crate::platform::fs;
-use crate::policy::Policy;
+use crate::policy::{NameKind, Policy};
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
 
 /// A profile as it is written.
 #[derive(Deserialize)]

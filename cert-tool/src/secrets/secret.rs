@@ -3,10 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
-use hub_types::shown::ShownBare;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::error::secret_for::SecretFor;
 use crate::platform::fs;
 
 /// A password, passphrase or PIN.
@@ -44,28 +44,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-/// The purpose that a secret is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SecretFor<'a> {
-    /// The password of a file that is read: a PFX file, or a private key that is encrypted.
-    Document(&'a Path),
-    /// The passphrase of a CA's private key in a file.
-    Key(&'a Path),
-    /// The user PIN of a PKCS#11 token, by its label.
-    Token(&'a str),
-}
-
-impl fmt::Display for SecretFor<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Document(path) => write!(f, "`{}`", path.display()),
-            Self::Key(path) => write!(f, "the key in `{}`", path.display()),
-            Self::Token(label) => write!(f, "the token `{}`", ShownBare(label)),
-        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::secrets::secret::{Secret, SecretFor};
+use crate::error::secret_for::SecretFor;
+use crate::secrets::secret::Secret;
 
 /// Gets secrets from files, the environment or a terminal; never from the command line, which others
 /// can read.

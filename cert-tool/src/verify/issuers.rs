@@ -11,7 +11,7 @@ use super::crls::Named;
 use super::name_constraints::{self, NameConstraints};
 use super::profile::{self, Place};
 use super::{Check, CheckName, Verification, leaf};
-use crate::issued::record::rfc3339;
+use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
 use crate::x509::certificate::Certificate;
 use crate::x509::name::{self, name_text};

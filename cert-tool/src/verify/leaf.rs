@@ -10,9 +10,9 @@ use x509_parser::extensions::ParsedExtension;
 
 use super::profile::{self, Place};
 use super::{Check, CheckName, Purpose, Verification};
-use crate::inspect::description::algorithm_text;
-use crate::issued::record::rfc3339;
+use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
+use crate::x509::algorithm::algorithm_text;
 use crate::x509::certificate::Certificate;
 use crate::x509::name::attribute_text;
 

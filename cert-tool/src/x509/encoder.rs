@@ -13,11 +13,12 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::RSAPublicKey;
 
 use crate::error::Error;
+use crate::keys::handle::KeyHandle;
 use crate::keys::private::KeyType;
-use crate::profile::ExtendedKeyUsage;
 use crate::x509::crl::{RevocationList, RevocationReason, Revoked};
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::publication::Publication;
-use crate::x509::signer::{KeyHandle, Signer, sign_own};
+use crate::x509::signer::{Signer, sign_own};
 
 pub(crate) use authority::{CaSubject, CaTerms, encode_request_again, self_sign_root};
 

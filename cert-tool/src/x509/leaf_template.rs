@@ -10,10 +10,10 @@ use rcgen::PublicKeyData as _;
 
 use crate::encoding::pem;
 use crate::error::Error;
-use crate::profile::{ExtendedKeyUsage, ProfileParts};
 use crate::x509::encoder::{
     COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier,
 };
+use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::publication::Publication;
 use crate::x509::signer::{Outline, Signer, append_header, contents, encoded_len, start};
 
@@ -35,6 +35,15 @@ struct Template {
     /// The extensions, without the headers of their list.
     before_identifier: Vec<u8>,
     after_identifier: Vec<u8>,
+}
+
+/// The parts of one certificate that a profile makes of a row, in DER.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileParts {
+    /// The relative names before the common name.
+    pub(crate) subject: Vec<u8>,
+    /// The extensions behind those that every leaf has.
+    pub(crate) extensions: Vec<u8>,
 }
 
 /// The parts that belong to one certificate alone.

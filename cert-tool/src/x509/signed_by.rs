@@ -3,8 +3,8 @@
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::inspect::description::algorithm_text;
 use crate::keys::public::PublicKey;
+use crate::x509::algorithm::algorithm_text;
 use crate::x509::certificate::Certificate;
 
 /// The reason why a signature is not accepted.

@@ -4,8 +4,8 @@
 use rusqlite::{Row, params};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::revocation::Revocation;
 use super::{IssuanceIndex, Lookup};
-use crate::ca::revocation::Revocation;
 use crate::error::Error;
 use crate::keys::fingerprint::Fingerprint;
 use crate::x509::certificate::Certificate;
@@ -77,7 +77,7 @@ fn subordinate(row: &Row<'_>) -> Result<SubordinateCa, rusqlite::Error> {
         id: row.get(0)?,
         certificate: Certificate::from_der(&der).ok_or_else(damaged)?,
         is_current: row.get(4)?,
-        revocation: crate::ca::revocation::of_row(row, 2)?,
+        revocation: super::revocation::of_row(row, 2)?,
     })
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::issue::worker::Made;
+use crate::issued::new_certificate::Made;
 use crate::issued::sink::{Contents, Extras, Place};
 use crate::platform::fs;
 
@@ -105,15 +105,6 @@ impl Table {
         self.last = self.last.min(from.saturating_sub(1));
         Ok(())
     }
-}
-
-/// Reads the PEM in a row; `None` if the file is not such a database or has no such row.
-pub(crate) fn read_row(path: &Path, id: u64) -> Option<Zeroizing<Vec<u8>>> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    let found = connection
-        .query_row("SELECT pem FROM pem WHERE id = ?1", params![id], |row| row.get::<_, String>(0))
-        .optional();
-    found.ok()?.map(|text| Zeroizing::new(text.into_bytes()))
 }
 
 pub(crate) const CERTIFICATES: &str = "certificates.db";

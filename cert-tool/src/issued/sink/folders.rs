@@ -11,8 +11,8 @@ use hub_types::IdentityId;
 
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issue::worker::Made;
 use crate::issued::file_name;
+use crate::issued::new_certificate::Made;
 use crate::issued::sink::{Extras, Place};
 use crate::platform::fs;
 

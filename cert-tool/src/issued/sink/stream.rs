@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::issue::worker::Made;
+use crate::issued::new_certificate::Made;
 use crate::issued::sink::{CERTIFICATE, CHAIN, Contents, Extras, KEY, Place, Sink, folder_name};
 use crate::platform::fs;
 

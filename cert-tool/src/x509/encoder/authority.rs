@@ -8,9 +8,10 @@ use x509_parser::prelude::X509Certificate;
 
 use super::{LayOut, Serial, SubjectKey, Validity, key_identifier, name};
 use crate::error::Error;
+use crate::keys::handle::KeyHandle;
 use crate::x509::name_constraints::NameConstraints;
 use crate::x509::publication::Publication;
-use crate::x509::signer::{KeyHandle, Outline, Signer};
+use crate::x509::signer::{Outline, Signer};
 
 /// The subject of a CA's certificate.
 #[derive(Debug, Clone, Copy)]
