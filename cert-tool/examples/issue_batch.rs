@@ -30,8 +30,8 @@ fn main() -> anyhow::Result<()> {
     let mut thumbprints = Vec::new();
     let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued: &Issued| {
         // Called in order, and only when the certificate is on the disk.
-        if let Outcome::Issued(facts) | Outcome::AlreadyThere(facts) = &issued.outcome {
-            thumbprints.push((issued.identity.clone(), facts.sha256));
+        if let Outcome::Issued(record) | Outcome::AlreadyThere(record) = &issued.outcome {
+            thumbprints.push((issued.identity.clone(), record.sha256));
         }
     })?;
     assert_eq!(summary.issued + summary.already_there, thumbprints.len() as u64);

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::issued::extract::key_block;
 use crate::issued::file_name;
 use crate::issued::list::IssuedList;
-use crate::issued::record::IssuedFacts;
+use crate::issued::record::IssuedCertificate;
 use crate::issued::sink::{self, folder_name};
 use crate::platform::fs;
 use crate::platform::parallel::in_parallel;
@@ -48,7 +48,7 @@ pub struct WrittenBundle {
     /// The identity that the bundle is for.
     pub identity: IdentityId,
     /// The certificate in the bundle.
-    pub facts: IssuedFacts,
+    pub record: IssuedCertificate,
     /// The outcome.
     pub outcome: BundleOutcome,
 }
@@ -166,29 +166,29 @@ impl<'a> Bundler<'a> {
 
     /// Makes the bundle of an identity at a place that must not exist yet; `None` where the list has no
     /// certificate of it.
-    pub fn write(&self, identity: &IdentityId, path: &Path) -> Result<Option<IssuedFacts>, Error> {
-        let Some(facts) = self.list.find(identity)? else { return Ok(None) };
+    pub fn write(&self, identity: &IdentityId, path: &Path) -> Result<Option<IssuedCertificate>, Error> {
+        let Some(record) = self.list.find(identity)? else { return Ok(None) };
         if path.symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists { path: path.to_owned() });
         }
         fs::create_private_folder(fs::folder_of(path))?;
-        self.make(identity, &facts, path)?;
-        Ok(Some(facts))
+        self.make(identity, &record, path)?;
+        Ok(Some(record))
     }
 
     /// Makes the bundles of some entries of the list, `devices/ID` and `modules/ID/ID` below a folder, and
     /// tells of each, in any order. It can be called again: what is there stays.
     pub fn write_all(
         &self,
-        wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+        wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
         folder: &Path,
         on_bundle: &mut dyn FnMut(WrittenBundle),
     ) -> Result<(), Error> {
         fs::create_private_folder(folder)?;
         self.list.claim(folder, "bundles")?;
-        let work = |(identity, facts)| {
-            let outcome = self.write_below(&identity, &facts, folder)?;
-            Ok(WrittenBundle { identity, facts, outcome })
+        let work = |(identity, record)| {
+            let outcome = self.write_below(&identity, &record, folder)?;
+            Ok(WrittenBundle { identity, record, outcome })
         };
         in_parallel(self.options.threads, wanted, work, on_bundle)
     }
@@ -197,7 +197,7 @@ impl<'a> Bundler<'a> {
     fn write_below(
         &self,
         identity: &IdentityId,
-        facts: &IssuedFacts,
+        record: &IssuedCertificate,
         folder: &Path,
     ) -> Result<BundleOutcome, Error> {
         let ending = match self.options.form {
@@ -209,28 +209,28 @@ impl<'a> Bundler<'a> {
             return Ok(BundleOutcome::AlreadyThere(path));
         }
         fs::create_private_folder(fs::folder_of(&path))?;
-        self.make(identity, facts, &path)?;
+        self.make(identity, record, &path)?;
         Ok(BundleOutcome::Written(path))
     }
 
-    fn make(&self, identity: &IdentityId, facts: &IssuedFacts, path: &Path) -> Result<(), Error> {
-        let files = self.files(identity, facts)?;
+    fn make(&self, identity: &IdentityId, record: &IssuedCertificate, path: &Path) -> Result<(), Error> {
+        let files = self.files(identity, record)?;
         let name =
             file_name::encode(identity.module().map_or_else(|| identity.device().as_str(), |it| it.as_str()));
         match self.options.form {
             BundleForm::Folder => place::write_folder(path, &files),
-            BundleForm::Tar => place::write_tar(path, &name, &files, facts.not_before),
+            BundleForm::Tar => place::write_tar(path, &name, &files, record.not_before),
         }
     }
 
-    fn files(&self, identity: &IdentityId, facts: &IssuedFacts) -> Result<Vec<BundleFile>, Error> {
+    fn files(&self, identity: &IdentityId, record: &IssuedCertificate) -> Result<Vec<BundleFile>, Error> {
         if self.options.target == BundleTarget::Edge && identity.module().is_some() {
             return Err(Error::EdgeModule { identity: identity.clone() });
         }
-        let certificate = read_certificate(&facts.certificate)?.to_pem();
+        let certificate = read_certificate(&record.certificate)?.to_pem();
         let file = |name, text: String| BundleFile { name, bytes: Zeroizing::new(text.into_bytes()) };
         let mut files = Vec::with_capacity(5);
-        if let Some(key) = &facts.private_key {
+        if let Some(key) = &record.private_key {
             files.push(BundleFile {
                 name: sink::KEY,
                 bytes: pem::encode(pem::PRIVATE_KEY, &key_block(key)?.der),

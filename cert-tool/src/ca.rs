@@ -34,7 +34,7 @@ use crate::secrets::secret::AskSecret;
 use crate::weak_keys;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 use crate::x509::crl::RevocationList;
-use crate::x509::encoder::{Profile, Serial, SubjectKey, Validity};
+use crate::x509::encoder::{Serial, SubjectKey, Validity};
 use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::leaf_template::LeafTemplates;
 use crate::x509::publication::Publication;
@@ -289,8 +289,7 @@ fn prove(
     }
     let key = PrivateKey::generate(crate::keys::private::KeyType::P256)?;
     let validity = validity_below(issuer, folder, PROOF_DAYS, now)?;
-    let der =
-        signer.sign_certificate(Profile::Leaf, code, &SubjectKey::Own(&key), Serial::random()?, validity)?;
+    let der = signer.sign_leaf(code, &SubjectKey::Own(&key), Serial::random()?, validity)?;
     Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))
 }
 

@@ -172,7 +172,7 @@ pub enum Error {
     /// A file is not what it should be.
     #[error("`{}` is {found}, not {wanted}", path.display())]
     NotA {
-        /// The file, or the reference to a place in it.
+        /// The file, or its location: the file and an offset.
         path: PathBuf,
         /// The expected kind of file.
         wanted: &'static str,

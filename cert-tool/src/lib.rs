@@ -6,7 +6,7 @@
 //! | who signs CAs, and a CA's life: more tiers, renewal, new keys | [`ParentCa`], [`SubordinateCa`], [`renew_ca`], [`rekey_ca`] |
 //! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
 //! | what a CA has issued, what was revoked | [`IssuanceIndex`], [`IndexEntry`], [`Lookup`], [`Revocation`], [`Crl`] |
-//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
+//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedCertificate`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`UnverifiedCsr`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
 //! | what a device shows when it connects: its chain and its key | [`read_chain`], [`read_private_key`] |
@@ -72,7 +72,7 @@ pub use issued::extract::{extract, extract_der};
 pub use issued::index::revocation::Revocation;
 pub use issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 pub use issued::list::IssuedList;
-pub use issued::record::{IssuedAuth, IssuedFacts};
+pub use issued::record::{IssuedAuth, IssuedCertificate};
 pub use issued::sink::{Sink, folder_name};
 pub use issued::tls_identity::{read_chain, read_private_key};
 pub use keys::fingerprint::Fingerprint;

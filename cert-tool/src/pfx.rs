@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::input::pkcs12;
 use crate::issued::extract::key_block;
 use crate::issued::list::IssuedList;
-use crate::issued::record::IssuedFacts;
+use crate::issued::record::IssuedCertificate;
 use crate::platform::fs;
 use crate::secrets::secret::Secret;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
@@ -57,15 +57,15 @@ pub fn write_pfx(
     password: &Secret,
     style: PfxStyle,
     path: &Path,
-) -> Result<Option<IssuedFacts>, Error> {
-    let Some(facts) = list.find(identity)? else { return Ok(None) };
-    let Some(key) = &facts.private_key else {
+) -> Result<Option<IssuedCertificate>, Error> {
+    let Some(record) = list.find(identity)? else { return Ok(None) };
+    let Some(key) = &record.private_key else {
         let found = "of a device that keeps its key to itself".to_owned();
-        return Err(Error::NotA { path: facts.certificate, wanted: "a certificate with a key here", found });
+        return Err(Error::NotA { path: record.certificate, wanted: "a certificate with a key here", found });
     };
     let writer = PfxWriter::new(list, password, style)?;
-    writer.write(identity, &facts, key, path)?;
-    Ok(Some(facts))
+    writer.write(identity, &record, key, path)?;
+    Ok(Some(record))
 }
 
 /// Writes PFX files of one folder's certificates under one password.
@@ -87,18 +87,18 @@ impl<'a> PfxWriter<'a> {
     pub(crate) fn write(
         &self,
         identity: &IdentityId,
-        facts: &IssuedFacts,
+        record: &IssuedCertificate,
         key: &Path,
         path: &Path,
     ) -> Result<(), Error> {
         // The library keeps a copy of the key and does not wipe it; it lives as long as this function.
         let key = p12_keystore::PrivateKey::from_der(&key_block(key)?.der).map_err(failed)?;
-        let mut chain = vec![encoded(&read_certificate(&facts.certificate)?)?];
+        let mut chain = vec![encoded(&read_certificate(&record.certificate)?)?];
         chain.extend_from_slice(&self.chain);
         let mut store = KeyStore::new();
         store.add_entry(
             &identity.common_name(),
-            KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(facts.sha1.as_bytes(), key, chain)),
+            KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(record.sha1.as_bytes(), key, chain)),
         );
         let writer = store.writer(self.password.expose());
         let writer = match self.style {

@@ -1,6 +1,6 @@
 //! [`Profiles`]: what certificates say beyond an identity and its key, in `profile.toml` beside the CA.
 //!
-//! A profile is compiled once and laid out once ([`leaf`](crate::x509::leaf_template)); for each certificate only its
+//! A profile is compiled once and encoded once as a template ([`leaf_template`](crate::x509::leaf_template)); for each certificate only its
 //! templates are filled in.
 
 mod alternative_name;

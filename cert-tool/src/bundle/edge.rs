@@ -11,12 +11,12 @@ use crate::issued::sink::{CHAIN, KEY};
 #[derive(Serialize)]
 struct Config<'a> {
     trust_bundle_cert: String,
-    provisioning: Provisioning<'a>,
+    provisioning: ProvisioningSection<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
-enum Provisioning<'a> {
+enum ProvisioningSection<'a> {
     Manual { iothub_hostname: &'a str, device_id: &'a str, authentication: X509<'a> },
     Dps { global_endpoint: String, id_scope: &'a str, attestation: X509<'a> },
 }
@@ -42,10 +42,12 @@ pub(super) fn config(identity: &IdentityId, options: &BundleOptions) -> Result<S
         identity_pk: at(KEY),
     };
     let provisioning = match &options.service {
-        BundleService::Hub(host) => {
-            Provisioning::Manual { iothub_hostname: host, device_id: device, authentication: x509(None) }
-        }
-        BundleService::Dps { endpoint, id_scope } => Provisioning::Dps {
+        BundleService::Hub(host) => ProvisioningSection::Manual {
+            iothub_hostname: host,
+            device_id: device,
+            authentication: x509(None),
+        },
+        BundleService::Dps { endpoint, id_scope } => ProvisioningSection::Dps {
             global_endpoint: format!("https://{endpoint}"),
             id_scope,
             attestation: x509(Some(device)),

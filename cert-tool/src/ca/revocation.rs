@@ -17,12 +17,12 @@ use crate::x509::crl::{RevocationList, RevocationReason, Revoked};
 
 /// The tables of an index whose rows can be revoked.
 #[derive(Debug, Clone, Copy)]
-enum Table {
+enum RevocableTable {
     Authorities,
     Certificates,
 }
 
-impl Table {
+impl RevocableTable {
     fn name(self) -> &'static str {
         match self {
             Self::Authorities => "authorities",
@@ -90,7 +90,7 @@ impl IssuanceIndex {
         reason: Option<RevocationReason>,
         now: OffsetDateTime,
     ) -> Result<bool, Error> {
-        self.revoke_row(Table::Certificates, entry.id, reason, now)
+        self.revoke_row(RevocableTable::Certificates, entry.id, reason, now)
     }
 
     /// Revokes the certificate of a CA, as [`Self::revoke`] does those of devices.
@@ -100,13 +100,13 @@ impl IssuanceIndex {
         reason: Option<RevocationReason>,
         now: OffsetDateTime,
     ) -> Result<bool, Error> {
-        self.revoke_row(Table::Authorities, ca.id, reason, now)
+        self.revoke_row(RevocableTable::Authorities, ca.id, reason, now)
     }
 
     /// Releases a certificate that is on hold (`certificateHold`): the next list does not have it any more. Answers
     /// whether that is new; what was revoked for another reason stays so.
     pub fn release_hold(&self, entry: &IndexEntry, now: OffsetDateTime) -> Result<bool, Error> {
-        self.release_row(Table::Certificates, entry.id, entry.revocation, &entry.facts.serial, now)
+        self.release_row(RevocableTable::Certificates, entry.id, entry.revocation, &entry.record.serial, now)
     }
 
     /// Releases the certificate of a CA, as a hold of a device is released.
@@ -115,13 +115,13 @@ impl IssuanceIndex {
         ca: &SubordinateCa,
         now: OffsetDateTime,
     ) -> Result<bool, Error> {
-        self.release_row(Table::Authorities, ca.id, ca.revocation, &ca.certificate.serial(), now)
+        self.release_row(RevocableTable::Authorities, ca.id, ca.revocation, &ca.certificate.serial(), now)
     }
 
     /// A hold may become final, and keeps its time then; whatever else was revoked stays as it is.
     fn revoke_row(
         &self,
-        table: Table,
+        table: RevocableTable,
         id: i64,
         reason: Option<RevocationReason>,
         now: OffsetDateTime,
@@ -137,7 +137,7 @@ impl IssuanceIndex {
 
     fn release_row(
         &self,
-        table: Table,
+        table: RevocableTable,
         id: i64,
         revocation: Option<Revocation>,
         serial: &str,
@@ -179,7 +179,7 @@ impl IssuanceIndex {
         let is_listed = |not_after: OffsetDateTime| not_after + Duration::days(1) > now;
         let mut revoked = Vec::new();
         self.visit(&Lookup::Revoked, |entry| {
-            if let Some(revocation) = entry.revocation.filter(|_| is_listed(entry.facts.not_after)) {
+            if let Some(revocation) = entry.revocation.filter(|_| is_listed(entry.record.not_after)) {
                 let serial = self.serial_of(&entry)?;
                 revoked.push(Revoked { serial, at: revocation.at, reason: revocation.reason });
             }

@@ -12,7 +12,7 @@ use crate::keys::handle::KeyHandle;
 use crate::keys::private::{KeyType, PrivateKey};
 use crate::verify::{CheckName, Purpose, Verification, verify_certificate};
 use crate::x509::certificate::Certificate;
-use crate::x509::encoder::{Profile, Serial, SubjectKey};
+use crate::x509::encoder::{Serial, SubjectKey};
 use crate::x509::name;
 use crate::x509::signer::Signer;
 
@@ -34,13 +34,7 @@ pub(super) fn judge(
     let validity = validity_below(issuing, folder, TRIAL_DAYS, now)?;
     let own = PrivateKey::generate(KeyType::P256)?;
     let signer = Signer::new(issuing.der(), key)?;
-    let der = signer.sign_certificate(
-        Profile::Leaf,
-        TRIAL_NAME,
-        &SubjectKey::Own(&own),
-        Serial::random()?,
-        validity,
-    )?;
+    let der = signer.sign_leaf(TRIAL_NAME, &SubjectKey::Own(&own), Serial::random()?, validity)?;
     let leaf = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
     let by = Verification {
         purpose: Purpose::HubCa,

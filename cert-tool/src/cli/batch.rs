@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
-use cert_tool::{Error, IssuedAuth, IssuedFacts, IssuedList};
+use cert_tool::{Error, IssuedAuth, IssuedCertificate, IssuedList};
 use hub_types::IdentityId;
 
 use super::args::BatchArgs;
@@ -115,7 +115,7 @@ pub(crate) fn for_listed(
     let is_changed = rows_of_batch.is_changed();
     let mut missing = Vec::new();
     let mut wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
-        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
+        Ok(Some(record)) => Some(Ok((row.identity, record))),
         Ok(None) => {
             missing.push(row.identity);
             None
@@ -131,7 +131,7 @@ pub(crate) fn for_listed(
 }
 
 /// Certificates of a folder.
-pub(crate) type Listed<'a> = dyn Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send + 'a;
+pub(crate) type Listed<'a> = dyn Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send + 'a;
 
 /// Returns how a verb ends after it read a batch: a batch that changed meanwhile is not finished.
 pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Output) -> Done {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use cert_tool::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, Certificate,
-    CertificateAuthority, Error, IssuedFacts, IssuedList, read_certificates,
+    CertificateAuthority, Error, IssuedCertificate, IssuedList, read_certificates,
 };
 use hub_types::IdentityId;
 use serde::Serialize;
@@ -73,18 +73,18 @@ fn one(
     output: &mut Output,
 ) -> Result<Done, Failure> {
     let written = bundler.write(identity, &args.out)?;
-    let facts = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
-    if facts.private_key.is_none() {
+    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    if record.private_key.is_none() {
         output.note(NO_KEY);
     }
-    output.record(&IdentityRecord::put_into(identity, "bundled", facts, &args.out));
+    output.record(&IdentityRecord::put_into(identity, "bundled", record, &args.out));
     Ok(Done::AllWell)
 }
 
 fn many(
     args: &BundleArgs,
     bundler: &Bundler<'_>,
-    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
     total: u64,
     output: &mut Output,
 ) -> Result<Done, Failure> {
@@ -95,14 +95,14 @@ fn many(
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     bundler.write_all(wanted, &args.out, &mut |bundle| {
         progress.advance(output);
-        summary.count(&bundle.outcome, &bundle.facts);
+        summary.count(&bundle.outcome, &bundle.record);
         if !output.is_text() {
             let (outcome, path) = match &bundle.outcome {
                 BundleOutcome::AlreadyThere(path) => ("already_there", path),
                 BundleOutcome::Written(path) => ("bundled", path),
                 _ => return,
             };
-            output.record(&IdentityRecord::put_into(&bundle.identity, outcome, bundle.facts, path));
+            output.record(&IdentityRecord::put_into(&bundle.identity, outcome, bundle.record, path));
         }
     })?;
     drop(progress);
@@ -126,12 +126,12 @@ struct Summary {
 }
 
 impl Summary {
-    fn count(&mut self, outcome: &BundleOutcome, facts: &IssuedFacts) {
+    fn count(&mut self, outcome: &BundleOutcome, record: &IssuedCertificate) {
         match outcome {
             BundleOutcome::Written(_) => self.bundled += 1,
             _ => self.already_there += 1,
         }
-        self.keys_elsewhere += u64::from(facts.private_key.is_none());
+        self.keys_elsewhere += u64::from(record.private_key.is_none());
     }
 }
 

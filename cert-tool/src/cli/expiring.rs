@@ -55,7 +55,7 @@ fn write(index: &IssuanceIndex, lookup: &Lookup, out: &Path) -> Result<u64, Fail
 }
 
 fn row(entry: &IndexEntry) -> [String; 6] {
-    let auth = match entry.facts.auth {
+    let auth = match entry.record.auth {
         IssuedAuth::X509Ca => "x509_ca",
         _ => "x509_thumbprint",
     };
@@ -63,9 +63,9 @@ fn row(entry: &IndexEntry) -> [String; 6] {
         entry.identity.device().as_str().to_owned(),
         entry.identity.module().map(|module| module.as_str().to_owned()).unwrap_or_default(),
         auth.to_owned(),
-        entry.facts.sha256.to_string(),
-        entry.facts.serial.clone(),
-        rfc3339(entry.facts.not_after),
+        entry.record.sha256.to_string(),
+        entry.record.serial.clone(),
+        rfc3339(entry.record.not_after),
     ]
 }
 

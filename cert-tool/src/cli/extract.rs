@@ -17,12 +17,12 @@ pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failu
         EncodingArg::Pem => (cert_tool::extract(&list, &identity, &args.out)?, "pem"),
         EncodingArg::Der => (cert_tool::extract_der(&list, &identity, &args.out)?, "der"),
     };
-    let Some(mut facts) = extracted else {
+    let Some(mut record) = extracted else {
         let dir = args.dir.display();
         return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
     };
-    facts.certificate = args.out.join(format!("cert.{ending}"));
-    facts.private_key = facts.private_key.map(|_| args.out.join(format!("key.{ending}")));
-    output.record(&IdentityRecord::with_facts(&identity, "extracted", &facts));
+    record.certificate = args.out.join(format!("cert.{ending}"));
+    record.private_key = record.private_key.map(|_| args.out.join(format!("key.{ending}")));
+    output.record(&IdentityRecord::with_record(&identity, "extracted", &record));
     Ok(Done::AllWell)
 }

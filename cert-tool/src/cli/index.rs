@@ -59,7 +59,7 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Fai
     for entry in &found.entries {
         let is_new =
             if args.release { index.release_hold(entry, now)? } else { index.revoke(entry, reason, now)? };
-        note_repeated(is_new, args.release, &entry.facts.serial, output);
+        note_repeated(is_new, args.release, &entry.record.serial, output);
     }
     for ca in &found.subordinates {
         let is_new = if args.release {
@@ -227,21 +227,21 @@ impl EntryRecord {
     }
 
     pub(crate) fn new(entry: &IndexEntry) -> Self {
-        let facts = &entry.facts;
+        let record = &entry.record;
         let state = state(entry.revocation, entry.is_current);
         Self {
             device_id: entry.identity.device().as_str().to_owned(),
             module_id: entry.identity.module().map(|module| module.as_str().to_owned()),
             state,
-            serial: facts.serial.clone(),
-            thumbprint: facts.sha256.to_string(),
-            thumbprint_sha1: facts.sha1.to_string(),
+            serial: record.serial.clone(),
+            thumbprint: record.sha256.to_string(),
+            thumbprint_sha1: record.sha1.to_string(),
             public_key_sha256: entry.key.to_string(),
-            not_before: rfc3339(facts.not_before),
-            not_after: rfc3339(facts.not_after),
+            not_before: rfc3339(record.not_before),
+            not_after: rfc3339(record.not_after),
             revoked_at: entry.revocation.map(|revocation| rfc3339(revocation.at)),
-            certificate: facts.certificate.display().to_string(),
-            private_key: facts.private_key.as_ref().map(|path| path.display().to_string()),
+            certificate: record.certificate.display().to_string(),
+            private_key: record.private_key.as_ref().map(|path| path.display().to_string()),
             ca: None,
         }
     }

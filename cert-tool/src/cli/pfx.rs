@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use cert_tool::{
-    Error, IssuedFacts, IssuedList, PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files,
+    Error, IssuedCertificate, IssuedList, PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx,
+    write_pfx_files,
 };
 use hub_types::IdentityId;
 use serde::Serialize;
@@ -51,8 +52,8 @@ fn one(
 ) -> Result<Done, Failure> {
     let options = options(&args.kind, args.threads)?;
     let written = write_pfx(list, identity, &options.password, options.style, &args.out)?;
-    let facts = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
-    output.record(&IdentityRecord::put_into(identity, "exported", facts, &args.out));
+    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    output.record(&IdentityRecord::put_into(identity, "exported", record, &args.out));
     Ok(Done::AllWell)
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn all(
 
 fn many(
     list: &IssuedList,
-    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
     total: u64,
     out: &Path,
     options: &PfxOptions,
@@ -100,10 +101,12 @@ fn many(
 fn file_record(file: PfxFile) -> IdentityRecord {
     match file.outcome {
         PfxOutcome::AlreadyThere(path) => {
-            IdentityRecord::put_into(&file.identity, "already_there", file.facts, &path)
+            IdentityRecord::put_into(&file.identity, "already_there", file.record, &path)
         }
-        PfxOutcome::Written(path) => IdentityRecord::put_into(&file.identity, "exported", file.facts, &path),
-        PfxOutcome::KeyElsewhere => IdentityRecord::with_facts(&file.identity, "key_elsewhere", &file.facts),
+        PfxOutcome::Written(path) => IdentityRecord::put_into(&file.identity, "exported", file.record, &path),
+        PfxOutcome::KeyElsewhere => {
+            IdentityRecord::with_record(&file.identity, "key_elsewhere", &file.record)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use cert_tool::{Certificate, Issued, IssuedFacts, Outcome, Refusal};
+use cert_tool::{Certificate, Issued, IssuedCertificate, Outcome, Refusal};
 use hub_types::IdentityId;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -40,8 +40,8 @@ pub(crate) struct IdentityRecord {
 impl IdentityRecord {
     pub(crate) fn new(issued: &Issued, request: Option<String>) -> Self {
         let record = match &issued.outcome {
-            Outcome::AlreadyThere(facts) => Self::with_facts(&issued.identity, "already_there", facts),
-            Outcome::Issued(facts) => Self::with_facts(&issued.identity, "issued", facts),
+            Outcome::AlreadyThere(record) => Self::with_record(&issued.identity, "already_there", record),
+            Outcome::Issued(record) => Self::with_record(&issued.identity, "issued", record),
             Outcome::Refused(refusal) => Self::refused(Some(&issued.identity), refusal),
         };
         let not_copied = (!issued.not_copied.is_empty()).then(|| issued.not_copied.join(" "));
@@ -52,23 +52,27 @@ impl IdentityRecord {
     pub(crate) fn put_into(
         identity: &IdentityId,
         outcome: &'static str,
-        facts: IssuedFacts,
+        record: IssuedCertificate,
         path: &Path,
     ) -> Self {
-        let private_key = facts.private_key.as_ref().map(|_| path.to_owned());
-        Self::with_facts(
+        let private_key = record.private_key.as_ref().map(|_| path.to_owned());
+        Self::with_record(
             identity,
             outcome,
-            &IssuedFacts { certificate: path.to_owned(), private_key, ..facts },
+            &IssuedCertificate { certificate: path.to_owned(), private_key, ..record },
         )
     }
 
-    pub(crate) fn with_facts(identity: &IdentityId, outcome: &'static str, facts: &IssuedFacts) -> Self {
+    pub(crate) fn with_record(
+        identity: &IdentityId,
+        outcome: &'static str,
+        record: &IssuedCertificate,
+    ) -> Self {
         Self {
-            thumbprint: Some(facts.sha256.to_string()),
-            not_after: Some(rfc3339(facts.not_after)),
-            certificate: Some(facts.certificate.display().to_string()),
-            private_key: facts.private_key.as_ref().map(|path| path.display().to_string()),
+            thumbprint: Some(record.sha256.to_string()),
+            not_after: Some(rfc3339(record.not_after)),
+            certificate: Some(record.certificate.display().to_string()),
+            private_key: record.private_key.as_ref().map(|path| path.display().to_string()),
             ..Self::empty(identity, outcome)
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure
         entry.ok()
     });
     let done = job.run(
-        entries.map(|IndexEntry { identity, facts, .. }| again(identity, facts.auth)),
+        entries.map(|IndexEntry { identity, record, .. }| again(identity, record.auth)),
         count,
         output,
     )?;

@@ -26,7 +26,7 @@ pub(crate) struct PemStream<R> {
 }
 
 /// A block, and at which byte of the input it begins.
-pub(crate) struct Found {
+pub(crate) struct FoundBlock {
     pub(crate) offset: u64,
     pub(crate) block: Result<Block, PemError>,
 }
@@ -56,7 +56,7 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
 
 impl<R: Read> PemStream<R> {
     /// The next block; `None` at the end. What stands between blocks does not count.
-    pub(crate) fn next_block(&mut self) -> io::Result<Option<Found>> {
+    pub(crate) fn next_block(&mut self) -> io::Result<Option<FoundBlock>> {
         while !self.skip_to_begin() {
             if !self.read_line()? {
                 return Ok(None);
@@ -69,12 +69,12 @@ impl<R: Read> PemStream<R> {
             }
             if self.pending.len() > MAX_BYTES || !self.read_line()? {
                 self.consume(pem::BEGIN.len());
-                return Ok(Some(Found { offset, block: Err(PemError::Truncated) }));
+                return Ok(Some(FoundBlock { offset, block: Err(PemError::Truncated) }));
             }
         };
         let block = pem::first_block(self.pending.get(..end).unwrap_or_default());
         self.consume(end);
-        Ok(Some(Found { offset, block }))
+        Ok(Some(FoundBlock { offset, block }))
     }
 
     /// Drops what stands before the next block; says whether there is one.

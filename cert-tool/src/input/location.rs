@@ -17,7 +17,7 @@ pub(crate) struct Wanted {
     pub(crate) labels: &'static [&'static str],
 }
 
-/// The content that a reference leads to.
+/// The content that a location leads to.
 pub(crate) enum Found {
     /// The block at the offset, or the first one of a PEM file that has a wanted label.
     Pem(Block),
@@ -25,17 +25,17 @@ pub(crate) enum Found {
     Other(Vec<u8>),
 }
 
-/// Reads what a reference leads to. In a PEM file blocks of other labels are passed over (RFC 7468 §2).
-pub(crate) fn read(reference: &Path, wanted: &Wanted) -> Result<Found, Error> {
-    match split(reference) {
+/// Reads what a location leads to. In a PEM file blocks of other labels are passed over (RFC 7468 §2).
+pub(crate) fn read(location: &Path, wanted: &Wanted) -> Result<Found, Error> {
+    match split(location) {
         // A file whose own name ends like an offset is read as a whole.
-        Some((path, offset)) => match read_at(&path, offset, reference, wanted) {
+        Some((path, offset)) => match read_at(&path, offset, location, wanted) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                parse(read_bounded(reference, MAX_FILE_BYTES)?, reference, wanted)
+                parse(read_bounded(location, MAX_FILE_BYTES)?, location, wanted)
             }
             other => other,
         },
-        None => parse(read_bounded(reference, MAX_FILE_BYTES)?, reference, wanted),
+        None => parse(read_bounded(location, MAX_FILE_BYTES)?, location, wanted),
     }
 }
 
@@ -109,23 +109,23 @@ pub(crate) fn not_a(path: &Path, wanted: &'static str, found: impl Into<String>)
     Error::NotA { path: path.to_owned(), wanted, found: found.into() }
 }
 
-fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &Wanted) -> Result<Found, Error> {
+fn read_at(path: &Path, offset: u64, location: &Path, wanted: &Wanted) -> Result<Found, Error> {
     let mut file = open_file(path)?;
     let text = if path.extension().is_some_and(|extension| extension == "db") {
         crate::input::pem_database::read_row(path, offset)
-            .ok_or_else(|| not_a(reference, wanted.name, "no row of a database of certificates or keys"))?
+            .ok_or_else(|| not_a(location, wanted.name, "no row of a database of certificates or keys"))?
     } else {
         file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
         let window = std::io::Read::take(file, MAX_BLOCK_BYTES);
         Zeroizing::new(read_at_most(window, path, MAX_BLOCK_BYTES)?)
     };
     if !text.starts_with(pem::BEGIN) {
-        return Err(not_a(reference, wanted.name, "a place where no PEM block begins"));
+        return Err(not_a(location, wanted.name, "a place where no PEM block begins"));
     }
     match pem::first_block(&text) {
         Ok(block) if wanted.labels.contains(&block.label.as_str()) => Ok(Found::Pem(block)),
-        Ok(block) => Err(not_a(reference, wanted.name, kind_of_label(&block.label))),
-        Err(error) => Err(not_a(reference, wanted.name, broken_pem(error))),
+        Ok(block) => Err(not_a(location, wanted.name, kind_of_label(&block.label))),
+        Err(error) => Err(not_a(location, wanted.name, broken_pem(error))),
     }
 }
 
@@ -139,8 +139,8 @@ pub(crate) fn body_of_sequence(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-pub(crate) fn split(reference: &Path) -> Option<(PathBuf, u64)> {
-    let (path, offset) = reference.to_str()?.rsplit_once('#')?;
+pub(crate) fn split(location: &Path) -> Option<(PathBuf, u64)> {
+    let (path, offset) = location.to_str()?.rsplit_once('#')?;
     let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
     Some((path.into(), offset.parse().ok().filter(|_| is_number)?))
 }

@@ -68,13 +68,13 @@ enum Left {
 ///
 /// PEM may be of any length: only one block of it is in memory at a time. Anything else has at most
 /// 16 MiB.
-pub fn read_documents(reference: &Path, ask: &mut AskSecret<'_>) -> Result<Documents, Error> {
-    match split(reference) {
+pub fn read_documents(location: &Path, ask: &mut AskSecret<'_>) -> Result<Documents, Error> {
+    match split(location) {
         // A file whose own name ends like an offset is read as a whole.
-        Some((path, offset)) if !reference.exists() => block_at(reference, &path, offset),
+        Some((path, offset)) if !location.exists() => block_at(location, &path, offset),
         _ => {
-            let file = fs::open_file(reference)?;
-            read_documents_from(file, reference, ask)
+            let file = fs::open_file(location)?;
+            read_documents_from(file, location, ask)
         }
     }
 }
@@ -165,7 +165,7 @@ impl Iterator for Documents {
     }
 }
 
-fn block_at(reference: &Path, path: &Path, offset: u64) -> Result<Documents, Error> {
+fn block_at(location: &Path, path: &Path, offset: u64) -> Result<Documents, Error> {
     let mut file = fs::open_file(path)?;
     file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
     let mut begins = [0; pem::BEGIN.len()];
@@ -176,10 +176,10 @@ fn block_at(reference: &Path, path: &Path, offset: u64) -> Result<Documents, Err
         _ => None,
     };
     let Some(found) = found else {
-        return Err(not_a(reference, WANTED, "a place where no PEM block begins"));
+        return Err(not_a(location, WANTED, "a place where no PEM block begins"));
     };
-    let left = Left::Read(in_block(found.block, reference)?.into_iter());
-    Ok(Documents { name: reference.to_owned(), is_first: true, in_block: Vec::new().into_iter(), left })
+    let left = Left::Read(in_block(found.block, location)?.into_iter());
+    Ok(Documents { name: location.to_owned(), is_first: true, in_block: Vec::new().into_iter(), left })
 }
 
 /// The documents in a PEM block: one, or the certificates of a PKCS #7 file.

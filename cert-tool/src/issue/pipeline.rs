@@ -16,12 +16,12 @@ use crate::ca::CertificateAuthority;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issue::key_source::{KeySource, key_in};
-use crate::issue::layouts::Layouts;
+use crate::issue::prepared_profiles::PreparedProfiles;
 use crate::issue::request::{Existing, IssueOptions, IssueRequest, IssueSummary, Issued, Outcome};
 use crate::issue::store::IssuedStore;
-use crate::issue::worker::{LaidOut, Maker, Order};
+use crate::issue::worker::{IssueJob, UnsignedCertificate, Worker};
 use crate::issued::index::IndexEntry;
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::KeyType;
 use crate::keys::public::PublicKeyInput;
@@ -47,8 +47,8 @@ use crate::x509::encoder::Serial;
 ///     IssueRequest::new(identity, KeySource::Generate)
 /// });
 /// let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued| {
-///     if let Outcome::Issued(facts) = &issued.outcome {
-///         println!("{} has {}", issued.identity, facts.sha256);
+///     if let Outcome::Issued(record) = &issued.outcome {
+///         println!("{} has {}", issued.identity, record.sha256);
 ///     }
 /// })?;
 /// assert_eq!(summary.issued, 2);
@@ -63,44 +63,51 @@ pub fn issue_batch(
     on_issued: &mut dyn FnMut(&Issued),
 ) -> Result<IssueSummary, Error> {
     store.belongs_to(ca)?;
-    let layouts = Layouts::new(ca, options)?;
+    let prepared_profiles = PreparedProfiles::new(ca, options)?;
     let keys_of_cas = ca.keys_of_cas();
-    let maker = Maker {
+    let worker = Worker {
         ca,
-        layouts: &layouts,
+        prepared_profiles: &prepared_profiles,
         key_type: options.key_type,
         long_names: options.long_names,
         keys_of_cas: &keys_of_cas,
     };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let pace = Pace::of(options.key_type, threads);
-    let (sender, receiver) = sync_channel(pace.portions_ahead);
+    let sizes = PipelineSizes::of(options.key_type, threads);
+    let (sender, receiver) = sync_channel(sizes.portions_ahead);
     let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(maker, &receiver));
+            scope.spawn(|| work(worker, &receiver));
         }
         let pending = Pending::default();
         let existing = options.existing;
         let policy = ca.policy();
-        let ordered = policy.max_certificates().map_or(Ok(0), |_| store.index().count())?;
-        let writer =
-            Writer { policy, ordered, existing, store, on_issued, pending, summary: IssueSummary::default() };
+        let issued_or_pending = policy.max_certificates().map_or(Ok(0), |_| store.index().count())?;
+        let writer = Writer {
+            policy,
+            issued_or_pending,
+            existing,
+            store,
+            on_issued,
+            pending,
+            summary: IssueSummary::default(),
+        };
         // The sender moves in, so that the workers end when the writer does.
-        writer.run(requests, sender, pace)
+        writer.run(requests, sender, sizes)
     })
 }
 
 /// Makes sure that a CA can issue as it is asked to, before anything is begun.
 pub fn check_options(ca: &CertificateAuthority, options: &IssueOptions) -> Result<(), Error> {
-    Layouts::new(ca, options).map(|_| ())
+    PreparedProfiles::new(ca, options).map(|_| ())
 }
 
 type Portion = Vec<Task>;
-type Results = Result<Vec<Done>, Error>;
+type Results = Result<Vec<IssueResult>, Error>;
 
-struct Job {
+struct WorkItem {
     portion: Portion,
     results: Sender<Results>,
 }
@@ -108,59 +115,68 @@ struct Job {
 enum Task {
     /// It has a certificate, or is further up in this call.
     Known(IssueRequest),
-    Make(Order),
+    Make(IssueJob),
     Refuse(IdentityId, Refusal),
 }
 
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the largest variant")]
-enum Done {
+enum IssueResult {
     Known { identity: IdentityId, requested_key: Option<Result<Fingerprint, Refusal>> },
-    Made(Made),
-    Refused { identity: IdentityId, refusal: Refusal, was_ordered: bool },
+    Issued(NewCertificate),
+    Refused { identity: IdentityId, refusal: Refusal, was_counted: bool },
 }
 
-fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
+fn work(worker: Worker<'_>, items: &Mutex<Receiver<WorkItem>>) {
     loop {
         // Nothing that could panic happens while it is locked.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { portion, results }) = job else {
+        let item = items.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(WorkItem { portion, results }) = item else {
             return;
         };
         // Nobody listens when the writer has failed.
-        let _ = results.send(do_portion(maker, portion));
+        let _ = results.send(do_portion(worker, portion));
     }
 }
 
 /// One kind of work after the other, not one certificate after the other: each kind, the signing of a token
 /// above all, then finds its code and data in the caches.
-fn do_portion(maker: Maker<'_>, portion: Portion) -> Results {
+fn do_portion(worker: Worker<'_>, portion: Portion) -> Results {
     let tasks = portion.into_iter().zip(Serial::random_many::<MAX_PORTION>()?);
-    let laid_out = tasks.map(|(task, serial)| lay_out(maker, task, serial)).collect::<Result<Vec<_>, _>>()?;
-    let mut signed = Vec::with_capacity(laid_out.len());
-    for step in laid_out {
+    let unsigned =
+        tasks.map(|(task, serial)| encode_tbs(worker, task, serial)).collect::<Result<Vec<_>, _>>()?;
+    let mut signed = Vec::with_capacity(unsigned.len());
+    for step in unsigned {
         signed.push(match step {
-            Ok(laid_out) => Ok((maker.sign(&laid_out)?, laid_out)),
-            Err(done) => Err(done),
+            Ok(unsigned) => Ok((worker.sign(&unsigned)?, unsigned)),
+            Err(result) => Err(result),
         });
     }
-    let finish = |(der, laid_out): (Vec<u8>, LaidOut<'_>)| Done::Made(maker.finish(laid_out, &der));
-    Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|done| done)).collect())
+    let finish = |(der, unsigned): (Vec<u8>, UnsignedCertificate<'_>)| {
+        IssueResult::Issued(worker.finish(unsigned, &der))
+    };
+    Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|result| result)).collect())
 }
 
 /// Builds the unsigned certificate for a task, or returns the task's outcome if nothing is to be
 /// signed.
-fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<LaidOut<'a>, Done>, Error> {
+fn encode_tbs<'a>(
+    worker: Worker<'a>,
+    task: Task,
+    serial: Serial,
+) -> Result<Result<UnsignedCertificate<'a>, IssueResult>, Error> {
     Ok(match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
             let requested_key = key_in(&identity, key);
-            Err(Done::Known { identity, requested_key })
+            Err(IssueResult::Known { identity, requested_key })
         }
-        Task::Make(order) => {
-            let identity = order.request.identity.clone();
-            let laid_out = maker.lay_out(order, serial)?;
-            laid_out.map_err(|refusal| Done::Refused { identity, refusal, was_ordered: true })
+        Task::Make(job) => {
+            let identity = job.request.identity.clone();
+            let unsigned = worker.encode_tbs(job, serial)?;
+            unsigned.map_err(|refusal| IssueResult::Refused { identity, refusal, was_counted: true })
         }
-        Task::Refuse(identity, refusal) => Err(Done::Refused { identity, refusal, was_ordered: false }),
+        Task::Refuse(identity, refusal) => {
+            Err(IssueResult::Refused { identity, refusal, was_counted: false })
+        }
     })
 }
 
@@ -168,7 +184,7 @@ fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<La
 struct Writer<'a> {
     policy: &'a Policy,
     /// The number of certificates that the CA has issued, with those under way.
-    ordered: u64,
+    issued_or_pending: u64,
     existing: Existing,
     store: &'a mut IssuedStore,
     on_issued: &'a mut dyn FnMut(&Issued),
@@ -179,15 +195,15 @@ struct Writer<'a> {
 /// The certificates that are not on the disk yet, and the outcomes to report once they are.
 #[derive(Default)]
 struct Pending {
-    made: Vec<Made>,
-    told: Vec<(IdentityId, Fate)>,
+    made: Vec<NewCertificate>,
+    told: Vec<(IdentityId, PendingOutcome)>,
     owners: HashMap<Fingerprint, IdentityId>,
     handed_out: HashSet<IdentityId>,
 }
 
-enum Fate {
+enum PendingOutcome {
     Known { requested_key: Option<Result<Fingerprint, Refusal>> },
-    Made { not_copied: Vec<String> },
+    Issued { not_copied: Vec<String> },
     Refused(Refusal),
 }
 
@@ -195,29 +211,29 @@ impl Writer<'_> {
     fn run(
         mut self,
         mut requests: impl Iterator<Item = IssueRequest>,
-        jobs: SyncSender<Job>,
-        pace: Pace,
+        items: SyncSender<WorkItem>,
+        sizes: PipelineSizes,
     ) -> Result<IssueSummary, Error> {
-        let mut waiting = VecDeque::with_capacity(pace.portions_ahead);
+        let mut waiting = VecDeque::with_capacity(sizes.portions_ahead);
         loop {
-            while waiting.len() < pace.portions_ahead {
+            while waiting.len() < sizes.portions_ahead {
                 let portion: Result<Portion, Error> =
-                    requests.by_ref().take(pace.portion).map(|request| self.task(request)).collect();
+                    requests.by_ref().take(sizes.portion).map(|request| self.task(request)).collect();
                 let portion = portion?;
                 if portion.is_empty() {
                     break;
                 }
                 let (results, receiver) = channel();
-                jobs.send(Job { portion, results }).map_err(|_| GONE)?;
+                items.send(WorkItem { portion, results }).map_err(|_| GONE)?;
                 waiting.push_back(receiver);
             }
             let Some(next) = waiting.pop_front() else {
                 break;
             };
-            for done in next.recv().map_err(|_| GONE)?? {
-                self.take(done)?;
+            for result in next.recv().map_err(|_| GONE)?? {
+                self.take(result)?;
             }
-            if self.pending.told.len() >= pace.commit_rows {
+            if self.pending.told.len() >= sizes.commit_rows {
                 self.commit()?;
             }
         }
@@ -228,11 +244,11 @@ impl Writer<'_> {
 
     fn task(&mut self, request: IssueRequest) -> Result<Task, Error> {
         match self.wanted(request)? {
-            Task::Make(order) => Ok(match self.policy.refusal_after(self.ordered) {
-                Some(refusal) => Task::Refuse(order.request.identity, refusal),
+            Task::Make(job) => Ok(match self.policy.refusal_after(self.issued_or_pending) {
+                Some(refusal) => Task::Refuse(job.request.identity, refusal),
                 None => {
-                    self.ordered += 1;
-                    Task::Make(order)
+                    self.issued_or_pending += 1;
+                    Task::Make(job)
                 }
             }),
             other => Ok(other),
@@ -248,7 +264,9 @@ impl Writer<'_> {
         if !self.store.knows(&request.identity)? {
             return Ok(match is_renewal {
                 true => Task::Refuse(request.identity, Refusal::NothingToRenew),
-                false => Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }),
+                false => {
+                    Task::Make(IssueJob { request, replaced: None, key_elsewhere: None, previous: None })
+                }
             });
         }
         match self.store.current(&request.identity)? {
@@ -265,52 +283,54 @@ impl Writer<'_> {
             return Ok(Task::Refuse(request.identity, Refusal::OlderIsThere));
         }
         if self.existing == Existing::Replace {
-            return Ok(Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }));
+            return Ok(Task::Make(IssueJob { request, replaced: None, key_elsewhere: None, previous: None }));
         }
-        let previous = Some(entry.facts.certificate.clone());
-        let order = |request, replaced, key_elsewhere| {
-            Task::Make(Order { request, replaced, key_elsewhere, previous })
+        let previous = Some(entry.record.certificate.clone());
+        let job = |request, replaced, key_elsewhere| {
+            Task::Make(IssueJob { request, replaced, key_elsewhere, previous })
         };
         if entry.revocation.is_some() {
             return Ok(Task::Refuse(request.identity, Refusal::Revoked));
         }
-        let replaced = Some(entry.facts.sha256);
+        let replaced = Some(entry.record.sha256);
         if self.existing == Existing::Renew {
-            return Ok(order(request, replaced, None));
+            return Ok(job(request, replaced, None));
         }
-        let certificate = read_certificate(&entry.facts.certificate)?;
+        let certificate = read_certificate(&entry.record.certificate)?;
         let key = KeySource::PublicKey(PublicKeyInput::Info(certificate.public_key_info().to_vec()));
-        Ok(order(IssueRequest { key, ..request }, replaced, entry.facts.private_key))
+        Ok(job(IssueRequest { key, ..request }, replaced, entry.record.private_key))
     }
 
-    fn take(&mut self, done: Done) -> Result<(), Error> {
-        let (identity, fate) = match done {
-            Done::Known { identity, requested_key } => (identity, Fate::Known { requested_key }),
-            Done::Refused { identity, refusal, was_ordered } => {
-                self.ordered = self.ordered.saturating_sub(u64::from(was_ordered));
-                (identity, Fate::Refused(refusal))
+    fn take(&mut self, result: IssueResult) -> Result<(), Error> {
+        let (identity, pending_outcome) = match result {
+            IssueResult::Known { identity, requested_key } => {
+                (identity, PendingOutcome::Known { requested_key })
             }
-            Done::Made(mut made) => {
+            IssueResult::Refused { identity, refusal, was_counted } => {
+                self.issued_or_pending = self.issued_or_pending.saturating_sub(u64::from(was_counted));
+                (identity, PendingOutcome::Refused(refusal))
+            }
+            IssueResult::Issued(mut made) => {
                 let identity = made.identity.clone();
                 match self.refusal(&made)? {
                     Some(refusal) => {
-                        self.ordered = self.ordered.saturating_sub(1);
-                        (identity, Fate::Refused(refusal))
+                        self.issued_or_pending = self.issued_or_pending.saturating_sub(1);
+                        (identity, PendingOutcome::Refused(refusal))
                     }
                     None => {
                         let not_copied = std::mem::take(&mut made.not_copied);
                         self.pending.made.push(made);
-                        (identity, Fate::Made { not_copied })
+                        (identity, PendingOutcome::Issued { not_copied })
                     }
                 }
             }
         };
-        self.pending.told.push((identity, fate));
+        self.pending.told.push((identity, pending_outcome));
         Ok(())
     }
 
     /// Returns the reason not to write a certificate that could be made, if there is one.
-    fn refusal(&mut self, made: &Made) -> Result<Option<Refusal>, Error> {
+    fn refusal(&mut self, made: &NewCertificate) -> Result<Option<Refusal>, Error> {
         if made.is_requested() {
             let owner = match self.pending.owners.get(&made.key) {
                 Some(owner) => Some(owner.clone()),
@@ -326,20 +346,20 @@ impl Writer<'_> {
 
     fn commit(&mut self) -> Result<(), Error> {
         let made = std::mem::take(&mut self.pending.made);
-        let facts = if made.is_empty() { Vec::new() } else { self.store.commit(&made)? };
-        let mut facts = facts.into_iter();
+        let record = if made.is_empty() { Vec::new() } else { self.store.commit(&made)? };
+        let mut record = record.into_iter();
         self.pending.owners.clear();
-        for (identity, fate) in std::mem::take(&mut self.pending.told) {
+        for (identity, pending_outcome) in std::mem::take(&mut self.pending.told) {
             // From here on the store knows it, or it was refused and may be asked for again.
             self.pending.handed_out.remove(&identity);
             let mut not_copied = Vec::new();
-            let outcome = match fate {
-                Fate::Made { not_copied: beside } => {
+            let outcome = match pending_outcome {
+                PendingOutcome::Issued { not_copied: beside } => {
                     not_copied = beside;
-                    facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued)
+                    record.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued)
                 }
-                Fate::Refused(refusal) => Outcome::Refused(refusal),
-                Fate::Known { requested_key } => self.known(&identity, requested_key)?,
+                PendingOutcome::Refused(refusal) => Outcome::Refused(refusal),
+                PendingOutcome::Known { requested_key } => self.known(&identity, requested_key)?,
             };
             self.summary.count(&outcome);
             (self.on_issued)(&Issued { identity, outcome, not_copied });
@@ -361,17 +381,17 @@ impl Writer<'_> {
             _ if entry.revocation.is_some() => Outcome::Refused(Refusal::Revoked),
             Some(Err(refusal)) => Outcome::Refused(refusal),
             _ if !is_here => {
-                Outcome::Refused(Refusal::IssuedElsewhere { certificate: entry.facts.certificate })
+                Outcome::Refused(Refusal::IssuedElsewhere { certificate: entry.record.certificate })
             }
             Some(Ok(key)) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
-            None | Some(Ok(_)) => Outcome::AlreadyThere(entry.facts),
+            None | Some(Ok(_)) => Outcome::AlreadyThere(entry.record),
         })
     }
 }
 
 /// The sizes of the steps in which requests are worked on.
 #[derive(Clone, Copy)]
-struct Pace {
+struct PipelineSizes {
     /// Requests handed to a worker together: few enough that all cores have something to do, enough
     /// that handing over costs nothing.
     portion: usize,
@@ -382,7 +402,7 @@ struct Pace {
     commit_rows: usize,
 }
 
-impl Pace {
+impl PipelineSizes {
     fn of(key_type: KeyType, threads: usize) -> Self {
         // What was begun is finished also when the user interrupts; an RSA key takes as long as
         // thousands of others.

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::error::refusal::Refusal;
 use crate::issue::key_source::KeySource;
-use crate::issued::record::{IssuedAuth, IssuedFacts};
+use crate::issued::record::{IssuedAuth, IssuedCertificate};
 use crate::keys::private::KeyType;
 use crate::profile::ProfileRow;
 
@@ -108,9 +108,9 @@ pub struct Issued {
 #[derive(Debug)]
 pub enum Outcome {
     /// It was in the store already, and stays as it was.
-    AlreadyThere(IssuedFacts),
+    AlreadyThere(IssuedCertificate),
     /// It was made now, and is on the disk.
-    Issued(IssuedFacts),
+    Issued(IssuedCertificate),
     /// It can't be.
     Refused(Refusal),
 }
@@ -118,7 +118,7 @@ pub enum Outcome {
 /// The number of requests with each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IssueSummary {
-    /// Made now.
+    /// Issued by this call.
     pub issued: u64,
     /// In the store already.
     pub already_there: u64,

@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issued::index::{IndexEntry, IssuanceIndex, NewEntry, Output};
 use crate::issued::list::{self, ISSUING_CERTIFICATE, ListFile};
-use crate::issued::new_certificate::Made;
-use crate::issued::record::{Dates, IssuedFacts, Row};
+use crate::issued::new_certificate::NewCertificate;
+use crate::issued::record::{Dates, IssuedCertificate, Row};
 use crate::issued::sink::{Contents, Extras, Payload, Sink};
 use crate::keys::fingerprint::Fingerprint;
 use crate::platform::fs;
@@ -100,7 +100,7 @@ impl IssuedStore {
         store.settle()?;
         // Only now: what an interruption left is settled, and stays or goes.
         store.is_fresh = store.index.is_empty()?;
-        store.is_empty = store.index.last_released(&store.output)?.is_none();
+        store.is_empty = store.index.last_flushed(&store.output)?.is_none();
         fs::sync_folder(folder)?;
         Ok(store)
     }
@@ -123,7 +123,7 @@ impl IssuedStore {
         if output.sink != sink {
             return Err(Error::OtherSink { path: folder.to_owned(), found: output.sink.as_str() });
         }
-        let has_entries = index.last_released(&output)?.is_some();
+        let has_entries = index.last_flushed(&output)?.is_some();
         let contents = if has_entries { Contents::Something } else { Contents::None };
         contents.check(&list::path_in(folder))?;
         let payload = Payload::open(folder, sink, Extras { chain_pem, with_chain }, contents)?;
@@ -131,10 +131,10 @@ impl IssuedStore {
         Ok((output, payload, list))
     }
 
-    /// Returns the facts about an identity's newest certificate, if it is in this folder.
-    pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
+    /// Returns the record of an identity's newest certificate, if it is in this folder.
+    pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedCertificate>, Error> {
         let entry = self.index.current(identity)?;
-        Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.facts))
+        Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.record))
     }
 
     /// The folder that has an identity's certificate, where that is another than this one and to this one nothing was
@@ -213,17 +213,17 @@ impl IssuedStore {
     }
 
     /// Enters and writes certificates; when it returns all of it is certain.
-    pub(crate) fn commit(&mut self, made: &[Made]) -> Result<Vec<IssuedFacts>, Error> {
+    pub(crate) fn commit(&mut self, made: &[NewCertificate]) -> Result<Vec<IssuedCertificate>, Error> {
         self.settle()?;
         let mut planned = self.payload.plan(made)?;
         let mut text = Vec::with_capacity(made.len() * 400);
-        let mut facts = Vec::with_capacity(made.len());
+        let mut record = Vec::with_capacity(made.len());
         let mut dates = Dates::default();
         for (made, place) in made.iter().zip(&mut planned.places) {
             place.list = self.list.length() + text.len() as u64;
             let row = self.row(made, place);
             row.append_to(&mut text, &mut dates);
-            facts.push(self.absolute(row.facts));
+            record.push(self.absolute(row.record));
         }
         self.is_unsettled = true;
         self.is_fresh = false;
@@ -236,10 +236,10 @@ impl IssuedStore {
             let _ = self.settle();
             return Err(error);
         }
-        IssuanceIndex::will_release(&mut self.output, last);
+        IssuanceIndex::mark_flushed(&mut self.output, last);
         self.claim = None;
         self.is_unsettled = false;
-        Ok(facts)
+        Ok(record)
     }
 
     /// Says that everything committed is there for good: from now on what is missing was lost. An output that is
@@ -249,7 +249,7 @@ impl IssuedStore {
             claim.may_stay = !has_refused;
         }
         self.settle()?;
-        self.index.release(&self.output)
+        self.index.flush(&self.output)
     }
 
     /// Takes back what a kill or a failure left half-written.
@@ -262,30 +262,30 @@ impl IssuedStore {
         Ok(())
     }
 
-    fn row(&self, made: &Made, place: &crate::issued::sink::Place) -> Row {
+    fn row(&self, made: &NewCertificate, place: &crate::issued::sink::Place) -> Row {
         let sink = self.output.sink;
-        let facts = IssuedFacts {
+        let record = IssuedCertificate {
             auth: made.auth,
             sha256: made.sha256,
             sha1: made.sha1,
             serial: upper_hex(made.serial.as_bytes()),
             not_before: made.validity.not_before,
             not_after: made.validity.not_after,
-            certificate: sink.certificate_reference(&made.identity, place),
+            certificate: sink.certificate_location(&made.identity, place),
             private_key: match &made.key_elsewhere {
                 Some(path) => Some(path.clone()),
-                None => sink.key_reference(&made.identity, place),
+                None => sink.key_location(&made.identity, place),
             },
             replaced: made.replaced,
         };
-        Row { identity: made.identity.clone(), facts }
+        Row { identity: made.identity.clone(), record }
     }
 
-    fn absolute(&self, facts: IssuedFacts) -> IssuedFacts {
-        IssuedFacts {
-            certificate: self.folder.join(facts.certificate),
-            private_key: facts.private_key.map(|path| self.folder.join(path)),
-            ..facts
+    fn absolute(&self, record: IssuedCertificate) -> IssuedCertificate {
+        IssuedCertificate {
+            certificate: self.folder.join(record.certificate),
+            private_key: record.private_key.map(|path| self.folder.join(path)),
+            ..record
         }
     }
 }
@@ -298,7 +298,7 @@ fn settle(
     list: &mut ListFile,
 ) -> Result<u64, Error> {
     let mut dropped = 0;
-    let before = index.last_released(output)?;
+    let before = index.last_flushed(output)?;
     let mut end = match &before {
         Some(last) => Some(
             list.row_end(last.place.list, &last.sha256)?
@@ -321,12 +321,12 @@ fn settle(
         // The row goes first: while it is there, so is what it refers to.
         list.cut(first.place.list)?;
         payload.cut(&places)?;
-        index.take_back(output, first.id)?;
+        index.rollback_from(output, first.id)?;
         dropped = lost.len() as u64;
     }
     if let Some(last) = kept.last() {
-        IssuanceIndex::will_release(output, last.id);
-        index.release(output)?;
+        IssuanceIndex::mark_flushed(output, last.id);
+        index.flush(output)?;
     }
     match end {
         Some(end) if list.length() > end => {

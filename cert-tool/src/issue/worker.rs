@@ -1,4 +1,4 @@
-//! Certificates from orders: the part that many threads do at once.
+//! [`Worker`]: certificates from jobs, made by many threads at once.
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,9 @@ use crate::encoding::pem;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issue::key_source::{KeySource, given};
-use crate::issue::layouts::{Layout, Layouts};
+use crate::issue::prepared_profiles::{PreparedProfile, PreparedProfiles};
 use crate::issue::request::{IssueRequest, LongNames};
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 use crate::issued::record::IssuedAuth;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::{KeyType, PrivateKey};
@@ -22,8 +22,8 @@ use crate::x509::certificate::read_certificate;
 use crate::x509::encoder::{Serial, SubjectKey};
 use crate::x509::leaf_template::LeafParts;
 
-/// A request that may be fulfilled, as far as the index knows.
-pub(crate) struct Order {
+/// One certificate to issue: a request that the index permits.
+pub(crate) struct IssueJob {
     pub(crate) request: IssueRequest,
     /// The thumbprint that stays registered beside the new one.
     pub(crate) replaced: Option<Sha256Thumbprint>,
@@ -34,13 +34,13 @@ pub(crate) struct Order {
 }
 
 /// A certificate that is not signed yet.
-pub(crate) struct LaidOut<'a> {
-    layout: &'a Layout<'a>,
+pub(crate) struct UnsignedCertificate<'a> {
+    prepared: &'a PreparedProfile<'a>,
     identity: IdentityId,
     common_name: String,
     auth: IssuedAuth,
     /// The bytes to sign.
-    content: Vec<u8>,
+    tbs: Vec<u8>,
     key_pem: Option<Zeroizing<Vec<u8>>>,
     key: Fingerprint,
     serial: Serial,
@@ -51,35 +51,42 @@ pub(crate) struct LaidOut<'a> {
 
 /// The values that all certificates of one call share.
 #[derive(Clone, Copy)]
-pub(crate) struct Maker<'a> {
+pub(crate) struct Worker<'a> {
     pub(crate) ca: &'a CertificateAuthority,
-    pub(crate) layouts: &'a Layouts<'a>,
+    pub(crate) prepared_profiles: &'a PreparedProfiles<'a>,
     pub(crate) key_type: KeyType,
     pub(crate) long_names: LongNames,
     /// The keys of the CA and of those above it, which nobody else may have.
     pub(crate) keys_of_cas: &'a [Fingerprint],
 }
 
-impl<'a> Maker<'a> {
-    /// All but the signature, or why there is to be none.
-    pub(crate) fn lay_out(
+impl<'a> Worker<'a> {
+    /// Builds the unsigned certificate of a job, or returns the reason for a refusal.
+    pub(crate) fn encode_tbs(
         &self,
-        order: Order,
+        job: IssueJob,
         serial: Serial,
-    ) -> Result<Result<LaidOut<'a>, Refusal>, Error> {
-        let Order { request: IssueRequest { identity, key, auth, row }, replaced, key_elsewhere, previous } =
-            order;
+    ) -> Result<Result<UnsignedCertificate<'a>, Refusal>, Error> {
+        let IssueJob {
+            request: IssueRequest { identity, key, auth, row },
+            replaced,
+            key_elsewhere,
+            previous,
+        } = job;
         let common_name = identity.common_name();
         let length = common_name.len();
         if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
             return Ok(Err(Refusal::CommonNameTooLong { length }));
         }
-        let profiled = self.layouts.of(&row).and_then(|layout| Ok((layout, layout.render(&identity, &row)?)));
-        let (layout, profile) = match profiled {
+        let profiled = self
+            .prepared_profiles
+            .of(&row)
+            .and_then(|prepared| Ok((prepared, prepared.render(&identity, &row)?)));
+        let (prepared, profile) = match profiled {
             Ok(profiled) => profiled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(previous) = previous.filter(|_| layout.is_plain())
+        if let Some(previous) = previous.filter(|_| prepared.is_plain())
             && let Some(refusal) = loss(&previous)
         {
             return Ok(Err(refusal));
@@ -110,14 +117,14 @@ impl<'a> Maker<'a> {
             return Ok(Err(Refusal::KeyOfCa));
         }
         let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
-        let content = layout.templates.lay_out(&parts, &key, &info)?;
+        let tbs = prepared.templates.encode_tbs(&parts, &key, &info)?;
         let key = Fingerprint::of(&info);
-        Ok(Ok(LaidOut {
-            layout,
+        Ok(Ok(UnsignedCertificate {
+            prepared,
             identity,
             common_name,
             auth,
-            content,
+            tbs,
             key_pem,
             key,
             serial,
@@ -128,14 +135,14 @@ impl<'a> Maker<'a> {
     }
 
     /// The certificate in DER.
-    pub(crate) fn sign(&self, laid_out: &LaidOut<'_>) -> Result<Vec<u8>, Error> {
-        laid_out.layout.templates.sign(&laid_out.content)
+    pub(crate) fn sign(&self, unsigned: &UnsignedCertificate<'_>) -> Result<Vec<u8>, Error> {
+        unsigned.prepared.templates.sign(&unsigned.tbs)
     }
 
     /// All that is written of a certificate.
-    pub(crate) fn finish(&self, laid_out: LaidOut<'_>, der: &[u8]) -> Made {
-        let LaidOut {
-            layout,
+    pub(crate) fn finish(&self, unsigned: UnsignedCertificate<'_>, der: &[u8]) -> NewCertificate {
+        let UnsignedCertificate {
+            prepared,
             identity,
             common_name,
             auth,
@@ -146,8 +153,8 @@ impl<'a> Maker<'a> {
             key_elsewhere,
             not_copied,
             ..
-        } = laid_out;
-        Made {
+        } = unsigned;
+        NewCertificate {
             identity,
             common_name,
             auth,
@@ -157,7 +164,7 @@ impl<'a> Maker<'a> {
             sha256: Sha256Thumbprint::of_der(der),
             sha1: Sha1Thumbprint::of_der(der),
             serial,
-            validity: layout.validity,
+            validity: prepared.validity,
             replaced,
             key_elsewhere,
             not_copied,

@@ -9,7 +9,7 @@ use crate::encoding::pem;
 use crate::error::Error;
 use crate::input::location::{self, Found, Wanted, not_a};
 use crate::issued::list::IssuedList;
-use crate::issued::record::IssuedFacts;
+use crate::issued::record::IssuedCertificate;
 use crate::issued::sink;
 use crate::platform::fs;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
@@ -32,9 +32,9 @@ use crate::x509::p7b::p7b;
 ///
 /// let list = IssuedList::open(&out)?;
 /// let folder = temporary.path().join("pump-1");
-/// let facts = extract(&list, &identity, &folder)?.ok_or("no such identity")?;
+/// let record = extract(&list, &identity, &folder)?.ok_or("no such identity")?;
 /// assert!(folder.join("key.pem").exists() && folder.join("chain.pem").exists());
-/// println!("good until {}", facts.not_after);
+/// println!("good until {}", record.not_after);
 /// # Ok(())
 /// # }
 /// ```
@@ -42,7 +42,7 @@ pub fn extract(
     list: &IssuedList,
     identity: &IdentityId,
     folder: &Path,
-) -> Result<Option<IssuedFacts>, Error> {
+) -> Result<Option<IssuedCertificate>, Error> {
     extract_as(list, identity, folder, |chain, key| {
         let key = key.map(|key| (sink::KEY, pem::encode(pem::PRIVATE_KEY, &key.der)));
         let text = |certificates: &[Certificate]| {
@@ -61,7 +61,7 @@ pub fn extract_der(
     list: &IssuedList,
     identity: &IdentityId,
     folder: &Path,
-) -> Result<Option<IssuedFacts>, Error> {
+) -> Result<Option<IssuedCertificate>, Error> {
     extract_as(list, identity, folder, |chain, key| {
         let key = key.map(|key| (KEY_DER, key.der.clone()));
         let certificate = chain.first().map(|leaf| (CERTIFICATE_DER, Zeroizing::new(leaf.der().to_vec())));
@@ -79,26 +79,26 @@ fn extract_as(
     identity: &IdentityId,
     folder: &Path,
     encode: impl FnOnce(&[Certificate], Option<&pem::Block>) -> Result<Vec<ExtractedFile>, Error>,
-) -> Result<Option<IssuedFacts>, Error> {
-    let Some(facts) = list.find(identity)? else {
+) -> Result<Option<IssuedCertificate>, Error> {
+    let Some(record) = list.find(identity)? else {
         return Ok(None);
     };
-    let mut chain = vec![read_certificate(&facts.certificate)?];
+    let mut chain = vec![read_certificate(&record.certificate)?];
     chain.extend(read_certificates(&list.issuing_certificate_path())?);
-    let key = facts.private_key.as_deref().map(key_block).transpose()?;
+    let key = record.private_key.as_deref().map(key_block).transpose()?;
     let files = encode(&chain, key.as_ref())?;
     fs::create_private_folder(folder)?;
     for (name, content) in files {
         fs::write_new_private(&folder.join(name), &content)?;
     }
-    Ok(Some(facts))
+    Ok(Some(record))
 }
 
-/// The private key that a reference in a list leads to.
-pub(crate) fn key_block(reference: &Path) -> Result<pem::Block, Error> {
-    match location::read(reference, &WANTED)? {
+/// The private key that a location in a list leads to.
+pub(crate) fn key_block(location: &Path) -> Result<pem::Block, Error> {
+    match location::read(location, &WANTED)? {
         Found::Pem(block) if block.label == pem::PRIVATE_KEY => Ok(block),
-        _ => Err(not_a(reference, WANTED.name, "something else")),
+        _ => Err(not_a(location, WANTED.name, "something else")),
     }
 }
 

@@ -22,8 +22,8 @@ use time::OffsetDateTime;
 
 pub use self::lookup::Lookup;
 use crate::error::Error;
-use crate::issued::new_certificate::Made;
-use crate::issued::record::{IssuedAuth, IssuedFacts};
+use crate::issued::new_certificate::NewCertificate;
+use crate::issued::record::{IssuedAuth, IssuedCertificate};
 use crate::issued::sink::{Place, Sink};
 use crate::keys::fingerprint::Fingerprint;
 use crate::platform::fs;
@@ -46,8 +46,8 @@ pub struct IndexEntry {
     pub(crate) id: i64,
     /// The identity that the certificate is for.
     pub identity: IdentityId,
-    /// The facts about the certificate, with its place.
-    pub facts: IssuedFacts,
+    /// The record of the certificate, with its place.
+    pub record: IssuedCertificate,
     /// SHA-256 of its `SubjectPublicKeyInfo`.
     pub key: Fingerprint,
     /// True for the newest certificate of its identity.
@@ -59,7 +59,7 @@ pub struct IndexEntry {
 
 /// A certificate to enter into the index.
 pub(crate) struct NewEntry<'a> {
-    pub(crate) made: &'a Made,
+    pub(crate) made: &'a NewCertificate,
     pub(crate) place: &'a Place,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Output {
     pub(crate) id: i64,
     pub(crate) sink: Sink,
     /// Entries up to this one are on its disk for certain.
-    released: i64,
+    flushed: i64,
 }
 
 /// An entry that may not have reached its output, or the last one that did.
@@ -133,7 +133,7 @@ impl IssuanceIndex {
             connection.query_row(
                 "SELECT id, sink, released FROM outputs WHERE token = ?1",
                 params![token],
-                |row| Ok(Output { id: row.get(0)?, sink: sink_of(row, 1)?, released: row.get(2)? }),
+                |row| Ok(Output { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? }),
             )
         };
         enter(&self.connection).map_err(|source| Error::database(&self.path, source))
@@ -152,7 +152,7 @@ impl IssuanceIndex {
              WHERE EXISTS (SELECT 1 FROM certificates c WHERE c.id > o.released AND c.output = o.id)",
         )?;
         let read = |row: &Row<'_>| {
-            let output = Output { id: row.get(0)?, sink: sink_of(row, 1)?, released: row.get(2)? };
+            let output = Output { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? };
             Ok((output, PathBuf::from(row.get::<_, String>(3)?), row.get(4)?))
         };
         let found = statement.query_map([], read).and_then(Iterator::collect);
@@ -171,17 +171,17 @@ impl IssuanceIndex {
         self.placed(
             "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
              WHERE id > ?2 AND output = ?1 ORDER BY id",
-            params![output.id, output.released],
+            params![output.id, output.flushed],
         )
     }
 
     /// The last entry that is in an output for certain.
-    pub(crate) fn last_released(&self, output: &Output) -> Result<Option<Placed>, Error> {
+    pub(crate) fn last_flushed(&self, output: &Output) -> Result<Option<Placed>, Error> {
         // One process issues at a time, so the last one entered for it is the last one released.
         let found = self.placed(
             "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
              WHERE id = ?2 AND output = ?1",
-            params![output.id, output.released],
+            params![output.id, output.flushed],
         )?;
         Ok(found.into_iter().next())
     }
@@ -205,7 +205,7 @@ impl IssuanceIndex {
     }
 
     /// Takes back entries of an output that never reached it, from one on.
-    pub(crate) fn take_back(&self, output: &Output, from: i64) -> Result<(), Error> {
+    pub(crate) fn rollback_from(&self, output: &Output, from: i64) -> Result<(), Error> {
         let sql = "DELETE FROM certificates WHERE id >= ?2 AND output = ?1";
         self.execute(sql, params![output.id, from])?;
         let sql = "DELETE FROM keys WHERE certificate >= ?1";
@@ -221,7 +221,7 @@ impl IssuanceIndex {
         output: &Output,
         entries: impl Iterator<Item = NewEntry<'a>>,
     ) -> Result<i64, Error> {
-        self.let_go()?;
+        self.end_read()?;
         self.has_ordered_keys = false;
         let last = enter(&mut self.connection, output, entries);
         last.map_err(|source| Error::database(&self.path, source))
@@ -229,14 +229,14 @@ impl IssuanceIndex {
 
     /// Lets the lookups that follow see one state of the index, until something is written: each by
     /// itself would lock the file and unlock it, and that takes longer than to look.
-    fn hold(&self) -> Result<(), Error> {
+    fn begin_read(&self) -> Result<(), Error> {
         if !self.connection.is_autocommit() {
             return Ok(());
         }
         self.connection.execute_batch("BEGIN").map_err(|source| Error::database(&self.path, source))
     }
 
-    fn let_go(&self) -> Result<(), Error> {
+    fn end_read(&self) -> Result<(), Error> {
         if self.connection.is_autocommit() {
             return Ok(());
         }
@@ -244,14 +244,14 @@ impl IssuanceIndex {
     }
 
     /// Takes to the disk what an output has for certain.
-    pub(crate) fn release(&self, output: &Output) -> Result<(), Error> {
+    pub(crate) fn flush(&self, output: &Output) -> Result<(), Error> {
         let sql = "UPDATE outputs SET released = ?2 WHERE id = ?1 AND released < ?2";
-        self.execute(sql, params![output.id, output.released]).map(drop)
+        self.execute(sql, params![output.id, output.flushed]).map(drop)
     }
 
     /// Notes that an output has everything up to an entry; the next one entered takes it to the disk.
-    pub(crate) fn will_release(output: &mut Output, last: i64) {
-        output.released = output.released.max(last);
+    pub(crate) fn mark_flushed(output: &mut Output, last: i64) {
+        output.flushed = output.flushed.max(last);
     }
 
     /// The newest certificate of an identity.
@@ -275,7 +275,7 @@ impl IssuanceIndex {
 
     /// Returns whether an identity has a certificate; cheaper than reading its entry.
     pub(crate) fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
-        self.hold()?;
+        self.begin_read()?;
         let mut statement = self.prepare("SELECT 1 FROM certificates WHERE identity = ?1")?;
         let found = statement.exists(params![identity.common_name()]);
         found.map_err(|source| Error::database(&self.path, source))
@@ -303,11 +303,11 @@ impl IssuanceIndex {
     /// The identity that a public key belongs to.
     pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
         if !self.has_ordered_keys {
-            self.let_go()?;
+            self.end_read()?;
             order_keys(&mut self.connection).map_err(|source| Error::database(&self.path, source))?;
             self.has_ordered_keys = true;
         }
-        self.hold()?;
+        self.begin_read()?;
         let find = |connection: &Connection| {
             connection
                 .prepare_cached(
@@ -369,7 +369,7 @@ impl IssuanceIndex {
     }
 
     pub(crate) fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, Error> {
-        self.let_go()?;
+        self.end_read()?;
         self.prepare(sql)?.execute(values).map_err(|source| Error::database(&self.path, source))
     }
 
@@ -384,10 +384,10 @@ fn enter<'a>(
     entries: impl Iterator<Item = NewEntry<'a>>,
 ) -> Result<i64, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut last = output.released;
+    let mut last = output.flushed;
     {
         let mut update = transaction.prepare_cached("UPDATE outputs SET released = ?2 WHERE id = ?1")?;
-        update.execute(params![output.id, output.released])?;
+        update.execute(params![output.id, output.flushed])?;
         let mut insert = transaction.prepare_cached(INSERT)?;
         for NewEntry { made, place } in entries {
             last = insert.insert(params![
@@ -437,18 +437,18 @@ fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
     let elsewhere: Option<String> = row.get(15)?;
     let private_key = match elsewhere {
         Some(path) => Some(path.into()),
-        None => sink.key_reference(&identity, &place).map(|path| folder.join(path)),
+        None => sink.key_location(&identity, &place).map(|path| folder.join(path)),
     };
     Ok(IndexEntry {
         id: row.get(0)?,
-        facts: IssuedFacts {
+        record: IssuedCertificate {
             auth: auth_of(row, 8)?,
             sha256: Sha256Thumbprint::from_bytes(row.get(3)?),
             sha1: Sha1Thumbprint::from_bytes(row.get(4)?),
             serial: upper_hex(&row.get::<_, Vec<u8>>(2)?),
             not_before: time_of(row, 6)?,
             not_after: time_of(row, 7)?,
-            certificate: folder.join(sink.certificate_reference(&identity, &place)),
+            certificate: folder.join(sink.certificate_location(&identity, &place)),
             private_key,
             replaced: row.get::<_, Option<_>>(14)?.map(Sha256Thumbprint::from_bytes),
         },

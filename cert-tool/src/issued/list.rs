@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use crate::error::Error;
-use crate::issued::record::{HEADER, IssuedFacts, Row};
+use crate::issued::record::{HEADER, IssuedCertificate, Row};
 use crate::platform::fs;
 
 /// The list while it is written.
@@ -50,7 +50,7 @@ impl ListFile {
         let bytes = fs::read_at(&self.file, &self.path, offset, MAX_ROW_BYTES)?;
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
         let line = bytes.get(..end).and_then(|line| std::str::from_utf8(line).ok());
-        let is_whole = line.and_then(Row::parse).is_some_and(|row| row.facts.sha256 == *sha256);
+        let is_whole = line.and_then(Row::parse).is_some_and(|row| row.record.sha256 == *sha256);
         Ok(is_whole.then_some(offset + end as u64 + 1))
     }
 
@@ -91,8 +91,8 @@ impl ListFile {
 /// let list = IssuedList::open(&out)?;
 /// assert!(list.find(&identity)?.is_some());
 /// for entry in list.entries()? {
-///     let (identity, facts) = entry?;
-///     println!("{identity} has {}", facts.sha256);
+///     let (identity, record) = entry?;
+///     println!("{identity} has {}", record.sha256);
 /// }
 /// # Ok(())
 /// # }
@@ -134,19 +134,21 @@ impl IssuedList {
         self.rows.is_empty()
     }
 
-    /// Returns the facts about an identity's certificate.
-    pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
+    /// Returns the record of an identity's certificate.
+    pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedCertificate>, Error> {
         let offset = self.others.get(identity).or_else(|| self.rows.get(&self.hasher.hash_one(identity)));
         let Some(offset) = offset else { return Ok(None) };
         let bytes = fs::read_at(&self.file, &self.path, *offset, MAX_ROW_BYTES)?;
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let row = std::str::from_utf8(line).ok().and_then(Row::parse);
         let row = row.ok_or_else(|| self.damaged(*offset, NOT_A_ROW))?;
-        Ok((row.identity == *identity).then(|| self.absolute(row.facts)))
+        Ok((row.identity == *identity).then(|| self.absolute(row.record)))
     }
 
     /// All that the folder has, in the order in which it was issued, one row at a time.
-    pub fn entries(&self) -> Result<impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>>, Error> {
+    pub fn entries(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>>, Error> {
         let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let mut lines = BufReader::with_capacity(1 << 16, file);
         let mut line = String::new();
@@ -160,7 +162,7 @@ impl IssuedList {
             // What is being written has no end yet.
             let row = Row::parse(line.strip_suffix('\n')?).ok_or_else(|| self.damaged(offset, NOT_A_ROW));
             offset += read;
-            Some(row.map(|row| (row.identity, self.absolute(row.facts))))
+            Some(row.map(|row| (row.identity, self.absolute(row.record))))
         }))
     }
 
@@ -207,11 +209,11 @@ impl IssuedList {
         }
     }
 
-    fn absolute(&self, facts: IssuedFacts) -> IssuedFacts {
-        IssuedFacts {
-            certificate: self.folder.join(facts.certificate),
-            private_key: facts.private_key.map(|path| self.folder.join(path)),
-            ..facts
+    fn absolute(&self, record: IssuedCertificate) -> IssuedCertificate {
+        IssuedCertificate {
+            certificate: self.folder.join(record.certificate),
+            private_key: record.private_key.map(|path| self.folder.join(path)),
+            ..record
         }
     }
 

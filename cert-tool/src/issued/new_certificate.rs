@@ -1,4 +1,4 @@
-//! [`Made`]: a certificate that is signed, with everything that the index and the output take of it.
+//! [`NewCertificate`]: a certificate that is signed, with everything that the index and the output take of it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::keys::fingerprint::Fingerprint;
 use crate::x509::encoder::{Serial, Validity};
 
 /// A certificate that is not written yet.
-pub(crate) struct Made {
+pub(crate) struct NewCertificate {
     pub(crate) identity: IdentityId,
     pub(crate) common_name: String,
     pub(crate) auth: IssuedAuth,
@@ -28,7 +28,7 @@ pub(crate) struct Made {
     pub(crate) not_copied: Vec<String>,
 }
 
-impl Made {
+impl NewCertificate {
     /// Returns whether its key came with a request and was not made here.
     pub(crate) fn is_requested(&self) -> bool {
         self.key_pem.is_none()

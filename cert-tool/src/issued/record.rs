@@ -1,4 +1,4 @@
-//! [`IssuedFacts`]: what a store remembers of a certificate, and how that is a row of `issued.csv`.
+//! [`IssuedCertificate`]: the record of a certificate in a store, and its row of `issued.csv`.
 
 use std::path::{Path, PathBuf};
 
@@ -47,9 +47,9 @@ impl IssuedAuth {
     }
 }
 
-/// The facts about a certificate that a store keeps.
+/// The record of a certificate that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuedFacts {
+pub struct IssuedCertificate {
     /// The way in which a hub is to trust it.
     pub auth: IssuedAuth,
     /// The thumbprint to register.
@@ -76,34 +76,34 @@ pub struct IssuedFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) identity: IdentityId,
-    pub(crate) facts: IssuedFacts,
+    pub(crate) record: IssuedCertificate,
 }
 
 impl Row {
     /// Writes the row as CSV.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>, dates: &mut Dates) {
-        let facts = &self.facts;
+        let record = &self.record;
         // A batch that is not to be trusted by thumbprint may not give one to be registered.
-        let (registered, unregistered) = match facts.auth {
-            IssuedAuth::X509Ca => (None, Some(facts.sha256)),
-            IssuedAuth::X509Thumbprint => (Some(facts.sha256), None),
+        let (registered, unregistered) = match record.auth {
+            IssuedAuth::X509Ca => (None, Some(record.sha256)),
+            IssuedAuth::X509Thumbprint => (Some(record.sha256), None),
         };
-        let secondary = facts.replaced.filter(|_| facts.auth == IssuedAuth::X509Thumbprint);
+        let secondary = record.replaced.filter(|_| record.auth == IssuedAuth::X509Thumbprint);
         let hex = |out: &mut Vec<u8>, sha256: Option<Sha256Thumbprint>| {
             append_upper_hex(out, sha256.as_ref().map(Sha256Thumbprint::as_bytes).unwrap_or_default());
             out.push(b',');
         };
         append_cell(out, self.identity.device().as_str());
         append_cell(out, self.identity.module().map_or("", |module| module.as_str()));
-        append_cell(out, facts.auth.as_str());
+        append_cell(out, record.auth.as_str());
         hex(out, registered);
-        append_upper_hex(out, facts.sha1.as_bytes());
+        append_upper_hex(out, record.sha1.as_bytes());
         out.push(b',');
-        append_cell(out, &facts.serial);
-        append_cell(out, dates.not_before.text(facts.not_before));
-        append_cell(out, dates.not_after.text(facts.not_after));
-        append_cell(out, &facts.certificate.to_string_lossy());
-        append_cell(out, &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default());
+        append_cell(out, &record.serial);
+        append_cell(out, dates.not_before.text(record.not_before));
+        append_cell(out, dates.not_after.text(record.not_after));
+        append_cell(out, &record.certificate.to_string_lossy());
+        append_cell(out, &record.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default());
         hex(out, unregistered);
         hex(out, secondary);
         // What ends the last cell ends the row.
@@ -133,7 +133,7 @@ impl Row {
             IssuedAuth::X509Thumbprint if unregistered.is_empty() => sha256(registered)?,
             _ => return None,
         };
-        let facts = IssuedFacts {
+        let record = IssuedCertificate {
             auth,
             sha256,
             sha1,
@@ -144,7 +144,7 @@ impl Row {
             private_key,
             replaced,
         };
-        rest.is_empty().then_some(Self { identity, facts })
+        rest.is_empty().then_some(Self { identity, record })
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
         ) {
             let row = Row {
                 identity: IdentityId::parse(&device, module.as_deref()).unwrap(),
-                facts: IssuedFacts {
+                record: IssuedCertificate {
                     auth: if by_ca { IssuedAuth::X509Ca } else { IssuedAuth::X509Thumbprint },
                     sha256: Sha256Thumbprint::of_der(device.as_bytes()),
                     sha1: Sha1Thumbprint::of_der(device.as_bytes()),

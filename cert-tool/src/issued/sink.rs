@@ -14,7 +14,7 @@ use hub_types::IdentityId;
 
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 
 pub use folders::folder_name;
 pub(crate) use folders::{CERTIFICATE, CHAIN, KEY};
@@ -67,7 +67,7 @@ impl Sink {
     }
 
     /// The location of a certificate, relative to the output.
-    pub(crate) fn certificate_reference(self, identity: &IdentityId, place: &Place) -> PathBuf {
+    pub(crate) fn certificate_location(self, identity: &IdentityId, place: &Place) -> PathBuf {
         let at = place.certificate;
         match self {
             Self::Bundle => format!("{}#{at}", stream::CERTIFICATES),
@@ -80,16 +80,16 @@ impl Sink {
     }
 
     /// The location of a private key, relative to the output.
-    pub(crate) fn key_reference(self, identity: &IdentityId, place: &Place) -> Option<PathBuf> {
+    pub(crate) fn key_location(self, identity: &IdentityId, place: &Place) -> Option<PathBuf> {
         let at = place.private_key?;
-        let reference = match self {
+        let location = match self {
             Self::Bundle => format!("{}#{at}", stream::KEYS),
             Self::Csv => format!("{}#{at}", stream::CSV),
             Self::Folder => format!("{}/{KEY}", folder_name(identity)),
             Self::Sqlite => format!("{}#{at}", database::KEYS),
             Self::Tar => format!("{}#{at}", stream::TAR),
         };
-        Some(reference.into())
+        Some(location.into())
     }
 }
 
@@ -143,7 +143,7 @@ impl Payload {
     }
 
     /// The places of everything, before anything is written.
-    pub(crate) fn plan(&self, made: &[Made]) -> Result<Planned, Error> {
+    pub(crate) fn plan(&self, made: &[NewCertificate]) -> Result<Planned, Error> {
         let (places, archived) = match self {
             Self::Database(database) => (database.places(made), None),
             Self::Folders(_) => (made.iter().map(folders::place).collect(), None),
@@ -153,7 +153,7 @@ impl Payload {
     }
 
     /// Writes the output. All of it survives a power failure when it returns.
-    pub(crate) fn write(&mut self, planned: &Planned, made: &[Made]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, planned: &Planned, made: &[NewCertificate]) -> Result<(), Error> {
         match self {
             Self::Database(database) => database.write(made),
             Self::Folders(folders) => folders.write(made),

@@ -46,7 +46,7 @@ impl KeyType {
 
     /// Returns whether it is RSA. Such keys take thousands of times longer to make than those on
     /// curves.
-    pub fn is_rsa(self) -> bool {
+    pub(crate) fn is_rsa(self) -> bool {
         self.rsa_bits().is_some()
     }
 
@@ -168,7 +168,7 @@ impl PrivateKey {
 
     /// Writes the key to a new file with mode 0600, encrypted where there is a passphrase: PKCS#8 with
     /// PBES2, PBKDF2-HMAC-SHA256 and AES-256-CBC, which OpenSSL reads.
-    pub fn write_new_with(&self, path: &Path, passphrase: Option<&Secret>) -> Result<(), Error> {
+    pub(crate) fn write_new_with(&self, path: &Path, passphrase: Option<&Secret>) -> Result<(), Error> {
         match passphrase {
             None => self.write_new(path),
             Some(passphrase) => {

@@ -8,7 +8,7 @@ use hub_types::IdentityId;
 use super::{PfxStyle, PfxWriter};
 use crate::error::Error;
 use crate::issued::list::IssuedList;
-use crate::issued::record::IssuedFacts;
+use crate::issued::record::IssuedCertificate;
 use crate::issued::sink::folder_name;
 use crate::platform::fs;
 use crate::platform::parallel::in_parallel;
@@ -31,7 +31,7 @@ pub struct PfxFile {
     /// The identity that the file is for.
     pub identity: IdentityId,
     /// The certificate in the file, or the one that would be in it.
-    pub facts: IssuedFacts,
+    pub record: IssuedCertificate,
     /// The outcome.
     pub outcome: PfxOutcome,
 }
@@ -74,7 +74,7 @@ pub enum PfxOutcome {
 /// ```
 pub fn write_pfx_files(
     list: &IssuedList,
-    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
     folder: &Path,
     options: &PfxOptions,
     on_file: &mut dyn FnMut(PfxFile),
@@ -82,25 +82,25 @@ pub fn write_pfx_files(
     let writer = PfxWriter::new(list, &options.password, options.style)?;
     fs::create_private_folder(folder)?;
     list.claim(folder, "PFX files")?;
-    let work = |(identity, facts)| write_one(&writer, identity, facts, folder);
+    let work = |(identity, record)| write_one(&writer, identity, record, folder);
     in_parallel(options.threads, wanted, work, on_file)
 }
 
 fn write_one(
     writer: &PfxWriter<'_>,
     identity: IdentityId,
-    facts: IssuedFacts,
+    record: IssuedCertificate,
     folder: &Path,
 ) -> Result<PfxFile, Error> {
     let path = folder.join(format!("{}.pfx", folder_name(&identity)));
-    let outcome = match &facts.private_key {
+    let outcome = match &record.private_key {
         None => PfxOutcome::KeyElsewhere,
         Some(_) if path.exists() => PfxOutcome::AlreadyThere(path),
         Some(key) => {
             fs::create_private_folder(fs::folder_of(&path))?;
-            writer.write(&identity, &facts, key, &path)?;
+            writer.write(&identity, &record, key, &path)?;
             PfxOutcome::Written(path)
         }
     };
-    Ok(PfxFile { identity, facts, outcome })
+    Ok(PfxFile { identity, record, outcome })
 }

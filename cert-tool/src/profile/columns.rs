@@ -39,7 +39,7 @@ impl Columns {
     }
 
     /// All names with their values, sorted by name.
-    pub fn to_map(&self) -> BTreeMap<String, String> {
+    pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
         match &self.0 {
             Values::None => BTreeMap::new(),
             Values::Cells(cells) => {

@@ -10,7 +10,7 @@ use super::{CERTIFICATE_FILE, KEY_FILE, TestCase};
 use crate::error::Error;
 
 /// A case with its bytes.
-pub(super) struct Made {
+pub(super) struct BuiltCase {
     pub(super) case: TestCase,
     pub(super) leaf: Vec<u8>,
     pub(super) chain: Vec<Vec<u8>>,
@@ -18,7 +18,7 @@ pub(super) struct Made {
 }
 
 /// All cases, the good ones first.
-pub(super) fn all(family: &Family) -> Result<Vec<Made>, Error> {
+pub(super) fn all(family: &Family) -> Result<Vec<BuiltCase>, Error> {
     let mut cases = Cases { family, made: Vec::new() };
     good(&mut cases)?;
     wrong_names(&mut cases)?;
@@ -31,7 +31,7 @@ pub(super) fn all(family: &Family) -> Result<Vec<Made>, Error> {
 
 struct Cases<'a> {
     family: &'a Family,
-    made: Vec<Made>,
+    made: Vec<BuiltCase>,
 }
 
 /// The expected verdict on a case.
@@ -50,7 +50,7 @@ impl Cases<'_> {
         name: &str,
         verdict: Verdict,
         change: impl FnOnce(&mut Spec),
-    ) -> Result<&mut Made, Error> {
+    ) -> Result<&mut BuiltCase, Error> {
         self.subject(name, "device01", "device01", verdict, change)
     }
 
@@ -62,7 +62,7 @@ impl Cases<'_> {
         subject: &str,
         verdict: Verdict,
         change: impl FnOnce(&mut Spec),
-    ) -> Result<&mut Made, Error> {
+    ) -> Result<&mut BuiltCase, Error> {
         let issuer = &self.family.issuing;
         self.issued_by(&[issuer], name, (identity, subject), verdict, change)
     }
@@ -75,12 +75,12 @@ impl Cases<'_> {
         (identity, subject): (&str, &str),
         verdict: Verdict,
         change: impl FnOnce(&mut Spec),
-    ) -> Result<&mut Made, Error> {
+    ) -> Result<&mut BuiltCase, Error> {
         let key = Key::p256(self.family.seed, name)?;
         let issuer = chain.first().copied().unwrap_or(&self.family.issuing);
         let mut spec = self.family.leaf(name, subject, issuer, &key);
         change(&mut spec);
-        self.made.push(Made {
+        self.made.push(BuiltCase {
             leaf: spec.sign(&issuer.key),
             chain: chain.iter().map(|ca| ca.der.clone()).collect(),
             key,

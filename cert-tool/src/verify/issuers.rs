@@ -8,8 +8,8 @@ use x509_parser::prelude::FromDer;
 
 use super::comparable::{Signed, Spelling, copy_issuer};
 use super::crls::Named;
-use super::name_constraints::{self, NameConstraints};
-use super::profile::{self, Place};
+use super::name_constraints::{self, IssuerConstraints};
+use super::profile::{self, PathPosition};
 use super::{Check, CheckName, Verification, leaf};
 use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
@@ -24,7 +24,7 @@ pub(super) struct Issuer<'a> {
     /// The copy that the validator reads.
     pub(super) copy: CertificateDer<'static>,
     is_self_issued: bool,
-    constraints: Option<Result<NameConstraints, String>>,
+    constraints: Option<Result<IssuerConstraints, String>>,
     /// Its own faults, whatever is below it.
     faults: Vec<Check>,
 }
@@ -33,7 +33,7 @@ impl<'a> Issuer<'a> {
     /// Reads a certificate; `None` where it is damaged.
     pub(super) fn read(
         certificate: &'a Certificate,
-        place: Place,
+        place: PathPosition,
         (spelling, signed): (&Spelling, &mut Signed),
         by: &Verification<'_>,
     ) -> Option<Self> {
@@ -42,7 +42,7 @@ impl<'a> Issuer<'a> {
             certificate,
             copy: signed.add(copy_issuer(certificate.der(), spelling)).into(),
             is_self_issued: name::is_equal(parsed.subject(), parsed.issuer()),
-            constraints: NameConstraints::of(&parsed),
+            constraints: IssuerConstraints::of(&parsed),
             faults: faults_of(&parsed, place, by),
             parsed,
         })
@@ -103,7 +103,7 @@ fn limits(issuer: &Issuer<'_>, below: &[&X509Certificate<'_>], authorities: usiz
     checks
 }
 
-fn faults_of(issuer: &X509Certificate<'_>, place: Place, by: &Verification<'_>) -> Vec<Check> {
+fn faults_of(issuer: &X509Certificate<'_>, place: PathPosition, by: &Verification<'_>) -> Vec<Check> {
     let found = [
         (CheckName::Chain, may_issue(issuer)),
         (CheckName::Dates, dates(issuer, by)),

@@ -8,7 +8,7 @@ use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
-use super::profile::{self, Place};
+use super::profile::{self, PathPosition};
 use super::{Check, CheckName, Purpose, Verification};
 use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
@@ -46,8 +46,8 @@ pub(super) fn checks(
     checks
 }
 
-fn place(by: &Verification<'_>) -> Place {
-    if by.purpose.is_server() { Place::Server } else { Place::Client }
+fn place(by: &Verification<'_>) -> PathPosition {
+    if by.purpose.is_server() { PathPosition::Server } else { PathPosition::Client }
 }
 
 fn dates(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {

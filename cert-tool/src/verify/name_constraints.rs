@@ -11,7 +11,7 @@ use crate::x509::name::{SEQUENCE, attribute_text, comparable_parts, name_text};
 
 /// The names that a CA may give.
 #[derive(Debug)]
-pub(super) struct NameConstraints {
+pub(super) struct IssuerConstraints {
     permitted: Vec<Name>,
     excluded: Vec<Name>,
 }
@@ -29,7 +29,7 @@ enum Name {
     Unsupported(u8),
 }
 
-impl NameConstraints {
+impl IssuerConstraints {
     /// Reads the extension of a CA's certificate; `None` where it has none, an error where it is
     /// damaged.
     pub(super) fn of(issuer: &X509Certificate<'_>) -> Option<Result<Self, String>> {
@@ -219,7 +219,7 @@ fn kind_text(tag: u8) -> &'static str {
 /// The fault in the names below an issuer. `below` is the path from the end certificate up.
 pub(super) fn fault(
     issuer: &X509Certificate<'_>,
-    constraints: &Result<NameConstraints, String>,
+    constraints: &Result<IssuerConstraints, String>,
     below: &[&X509Certificate<'_>],
 ) -> Option<String> {
     let told = |text: &str| format!("{}: {text}", name_text(issuer.subject()));
@@ -286,7 +286,7 @@ mod tests {
         let value = crate::x509::name::value;
         let base = value(SEQUENCE, &value(0x81, b"example.com"));
         let permitted = value(0xa0, &base);
-        assert!(NameConstraints::read(&value(SEQUENCE, &permitted)).is_some());
+        assert!(IssuerConstraints::read(&value(SEQUENCE, &permitted)).is_some());
         let minimum = value(SEQUENCE, &[value(0x81, b"example.com"), value(0x80, &[1])].concat());
         for bad in [
             value(SEQUENCE, &[]),
@@ -295,7 +295,7 @@ mod tests {
             value(SEQUENCE, &[permitted.clone(), permitted.clone()].concat()),
             value(SEQUENCE, &value(0xa0, &minimum)),
         ] {
-            assert!(NameConstraints::read(&bad).is_none(), "{bad:02x?}");
+            assert!(IssuerConstraints::read(&bad).is_none(), "{bad:02x?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::comparable::{Copy, Signed, Spelling, copy_leaf};
 use super::crls::{List, Named};
 use super::issuers::{self, Issuer};
-use super::profile::Place;
+use super::profile::PathPosition;
 use super::{Check, CheckName, Verification, crls, obstacle, words};
 use crate::x509::certificate::Certificate;
 
@@ -38,7 +38,8 @@ impl<'a> Paths<'a> {
         let mut all = |many: &'a [Certificate], place| -> Vec<_> {
             many.iter().filter_map(|one| Issuer::read(one, place, (&spelling, &mut signed), by)).collect()
         };
-        let (trusted, between) = (all(by.trusted, Place::Trusted), all(by.between, Place::Issuer));
+        let (trusted, between) =
+            (all(by.trusted, PathPosition::Trusted), all(by.between, PathPosition::Issuer));
         let lists = by.crls.iter().map(|list| List::read(list, (&spelling, &mut signed), by)).collect();
         // What can't be an anchor can't be trusted; the others still can.
         let anchors = trusted.iter().enumerate().filter_map(|(place, one)| Some((place, one.anchor()?)));
@@ -192,9 +193,9 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     }
 }
 
-type Found = Result<(Path, Vec<Check>), Error>;
+type PathResult = Result<(Path, Vec<Check>), Error>;
 
-fn chain_fault(found: &Found, certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
+fn chain_fault(found: &PathResult, certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
     let error = found.as_ref().err()?;
     Some(match error {
         Error::UnknownIssuer
@@ -209,7 +210,7 @@ fn chain_fault(found: &Found, certificate: &Certificate, by: &Verification<'_>) 
     })
 }
 
-fn name_fault(found: &Found) -> Option<String> {
+fn name_fault(found: &PathResult) -> Option<String> {
     match found {
         Err(Error::NameConstraintViolation) => {
             let text =

@@ -14,7 +14,7 @@ use crate::x509::name;
 
 /// The place of a certificate on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PathPosition {
     Client,
     Server,
     Issuer,
@@ -23,13 +23,13 @@ pub(super) enum Place {
 }
 
 /// The first thing in which a certificate departs from the profile.
-pub(super) fn fault(certificate: &X509Certificate<'_>, place: Place) -> Option<String> {
+pub(super) fn fault(certificate: &X509Certificate<'_>, place: PathPosition) -> Option<String> {
     criticality(certificate)
         .or_else(|| authority_key(certificate, place))
         .or_else(|| match place {
-            Place::Client => of_end(certificate),
-            Place::Server => of_end(certificate).or_else(|| of_server(certificate)),
-            Place::Issuer | Place::Trusted => of_issuer(certificate),
+            PathPosition::Client => of_end(certificate),
+            PathPosition::Server => of_end(certificate).or_else(|| of_server(certificate)),
+            PathPosition::Issuer | PathPosition::Trusted => of_issuer(certificate),
         })
         .or_else(|| alternative_names(certificate))
 }
@@ -45,11 +45,11 @@ fn criticality(certificate: &X509Certificate<'_>) -> Option<String> {
     })
 }
 
-fn authority_key(certificate: &X509Certificate<'_>, place: Place) -> Option<String> {
+fn authority_key(certificate: &X509Certificate<'_>, place: PathPosition) -> Option<String> {
     let is_self_issued = name::is_equal(certificate.subject(), certificate.issuer());
     let Some(found) = authority_key_of(certificate) else {
         // A root may leave it out (§4.2.1.1).
-        return (!is_self_issued && place != Place::Trusted)
+        return (!is_self_issued && place != PathPosition::Trusted)
             .then(|| "it has no authority key identifier (RFC 5280 §4.2.1.1)".to_owned());
     };
     let Some(key) = &found.key_identifier else {

@@ -30,10 +30,10 @@ pub struct Certificate {
     public_key_info: Vec<u8>,
 }
 
-/// Reads the certificate that a reference leads to: a PEM, DER or PKCS #7 file, of a chain the first, or
+/// Reads the certificate that a location leads to: a PEM, DER or PKCS #7 file, of a chain the first, or
 /// `path#offset`, the block that begins at that byte of the file. In PEM, blocks of other kinds are passed over.
-pub fn read_certificate(reference: &Path) -> Result<Certificate, Error> {
-    first_in(location::read(reference, &WANTED)?, reference)
+pub fn read_certificate(location: &Path) -> Result<Certificate, Error> {
+    first_in(location::read(location, &WANTED)?, location)
 }
 
 /// Reads all certificates of a file, in their order. In PEM, blocks of other kinds are passed over.

@@ -1,9 +1,9 @@
 //! [`Csr`]: a certificate signing request that its sender could sign. Only the name and the public
 //! key are taken from it; what the certificate allows is the CA's affair.
 
+mod fast_path;
 mod request;
 mod signature;
-mod usual;
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,8 @@ use crate::weak_keys::{self, WeakKey};
 use crate::x509::certificate::only_common_name;
 use crate::x509::encoder::{SubjectKey, encode_request, p256_point};
 use crate::x509::name::attribute_text;
+use fast_path::FastPathCsr;
 pub(crate) use request::{CsrFault, CsrParts};
-use usual::UsualRequest;
 
 /// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl UnverifiedCsr {
     /// Reads a file with one request, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
         let der = request_in_file(path)?;
-        let identity = match UsualRequest::read(&der) {
+        let identity = match FastPathCsr::read(&der) {
             Some(request) => identity_of(request.common_name),
             None => identity_of(&only_name(&parse(&der)?)?),
         };
@@ -177,7 +177,7 @@ impl CaRequest {
 /// The only common name and the public key of a request whose signature is good and whose key is
 /// strong enough.
 fn verified(der: &[u8]) -> Result<Verified, Refusal> {
-    if let Some(request) = UsualRequest::read(der) {
+    if let Some(request) = FastPathCsr::read(der) {
         request.verify()?;
         return Ok(Verified {
             common_name: request.common_name.to_owned(),

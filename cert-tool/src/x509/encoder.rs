@@ -54,34 +54,25 @@ impl Serial {
     }
 }
 
-/// The purpose of a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// A device or module.
-    Leaf,
-}
-
 impl Signer {
     /// A certificate for a device or module.
-    pub(crate) fn sign_certificate(
+    pub(crate) fn sign_leaf(
         &self,
-        profile: Profile,
         common_name: &str,
         key: &SubjectKey<'_>,
         serial: Serial,
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
-        let Profile::Leaf = profile;
         let identifier = key_identifier(key.der_bytes());
         let mut params = leaf_params(common_name, identifier, serial, validity);
         params.use_authority_key_identifier_extension = true;
-        let laid_out = params.signed_by(key, &self.issuer());
-        self.sign(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
+        let unsigned = params.signed_by(key, &self.issuer());
+        self.sign(unsigned.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
     }
 
     /// A leaf to be filled in: name, key and serial number are samples, and so are the signature and the
     /// issuer's name. Its key identifier is [`SAMPLE_KEY_IDENTIFIER`].
-    pub(crate) fn lay_out_sample(
+    pub(crate) fn encode_sample(
         &self,
         key_use: KeyUse,
         usages: &[ExtendedKeyUsage],
@@ -96,8 +87,8 @@ impl Signer {
         params.extended_key_usages = usages.iter().map(purpose).collect();
         params.use_authority_key_identifier_extension = true;
         authority::publish(publication, &mut params);
-        let laid_out = params.signed_by(&LayOut(self.key()), &self.issuer());
-        Ok(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
+        let unsigned = params.signed_by(&PlaceholderSigner(self.key()), &self.issuer());
+        Ok(unsigned.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
     }
 
     /// A revocation list (RFC 5280 §5). Its number must be greater than that of every earlier one.
@@ -110,16 +101,16 @@ impl Signer {
             revoked_certs: list.revoked.iter().map(revoked_params).collect(),
             key_identifier_method: KeyIdMethod::PreSpecified(self.key_identifier().to_vec()),
         };
-        let laid_out = params.signed_by(&self.issuer());
-        self.sign(laid_out.map_err(|_| Error::Crypto("encoding a revocation list"))?.der())
+        let unsigned = params.signed_by(&self.issuer());
+        self.sign(unsigned.map_err(|_| Error::Crypto("encoding a revocation list"))?.der())
     }
 
     /// The issuer as the encoder needs it; its name is put in later.
-    fn issuer(&self) -> Issuer<'static, LayOut<'_>> {
+    fn issuer(&self) -> Issuer<'static, PlaceholderSigner<'_>> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.key_identifier_method = KeyIdMethod::PreSpecified(self.key_identifier().to_vec());
-        Issuer::new(params, LayOut(self.key()))
+        Issuer::new(params, PlaceholderSigner(self.key()))
     }
 }
 
@@ -144,8 +135,8 @@ fn revoked_params(revoked: &Revoked) -> RevokedCertParams {
 pub(crate) fn encode_request(common_name: &str, key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name(common_name);
-    let laid_out = params.serialize_request(&LayOut(key));
-    sign_own(laid_out.map_err(|_| Error::Crypto("encoding a request"))?.der(), key)
+    let unsigned = params.serialize_request(&PlaceholderSigner(key));
+    sign_own(unsigned.map_err(|_| Error::Crypto("encoding a request"))?.der(), key)
 }
 
 /// The possible uses of a leaf's key.
@@ -238,9 +229,9 @@ impl PublicKeyData for SubjectKey<'_> {
 }
 
 /// Stands for a key while the encoder works: says what it is, and signs nothing.
-struct LayOut<'a>(&'a dyn KeyHandle);
+struct PlaceholderSigner<'a>(&'a dyn KeyHandle);
 
-impl PublicKeyData for LayOut<'_> {
+impl PublicKeyData for PlaceholderSigner<'_> {
     fn der_bytes(&self) -> &[u8] {
         self.0.public_key()
     }
@@ -250,7 +241,7 @@ impl PublicKeyData for LayOut<'_> {
     }
 }
 
-impl SigningKey for LayOut<'_> {
+impl SigningKey for PlaceholderSigner<'_> {
     fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         Ok(Vec::new())
     }

@@ -1,4 +1,4 @@
-//! [`LeafTemplates`]: what the certificates of one call have in common, laid out once.
+//! [`LeafTemplates`]: the common content of the certificates of one call, encoded once.
 //!
 //! They differ in four places only: serial number, subject, key, and the key's identifier. The encoder
 //! lays one certificate out, and these are put in for each: anew it would cost more than all the
@@ -15,7 +15,7 @@ use crate::x509::encoder::{
 };
 use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::publication::Publication;
-use crate::x509::signer::{Outline, Signer, append_header, contents, encoded_len, start};
+use crate::x509::signer::{SignedParts, Signer, append_header, contents, encoded_len, start};
 
 /// The certificates of one call, but for what is of each one.
 pub(crate) struct LeafTemplates<'a> {
@@ -23,12 +23,12 @@ pub(crate) struct LeafTemplates<'a> {
     /// The signature algorithm, in DER.
     algorithm: Vec<u8>,
     /// RSA keys of servers may do more than others.
-    rsa: Template,
-    others: Template,
+    rsa: TbsTemplate,
+    others: TbsTemplate,
 }
 
 /// A certificate in pieces, with room for what is not the same in all.
-struct Template {
+struct TbsTemplate {
     version: Vec<u8>,
     /// The signature algorithm, the issuer and the validity.
     before_subject: Vec<u8>,
@@ -61,19 +61,19 @@ impl<'a> LeafTemplates<'a> {
         publication: &Publication,
         validity: Validity,
     ) -> Result<Self, Error> {
-        let lay_out = |key_use| signer.lay_out_sample(key_use, usages, publication, validity);
-        let template = |laid_out: &[u8]| Template::of(laid_out, signer).map_err(failed)?.ok_or(FAILED);
-        let others = lay_out(KeyUse::Signing)?;
+        let encode_tbs = |key_use| signer.encode_sample(key_use, usages, publication, validity);
+        let template = |unsigned: &[u8]| TbsTemplate::of(unsigned, signer).map_err(failed)?.ok_or(FAILED);
+        let others = encode_tbs(KeyUse::Signing)?;
         Ok(Self {
             signer,
-            algorithm: Outline::read(&others).map_err(failed)?.algorithm.to_vec(),
-            rsa: template(&lay_out(KeyUse::Rsa)?)?,
+            algorithm: SignedParts::read(&others).map_err(failed)?.algorithm.to_vec(),
+            rsa: template(&encode_tbs(KeyUse::Rsa)?)?,
             others: template(&others)?,
         })
     }
 
     /// Builds the bytes to sign for a key, of which `info` is the `SubjectPublicKeyInfo`.
-    pub(crate) fn lay_out(
+    pub(crate) fn encode_tbs(
         &self,
         parts: &LeafParts<'_>,
         key: &SubjectKey<'_>,
@@ -86,17 +86,17 @@ impl<'a> LeafTemplates<'a> {
         template.fill(parts, &key_identifier(key.der_bytes()), info).map_err(failed)
     }
 
-    /// A certificate from what was laid out.
-    pub(crate) fn sign(&self, content: &[u8]) -> Result<Vec<u8>, Error> {
-        Outline { content, algorithm: &self.algorithm }.signed(content, self.signer.key())
+    /// Builds the template from an encoded sample certificate.
+    pub(crate) fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, Error> {
+        SignedParts { tbs, algorithm: &self.algorithm }.signed(tbs, self.signer.key())
     }
 }
 
-impl Template {
+impl TbsTemplate {
     /// Takes a certificate apart; `None` where it can't be told where the key identifier is.
-    fn of(laid_out: &[u8], signer: &Signer) -> der::Result<Option<Self>> {
-        let content = Outline::read(laid_out)?.with_issuer(signer.name())?;
-        let mut reader = SliceReader::new(&content)?;
+    fn of(unsigned: &[u8], signer: &Signer) -> der::Result<Option<Self>> {
+        let tbs = SignedParts::read(unsigned)?.with_issuer(signer.name())?;
+        let mut reader = SliceReader::new(&tbs)?;
         let mut parts = contents(&mut reader)?;
         let version = parts.tlv_bytes()?.to_vec();
         let _serial = parts.tlv_bytes()?;
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::keys::private::{KeyType, PrivateKey};
-    use crate::x509::encoder::{CaSubject, CaTerms, Profile, self_sign_root};
+    use crate::x509::encoder::{CaSubject, CaTerms, self_sign_root};
 
     const VALIDITY: Validity =
         Validity { not_before: datetime!(2026-11-23 12:00 UTC), not_after: datetime!(2051-01-01 0:00 UTC) };
@@ -200,7 +200,7 @@ mod tests {
         Signer::new(&root, Box::new(key)).unwrap()
     }
 
-    fn content(certificate: &[u8]) -> Vec<u8> {
+    fn tbs(certificate: &[u8]) -> Vec<u8> {
         let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
         parsed.tbs_certificate.as_ref().to_vec()
     }
@@ -223,10 +223,10 @@ mod tests {
                 .unwrap();
             let profile = ProfileParts::default();
             let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
-            let ours = templates.lay_out(&parts, &key, &key.to_info()).unwrap();
+            let ours = templates.encode_tbs(&parts, &key, &key.to_info()).unwrap();
             let ours = templates.sign(&ours).unwrap();
-            let theirs = signer.sign_certificate(Profile::Leaf, &common_name, &key, serial, VALIDITY).unwrap();
-            prop_assert_eq!(content(&ours), content(&theirs));
+            let theirs = signer.sign_leaf(&common_name, &key, serial, VALIDITY).unwrap();
+            prop_assert_eq!(tbs(&ours), tbs(&theirs));
         }
     }
 }

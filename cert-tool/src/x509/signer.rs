@@ -1,8 +1,8 @@
-//! [`Signer`]: a CA's name and key, ready to sign what the encoder laid out.
+//! [`Signer`]: a CA's name and key, which sign what the encoder encoded.
 //!
 //! The encoder builds names anew, and loses what it does not know of: attributes that are there
 //! twice, parts with several values, old string types. And an error in a token would be lost on its
-//! way through it. So it only lays a certificate or revocation list out; here the CA's name is put
+//! way through it. So it only encodes a certificate or revocation list; here the CA's name is put
 //! in byte for byte, and the whole is signed.
 
 use pkcs8::der::{self, Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Tag};
@@ -49,82 +49,82 @@ impl Signer {
         &self.key_identifier
     }
 
-    /// Puts the CA's name into what was laid out, a certificate or a revocation list, and signs it.
-    pub(crate) fn sign(&self, laid_out: &[u8]) -> Result<Vec<u8>, Error> {
-        self.sign_named(laid_out, None)
+    /// Puts the CA's name into an encoded certificate or revocation list, and signs it.
+    pub(crate) fn sign(&self, unsigned: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_named(unsigned, None)
     }
 
     /// As [`Self::sign`], with a subject that is put in byte for byte.
-    pub(crate) fn sign_named(&self, laid_out: &[u8], subject: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn sign_named(&self, unsigned: &[u8], subject: Option<&[u8]>) -> Result<Vec<u8>, Error> {
         let failed = |_| Error::Crypto("encoding a certificate");
-        let outline = Outline::read(laid_out).map_err(failed)?;
+        let signed_parts = SignedParts::read(unsigned).map_err(failed)?;
         let mut parts = vec![(ISSUER, self.name.as_slice())];
         parts.extend(subject.map(|subject| (SUBJECT, subject)));
-        let named = outline.with_sequences(&parts).map_err(failed)?;
-        outline.signed(&named, self.key.as_ref())
+        let named = signed_parts.with_sequences(&parts).map_err(failed)?;
+        signed_parts.signed(&named, self.key.as_ref())
     }
 }
 
-/// Signs what was laid out and bears no other's name: a request, or a certificate of one's own.
-pub(crate) fn sign_own(laid_out: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
-    let outline = Outline::read(laid_out).map_err(|_| Error::Crypto("encoding a certificate"))?;
-    outline.signed(outline.content, key)
+/// Signs an encoded request or self-signed certificate.
+pub(crate) fn sign_own(unsigned: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+    let signed_parts = SignedParts::read(unsigned).map_err(|_| Error::Crypto("encoding a certificate"))?;
+    signed_parts.signed(signed_parts.tbs, key)
 }
 
 /// The parts of a certificate, request or revocation list (RFC 5280 §4.1.1), without a signature.
-pub(crate) struct Outline<'a> {
-    pub(crate) content: &'a [u8],
+pub(crate) struct SignedParts<'a> {
+    pub(crate) tbs: &'a [u8],
     pub(crate) algorithm: &'a [u8],
 }
 
-impl<'a> Outline<'a> {
-    pub(crate) fn read(laid_out: &'a [u8]) -> der::Result<Self> {
-        let mut whole = SliceReader::new(laid_out)?;
+impl<'a> SignedParts<'a> {
+    pub(crate) fn read(unsigned: &'a [u8]) -> der::Result<Self> {
+        let mut whole = SliceReader::new(unsigned)?;
         let mut parts = contents(&mut whole)?;
-        Ok(Self { content: parts.tlv_bytes()?, algorithm: parts.tlv_bytes()? })
+        Ok(Self { tbs: parts.tlv_bytes()?, algorithm: parts.tlv_bytes()? })
     }
 
-    /// The content with another issuer: in certificates and revocation lists alike it is the second
+    /// The signed part with a different issuer: in certificates and revocation lists alike it is the second
     /// sequence, after that of the algorithm.
     pub(crate) fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
         self.with_sequences(&[(ISSUER, name)])
     }
 
-    /// The content of a certificate with one name as both its issuer and its subject: that of a root.
+    /// The signed part of a certificate with one name as both its issuer and its subject: that of a root.
     pub(crate) fn with_issuer_and_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
         self.with_sequences(&[(ISSUER, name), (SUBJECT, name)])
     }
 
-    /// The content of a request with another subject, which is its first sequence (RFC 2986 §4.1).
+    /// The signed part of a request with another subject, which is its first sequence (RFC 2986 §4.1).
     pub(crate) fn with_request_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
         self.with_sequences(&[(REQUEST_SUBJECT, name)])
     }
 
-    /// The content with others in the places of some of its sequences, which are counted from 1.
+    /// The signed part with others in the places of some of its sequences, which are counted from 1.
     fn with_sequences(&self, others: &[(usize, &[u8])]) -> der::Result<Vec<u8>> {
-        let mut reader = SliceReader::new(self.content)?;
+        let mut reader = SliceReader::new(self.tbs)?;
         let mut parts = contents(&mut reader)?;
-        let mut content = Vec::with_capacity(self.content.len());
+        let mut tbs = Vec::with_capacity(self.tbs.len());
         let mut sequences = 0;
         while !parts.is_finished() {
             let part = parts.tlv_bytes()?;
             let is_sequence = part.first() == Some(&SEQUENCE);
             sequences += usize::from(is_sequence);
             let other = others.iter().find(|(place, _)| is_sequence && *place == sequences);
-            content.extend_from_slice(other.map_or(part, |(_, other)| other));
+            tbs.extend_from_slice(other.map_or(part, |(_, other)| other));
         }
-        tlv(Tag::Sequence, &[&content])
+        tlv(Tag::Sequence, &[&tbs])
     }
 
-    pub(crate) fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
-        let signature = key.sign(content)?;
-        self.with_signature(content, &signature).map_err(|_| Error::Crypto("encoding a certificate"))
+    pub(crate) fn signed(&self, tbs: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+        let signature = key.sign(tbs)?;
+        self.with_signature(tbs, &signature).map_err(|_| Error::Crypto("encoding a certificate"))
     }
 
-    fn with_signature(&self, content: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
+    fn with_signature(&self, tbs: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
         let bits = 1 + signature.len();
-        let mut out = start(Tag::Sequence, content.len() + self.algorithm.len() + encoded_len(bits)?)?;
-        out.extend_from_slice(content);
+        let mut out = start(Tag::Sequence, tbs.len() + self.algorithm.len() + encoded_len(bits)?)?;
+        out.extend_from_slice(tbs);
         out.extend_from_slice(self.algorithm);
         append_header(&mut out, Tag::BitString, bits)?;
         out.push(NO_UNUSED_BITS);

@@ -8,7 +8,7 @@ use cert_tool::{
 use hub_types::Thumbprint;
 use openssl::hash::MessageDigest;
 
-use crate::support::{Factory, facts, generate, id, now, openssl_certificate};
+use crate::support::{Factory, generate, id, now, openssl_certificate, record};
 
 #[test]
 fn thousands_come_in_order_and_each_has_its_own_key() {
@@ -18,15 +18,15 @@ fn thousands_come_in_order_and_each_has_its_own_key() {
     assert_eq!(summary.issued, 3000);
     assert!(told.iter().map(|issued| issued.identity.to_string()).eq(names));
     for issued in told.iter().step_by(97) {
-        let certificate = openssl_certificate(facts(issued));
+        let certificate = openssl_certificate(record(issued));
         let digest = certificate.digest(MessageDigest::sha256()).unwrap();
-        assert_eq!(digest.as_ref(), facts(issued).sha256.as_bytes());
+        assert_eq!(digest.as_ref(), record(issued).sha256.as_bytes());
         assert_eq!(
             certificate.digest(MessageDigest::sha1()).unwrap().as_ref(),
-            facts(issued).sha1.as_bytes()
+            record(issued).sha1.as_bytes()
         );
         let serial = certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
-        assert_eq!(serial, facts(issued).serial);
+        assert_eq!(serial, record(issued).serial);
     }
 }
 
@@ -44,11 +44,11 @@ fn the_list_is_a_batch_without_problems() {
         // Some of these ids are legal but unwise, which is no fault of the list.
         assert!(row.warnings.iter().all(|warning| warning.column.as_deref() == Some("device_id")));
         assert_eq!(row.identity, issued.identity);
-        let primary = Some(Thumbprint::from(facts(issued).sha256));
+        let primary = Some(Thumbprint::from(record(issued).sha256));
         assert_eq!(row.auth, RowAuth::X509Thumbprint { primary, secondary: None });
         let certificate = cert_tool::read_certificate(row.certificate.as_ref().unwrap()).unwrap();
         assert_eq!(certificate.common_name(), Some(row.identity.common_name().as_str()));
-        assert_eq!(certificate.sha256(), facts(issued).sha256);
+        assert_eq!(certificate.sha256(), record(issued).sha256);
     }
     assert_eq!(batch.rows.len(), names.len());
 }
@@ -61,7 +61,7 @@ fn what_is_there_stays_and_pages_add_to_it() {
     let mut told = Vec::new();
     for page in [["a", "b"], ["b", "c"], ["c", "c"]] {
         let requests = page.iter().map(|name| generate(name));
-        let mut tell = |issued: &Issued| told.push((issued.identity.to_string(), facts(issued).sha256));
+        let mut tell = |issued: &Issued| told.push((issued.identity.to_string(), record(issued).sha256));
         issue_batch(&factory.ca, &options, requests, &mut store, &mut tell).unwrap();
     }
     let [a, b, b2, c, c2, c3] = told.as_slice() else { panic!("{told:?}") };
@@ -84,10 +84,10 @@ fn folders_have_what_a_device_needs() {
     let (summary, told) = factory.issue(Sink::Folder, hostile.iter().map(|name| generate(name)).collect());
     assert_eq!(summary.issued, hostile.len() as u64);
     for issued in &told {
-        let facts = facts(issued);
-        openssl_certificate(facts);
-        factory.assert_openssl_accepts(&facts.certificate);
-        let chain = std::fs::read(facts.certificate.with_file_name("chain.pem")).unwrap();
+        let record = record(issued);
+        openssl_certificate(record);
+        factory.assert_openssl_accepts(&record.certificate);
+        let chain = std::fs::read(record.certificate.with_file_name("chain.pem")).unwrap();
         assert_eq!(openssl::x509::X509::stack_from_pem(&chain).unwrap().len(), 2);
     }
     let (summary, _) = factory.issue(Sink::Folder, hostile.iter().map(|name| generate(name)).collect());

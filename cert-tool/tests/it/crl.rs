@@ -8,14 +8,14 @@ use openssl::bn::BigNum;
 use openssl::x509::{X509, X509Crl};
 use time::Duration;
 
-use crate::support::{Factory, Shop, facts, generate, now};
+use crate::support::{Factory, Shop, generate, now, record};
 
 #[test]
 fn a_revocation_list_is_signed_by_every_kind_of_key_and_names_the_ca() {
     for key_type in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
         let factory = Factory::with(key_type);
         let (_, told) = factory.issue(Sink::Folder, vec![generate("device01")]);
-        let leaf = read_certificate(&facts(&told[0]).certificate).unwrap();
+        let leaf = read_certificate(&record(&told[0]).certificate).unwrap();
         let serial = BigNum::from_hex_str(&leaf.serial()).unwrap().to_vec();
         let list = RevocationList {
             number: 7,

@@ -11,7 +11,7 @@ use cert_tool::{
 use tempfile::TempDir;
 use time::Duration;
 
-use crate::support::{Shop, facts, generate, now};
+use crate::support::{Shop, generate, now, record};
 
 /// A CA with leaves, each in a file of its own.
 struct Sample {
@@ -43,8 +43,8 @@ impl Sample {
             let mut tell = |issued: &cert_tool::Issued| {
                 count += 1;
                 let leaf = sample.folder.join(format!("leaf-{key_type}-{count}.pem"));
-                std::fs::copy(&facts(issued).certificate, &leaf).unwrap();
-                serials.push(facts(issued).serial.clone());
+                std::fs::copy(&record(issued).certificate, &leaf).unwrap();
+                serials.push(record(issued).serial.clone());
                 sample.leaves.push(leaf);
             };
             issue_batch(&ca, &options, requests.into_iter(), &mut store, &mut tell).unwrap();

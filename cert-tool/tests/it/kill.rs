@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cert_tool::{Error, IssuanceIndex, IssuedStore, Lookup, Sink};
 use proptest::prelude::*;
 
-use crate::support::{Factory, Shop, facts, generate, openssl_certificate};
+use crate::support::{Factory, Shop, generate, openssl_certificate, record};
 
 /// Damage that no kill can cause is not repaired: certificates that may be in use would be lost.
 #[test]
@@ -27,7 +27,7 @@ fn a_file_that_was_taken_away_is_missed_and_nothing_is_dropped() {
         std::fs::write(&path, kept).unwrap();
         let (summary, told) = factory.issue(Sink::Bundle, vec![generate("a"), generate("b")]);
         assert_eq!(summary.already_there, 2, "{name}");
-        told.iter().for_each(|issued| drop(openssl_certificate(facts(issued))));
+        told.iter().for_each(|issued| drop(openssl_certificate(record(issued))));
     }
 }
 
@@ -95,12 +95,12 @@ proptest! {
         prop_assert_eq!((summary.already_there, summary.issued), (kept, all as u64 - kept));
         // What was certain stayed.
         for (before, after) in certain.iter().zip(&told) {
-            prop_assert_eq!(facts(before), facts(after));
+            prop_assert_eq!(record(before), record(after));
         }
         let mut serials = HashSet::new();
         for issued in &told {
-            openssl_certificate(facts(issued));
-            serials.insert(facts(issued).serial.clone());
+            openssl_certificate(record(issued));
+            serials.insert(record(issued).serial.clone());
         }
         prop_assert_eq!(serials.len(), all);
         assert_agree(&factory, all);
@@ -157,9 +157,9 @@ fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
                 let end = at + text[at..].find("-----END").unwrap();
                 text[at..end + text[end..].find('\n').unwrap()].to_owned()
             };
-            let certificate = block(&certificates, &entry.facts.certificate);
+            let certificate = block(&certificates, &entry.record.certificate);
             let certificate = openssl::x509::X509::from_pem(certificate.as_bytes()).unwrap();
-            let key = block(&privates, entry.facts.private_key.as_ref().unwrap());
+            let key = block(&privates, entry.record.private_key.as_ref().unwrap());
             let key = openssl::pkey::PKey::private_key_from_pem(key.as_bytes()).unwrap();
             assert!(certificate.public_key().unwrap().public_eq(&key), "{}", entry.identity);
             Ok(())
@@ -274,7 +274,7 @@ fn assert_agree(factory: &Factory, count: usize) {
     let index = IssuanceIndex::open_beside(&factory.path("ca")).unwrap();
     index
         .visit(&Lookup::All, |entry| {
-            indexed.insert((entry.identity.to_string(), entry.facts.serial));
+            indexed.insert((entry.identity.to_string(), entry.record.serial));
             Ok(())
         })
         .unwrap();

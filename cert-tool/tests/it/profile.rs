@@ -13,7 +13,7 @@ use openssl::x509::{X509, X509NameBuilder, X509ReqBuilder};
 use proptest::prelude::*;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-use crate::support::{Factory, facts, generate, id, now, openssl_certificate};
+use crate::support::{Factory, generate, id, now, openssl_certificate, record};
 
 #[test]
 fn openssl_accepts_every_kind_of_key() {
@@ -22,12 +22,12 @@ fn openssl_accepts_every_kind_of_key() {
         for key_type in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
             let options = IssueOptions { key_type, ..IssueOptions::new(now()) };
             let (_, told) = factory.issue_as(Sink::Folder, &options, vec![generate(&format!("d{key_type}"))]);
-            factory.assert_openssl_accepts(&facts(&told[0]).certificate);
+            factory.assert_openssl_accepts(&record(&told[0]).certificate);
         }
         for (name, key) in requested_keys() {
             let key = KeySource::Csr(CsrInput::Pem(request(name, &key)));
             let (_, told) = factory.issue(Sink::Folder, vec![IssueRequest::new(id(name), key)]);
-            factory.assert_openssl_accepts(&facts(&told[0]).certificate);
+            factory.assert_openssl_accepts(&record(&told[0]).certificate);
         }
     }
 }
@@ -36,7 +36,7 @@ fn openssl_accepts_every_kind_of_key() {
 fn a_leaf_is_a_client_and_nothing_else() {
     let factory = Factory::new();
     let (_, told) = factory.issue(Sink::Folder, vec![generate("device01/module01")]);
-    let certificate = read_certificate(&facts(&told[0]).certificate).unwrap();
+    let certificate = read_certificate(&record(&told[0]).certificate).unwrap();
     let (_, leaf) = X509Certificate::from_der(certificate.der()).unwrap();
     let (_, issuing) = X509Certificate::from_der(factory.ca.issuing_certificate().der()).unwrap();
     assert_eq!(leaf.issuer().as_raw(), issuing.subject().as_raw());
@@ -164,7 +164,7 @@ proptest! {
         let mut found = Vec::new();
         let options = IssueOptions::new(now());
         issue_batch(&ca, &options, requests.into_iter(), &mut store, &mut |issued| {
-            found.push((issued.identity.to_string(), addresses(&openssl_certificate(facts(issued)))));
+            found.push((issued.identity.to_string(), addresses(&openssl_certificate(record(issued)))));
         }).unwrap();
         found.sort();
         let chosen = |at: usize, is_own: bool| if is_own { of_profile[at].clone() } else { of_ca[at].clone() };

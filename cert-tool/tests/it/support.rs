@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedCertificate,
     IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
 };
 use hub_types::IdentityId;
@@ -84,17 +84,18 @@ pub(crate) fn generate(name: &str) -> IssueRequest {
     IssueRequest::new(id(name), KeySource::Generate)
 }
 
-pub(crate) fn facts(issued: &Issued) -> &IssuedFacts {
+pub(crate) fn record(issued: &Issued) -> &IssuedCertificate {
     match &issued.outcome {
-        Outcome::Issued(facts) | Outcome::AlreadyThere(facts) => facts,
+        Outcome::Issued(record) | Outcome::AlreadyThere(record) => record,
         other => panic!("{}: {other:?}", issued.identity),
     }
 }
 
 /// A certificate through OpenSSL's eyes, and that its key fits.
-pub(crate) fn openssl_certificate(facts: &IssuedFacts) -> X509 {
-    let certificate = X509::from_der(cert_tool::read_certificate(&facts.certificate).unwrap().der()).unwrap();
-    if let Some(path) = &facts.private_key {
+pub(crate) fn openssl_certificate(record: &IssuedCertificate) -> X509 {
+    let certificate =
+        X509::from_der(cert_tool::read_certificate(&record.certificate).unwrap().der()).unwrap();
+    if let Some(path) = &record.private_key {
         let key = PKey::private_key_from_pem(&block_at(path)).unwrap();
         assert!(certificate.public_key().unwrap().public_eq(&key), "{} has another key", path.display());
     }
@@ -122,8 +123,8 @@ pub(crate) fn block_at(reference: &Path) -> Vec<u8> {
 
 fn copy(issued: &Issued) -> Issued {
     let outcome = match &issued.outcome {
-        Outcome::AlreadyThere(facts) => Outcome::AlreadyThere(facts.clone()),
-        Outcome::Issued(facts) => Outcome::Issued(facts.clone()),
+        Outcome::AlreadyThere(record) => Outcome::AlreadyThere(record.clone()),
+        Outcome::Issued(record) => Outcome::Issued(record.clone()),
         Outcome::Refused(refusal) => panic!("{}: {refusal}", issued.identity),
     };
     Issued { identity: issued.identity.clone(), outcome, not_copied: issued.not_copied.clone() }

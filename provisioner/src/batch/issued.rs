@@ -1,6 +1,6 @@
 //! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
 
-use cert_tool::{CsrInput, IssuedFacts, IssuedList, KeySource, PublicKeyInput};
+use cert_tool::{CsrInput, IssuedCertificate, IssuedList, KeySource, PublicKeyInput};
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
@@ -18,7 +18,7 @@ pub(crate) fn find_issued_with(
     ledger: &mut Ledger,
     run: RunId,
     list: &IssuedList,
-    mut correct: impl FnMut(&LedgerRow, &mut IssuedFacts),
+    mut correct: impl FnMut(&LedgerRow, &mut IssuedCertificate),
 ) -> Result<(), LoadError> {
     complete_rows(ledger, run, |_, rows| {
         let find = |row: &LedgerRow| {
@@ -39,7 +39,7 @@ pub(crate) struct IssuedCredential {
 }
 
 impl IssuedCredential {
-    pub(crate) fn of(facts: IssuedFacts) -> Self {
+    pub(crate) fn of(facts: IssuedCertificate) -> Self {
         Self { sha256: facts.sha256, serial: facts.serial }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cert_tool::{IssuedFacts, IssuedList};
+use cert_tool::{IssuedCertificate, IssuedList};
 use hub_types::IdentityId;
 
 use crate::batch::{LoadError, find_issued_with};
@@ -41,7 +41,7 @@ pub(crate) fn recompute_issued(
 }
 
 /// Corrects the thumbprint by that of the file, and returns the fault of the file.
-fn recompute(identity: &IdentityId, facts: &mut IssuedFacts) -> Option<String> {
+fn recompute(identity: &IdentityId, facts: &mut IssuedCertificate) -> Option<String> {
     let certificate = match cert_tool::read_certificate(&facts.certificate) {
         Ok(certificate) => certificate,
         Err(error) => return Some(with_causes(&error)),

@@ -6,18 +6,18 @@ use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 use crate::issued::sink::{Contents, Extras, Place};
 use crate::platform::fs;
 
 /// The two databases.
 pub(crate) struct Database {
     extras: Extras,
-    certificates: Table,
-    keys: Table,
+    certificates: PemTable,
+    keys: PemTable,
 }
 
-struct Table {
+struct PemTable {
     path: PathBuf,
     connection: Connection,
     last: u64,
@@ -25,13 +25,13 @@ struct Table {
 
 impl Database {
     pub(crate) fn open(folder: &Path, extras: Extras, contents: Contents) -> Result<Self, Error> {
-        let open = |name| Table::open(folder.join(name), contents);
+        let open = |name| PemTable::open(folder.join(name), contents);
         Ok(Self { extras, certificates: open(CERTIFICATES)?, keys: open(KEYS)? })
     }
 
-    pub(crate) fn places(&self, made: &[Made]) -> Vec<Place> {
+    pub(crate) fn places(&self, made: &[NewCertificate]) -> Vec<Place> {
         let first = self.certificates.last.max(self.keys.last) + 1;
-        let place = |(id, made): (u64, &Made)| Place {
+        let place = |(id, made): (u64, &NewCertificate)| Place {
             entry: id,
             certificate: id,
             private_key: made.key_pem.as_ref().map(|_| id),
@@ -40,14 +40,14 @@ impl Database {
         (first..).zip(made).map(place).collect()
     }
 
-    pub(crate) fn write(&mut self, made: &[Made]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, made: &[NewCertificate]) -> Result<(), Error> {
         let places = self.places(made);
         let rows = || places.iter().zip(made);
         let keys =
             rows().filter_map(|(place, made)| Some((place.private_key?, made, made.key_pem.as_ref()?)));
         self.keys.write(keys.map(|(id, made, pem)| (id, made, Zeroizing::clone(pem))))?;
         let chain: &[u8] = if self.extras.with_chain { &self.extras.chain_pem } else { &[] };
-        let pem = |made: &Made| Zeroizing::new([&made.certificate_pem, chain].concat());
+        let pem = |made: &NewCertificate| Zeroizing::new([&made.certificate_pem, chain].concat());
         self.certificates.write(rows().map(|(place, made)| (place.certificate, made, pem(made))))
     }
 
@@ -58,7 +58,7 @@ impl Database {
     }
 }
 
-impl Table {
+impl PemTable {
     fn open(path: PathBuf, contents: Contents) -> Result<Self, Error> {
         contents.check(&path)?;
         // SQLite gives its other files the mode of this one.
@@ -77,7 +77,7 @@ impl Table {
 
     fn write<'a>(
         &mut self,
-        rows: impl Iterator<Item = (u64, &'a Made, Zeroizing<Vec<u8>>)>,
+        rows: impl Iterator<Item = (u64, &'a NewCertificate, Zeroizing<Vec<u8>>)>,
     ) -> Result<(), Error> {
         let write = |connection: &mut Connection, last: &mut u64| {
             let transaction = connection.transaction()?;

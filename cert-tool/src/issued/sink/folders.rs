@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issued::file_name;
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 use crate::issued::sink::{Extras, Place};
 use crate::platform::fs;
 
@@ -25,7 +25,7 @@ pub(crate) struct Folders {
 }
 
 /// The place of a certificate: it only depends on the presence of a key.
-pub(crate) fn place(made: &Made) -> Place {
+pub(crate) fn place(made: &NewCertificate) -> Place {
     Place { private_key: made.key_pem.as_ref().map(|_| 0), ..Place::default() }
 }
 
@@ -50,12 +50,12 @@ impl Folders {
 
     /// Writes the files of certificates, on all cores. They survive a power failure when it
     /// returns.
-    pub(crate) fn write(&self, made: &[Made]) -> Result<(), Error> {
+    pub(crate) fn write(&self, made: &[NewCertificate]) -> Result<(), Error> {
         let disk = fs::Disk::of(&self.root)?;
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = made.len().div_ceil(threads).max(MIN_SHARE);
         thread::scope(|scope| {
-            let write = |share: &[Made]| share.iter().try_for_each(|made| self.write_one(made));
+            let write = |share: &[NewCertificate]| share.iter().try_for_each(|made| self.write_one(made));
             let shares: Vec<_> = made.chunks(share).map(|share| scope.spawn(move || write(share))).collect();
             let ends = shares.into_iter().map(|share| share.join().unwrap_or(Err(GONE)));
             ends.collect::<Result<(), Error>>()
@@ -67,7 +67,7 @@ impl Folders {
         made.iter().try_for_each(|made| self.sync_one(made))
     }
 
-    fn write_one(&self, made: &Made) -> Result<(), Error> {
+    fn write_one(&self, made: &NewCertificate) -> Result<(), Error> {
         let folder = self.root.join(folder_name(&made.identity));
         if !fs::create_new_private_folder(&folder)? {
             remove_leftovers(&folder)?;
@@ -80,7 +80,7 @@ impl Folders {
         fs::write_unsynced_private(&folder.join(CERTIFICATE), &made.certificate_pem)
     }
 
-    fn sync_one(&self, made: &Made) -> Result<(), Error> {
+    fn sync_one(&self, made: &NewCertificate) -> Result<(), Error> {
         let folder = self.root.join(folder_name(&made.identity));
         let files = FILES.iter().map(|file| folder.join(file)).filter(|path| path.exists());
         files.into_iter().try_for_each(|path| fs::sync_file(&path))?;

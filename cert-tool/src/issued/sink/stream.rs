@@ -1,5 +1,5 @@
 //! [`Stream`]: all output appended to one file, or to one for certificates and one for keys. A
-//! reference is `file#offset`, the offset of the PEM, whatever the format around it.
+//! location is `file#offset`, the offset of the PEM, whatever the format around it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::issued::new_certificate::Made;
+use crate::issued::new_certificate::NewCertificate;
 use crate::issued::sink::{CERTIFICATE, CHAIN, Contents, Extras, KEY, Place, Sink, folder_name};
 use crate::platform::fs;
 
@@ -46,7 +46,7 @@ impl Stream {
     }
 
     /// The places of everything that will be written.
-    pub(crate) fn places(&self, made: &[Made]) -> Result<(Vec<Place>, Option<Archived>), Error> {
+    pub(crate) fn places(&self, made: &[NewCertificate]) -> Result<(Vec<Place>, Option<Archived>), Error> {
         match self.sink {
             Sink::Csv => Ok((self.places_in_csv(made), None)),
             Sink::Tar => {
@@ -57,7 +57,11 @@ impl Stream {
         }
     }
 
-    pub(crate) fn write(&mut self, made: &[Made], archived: Option<&Archived>) -> Result<(), Error> {
+    pub(crate) fn write(
+        &mut self,
+        made: &[NewCertificate],
+        archived: Option<&Archived>,
+    ) -> Result<(), Error> {
         if let Some(Archived { bytes, length }) = archived {
             return self.main.append(bytes, *length);
         }
@@ -85,10 +89,10 @@ impl Stream {
         if self.extras.with_chain { &self.extras.chain_pem } else { &[] }
     }
 
-    fn places_in_bundle(&self, made: &[Made]) -> Vec<Place> {
+    fn places_in_bundle(&self, made: &[NewCertificate]) -> Vec<Place> {
         let mut at = self.main.length;
         let mut key_at = self.keys.as_ref().map_or(0, |keys| keys.length);
-        let place = |made: &Made| {
+        let place = |made: &NewCertificate| {
             let private_key = made.key_pem.as_ref().map(|_| key_at);
             let place = Place { entry: at, certificate: at, private_key, list: 0 };
             at += (made.certificate_pem.len() + self.chain().len()) as u64;
@@ -98,9 +102,9 @@ impl Stream {
         made.iter().map(place).collect()
     }
 
-    fn places_in_csv(&self, made: &[Made]) -> Vec<Place> {
+    fn places_in_csv(&self, made: &[NewCertificate]) -> Vec<Place> {
         let mut at = self.main.length;
-        let place = |made: &Made| {
+        let place = |made: &NewCertificate| {
             let row = CsvRow::of(made, self.chain());
             let certificate = at + length(&row.ids);
             let [quote, ..] = row.key;
@@ -113,9 +117,9 @@ impl Stream {
         made.iter().map(place).collect()
     }
 
-    fn archive(&self, made: &[Made]) -> std::io::Result<(Vec<Place>, Archived)> {
+    fn archive(&self, made: &[NewCertificate]) -> std::io::Result<(Vec<Place>, Archived)> {
         // Three files with a header each, padded, and long names in blocks of their own.
-        let room = |made: &Made| {
+        let room = |made: &NewCertificate| {
             2 * made.certificate_pem.len() + self.extras.chain_pem.len() + made.key_len() + 3 * 4 * 512
         };
         let mut archive = Archive::new(made.iter().map(room).sum::<usize>() + TAR_END);
@@ -152,7 +156,7 @@ struct CsvRow<'a> {
 }
 
 impl<'a> CsvRow<'a> {
-    fn of(made: &'a Made, chain: &'a [u8]) -> Self {
+    fn of(made: &'a NewCertificate, chain: &'a [u8]) -> Self {
         let device = made.identity.device().as_str();
         let module = made.identity.module().map_or("", |module| module.as_str());
         // Ids have no quotes in them.

@@ -6,12 +6,12 @@ use rcgen::{
 };
 use x509_parser::prelude::X509Certificate;
 
-use super::{LayOut, Serial, SubjectKey, Validity, key_identifier, name};
+use super::{PlaceholderSigner, Serial, SubjectKey, Validity, key_identifier, name};
 use crate::error::Error;
 use crate::keys::handle::KeyHandle;
 use crate::x509::name_constraints::NameConstraints;
 use crate::x509::publication::Publication;
-use crate::x509::signer::{Outline, Signer};
+use crate::x509::signer::{SignedParts, Signer};
 
 /// The subject of a CA's certificate.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +62,8 @@ impl Signer {
         params.use_authority_key_identifier_extension = true;
         publish(publication, &mut params);
         let subject = put_subject(subject, &mut params);
-        let laid_out = params.signed_by(key, &self.issuer()).map_err(|_| FAILED)?;
-        self.sign_named(laid_out.der(), subject)
+        let unsigned = params.signed_by(key, &self.issuer()).map_err(|_| FAILED)?;
+        self.sign_named(unsigned.der(), subject)
     }
 
     /// A certificate with the subject, key and extensions of another one of a CA: a renewed or a
@@ -92,8 +92,8 @@ impl Signer {
             publish(publication, &mut params);
         }
         let subject = put_subject(CaSubject::Encoded(other.subject().as_raw()), &mut params);
-        let laid_out = params.signed_by(&key, &self.issuer()).map_err(|_| FAILED)?;
-        self.sign_named(laid_out.der(), subject)
+        let unsigned = params.signed_by(&key, &self.issuer()).map_err(|_| FAILED)?;
+        self.sign_named(unsigned.der(), subject)
     }
 }
 
@@ -109,21 +109,21 @@ pub(crate) fn self_sign_root(
     let subject = put_subject(subject, &mut params);
     params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(key.public_key()));
     terms.apply_to(&mut params);
-    let laid_out = params.self_signed(&LayOut(key)).map_err(|_| FAILED)?;
-    let Some(subject) = subject else { return crate::x509::signer::sign_own(laid_out.der(), key) };
-    let outline = Outline::read(laid_out.der()).map_err(|_| FAILED)?;
-    let named = outline.with_issuer_and_subject(subject).map_err(|_| FAILED)?;
-    outline.signed(&named, key)
+    let unsigned = params.self_signed(&PlaceholderSigner(key)).map_err(|_| FAILED)?;
+    let Some(subject) = subject else { return crate::x509::signer::sign_own(unsigned.der(), key) };
+    let signed_parts = SignedParts::read(unsigned.der()).map_err(|_| FAILED)?;
+    let named = signed_parts.with_issuer_and_subject(subject).map_err(|_| FAILED)?;
+    signed_parts.signed(&named, key)
 }
 
 /// A request with the subject of a CA's certificate.
 pub(crate) fn encode_request_again(subject: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    let laid_out = params.serialize_request(&LayOut(key)).map_err(|_| FAILED)?;
-    let outline = Outline::read(laid_out.der()).map_err(|_| FAILED)?;
-    let named = outline.with_request_subject(subject).map_err(|_| FAILED)?;
-    outline.signed(&named, key)
+    let unsigned = params.serialize_request(&PlaceholderSigner(key)).map_err(|_| FAILED)?;
+    let signed_parts = SignedParts::read(unsigned.der()).map_err(|_| FAILED)?;
+    let named = signed_parts.with_request_subject(subject).map_err(|_| FAILED)?;
+    signed_parts.signed(&named, key)
 }
 
 fn dated(serial: Serial, validity: Validity) -> CertificateParams {

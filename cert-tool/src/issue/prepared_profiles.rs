@@ -1,4 +1,4 @@
-//! [`Layouts`]: the layouts of the leaves of one call, one without a profile and one for each profile.
+//! [`PreparedProfiles`]: the profiles of a CA, prepared for the certificates of one call.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use crate::x509::encoder::Validity;
 use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::leaf_template::{LeafTemplates, ProfileParts};
 
-/// The layouts of one call.
-pub(crate) struct Layouts<'a> {
+/// The profiles of one call, and the one of rows without a profile.
+pub(crate) struct PreparedProfiles<'a> {
     profiles: &'a Profiles,
     /// For rows that name no profile.
-    base: Layout<'a>,
+    base: PreparedProfile<'a>,
     /// Those that can't be used now have the reason.
-    named: BTreeMap<&'a str, Result<Layout<'a>, String>>,
+    named: BTreeMap<&'a str, Result<PreparedProfile<'a>, String>>,
 }
 
-/// The layout of the leaves of one profile, or of those without one.
-pub(crate) struct Layout<'a> {
+/// A profile with its templates and dates, or the same for certificates without a profile.
+pub(crate) struct PreparedProfile<'a> {
     policy: &'a Policy,
     profile: Option<Cow<'a, Profile>>,
     /// The reason why the policy refuses certificates without a subject, if it does.
@@ -34,7 +34,7 @@ pub(crate) struct Layout<'a> {
     pub(crate) validity: Validity,
 }
 
-impl<'a> Layouts<'a> {
+impl<'a> PreparedProfiles<'a> {
     pub(crate) fn new(ca: &'a CertificateAuthority, options: &IssueOptions) -> Result<Self, Error> {
         let profiles = ca.profiles();
         let subject = options.subject.as_deref().map(leaf_subject).transpose()?;
@@ -59,24 +59,24 @@ impl<'a> Layouts<'a> {
             (chosen, None) => chosen,
         };
         let named = profiles.iter().map(|profile| {
-            let layout = Layout::new(ca, options, Some(Cow::Borrowed(profile)));
-            (profile.name(), layout.map_err(|error| error.to_string()))
+            let prepared = PreparedProfile::new(ca, options, Some(Cow::Borrowed(profile)));
+            (profile.name(), prepared.map_err(|error| error.to_string()))
         });
-        Ok(Self { profiles, base: Layout::new(ca, options, base)?, named: named.collect() })
+        Ok(Self { profiles, base: PreparedProfile::new(ca, options, base)?, named: named.collect() })
     }
 
-    /// The layout for a row.
-    pub(crate) fn of(&self, row: &ProfileRow) -> Result<&Layout<'a>, Refusal> {
+    /// Returns the prepared profile of a row.
+    pub(crate) fn of(&self, row: &ProfileRow) -> Result<&PreparedProfile<'a>, Refusal> {
         let Some(name) = &row.profile else { return Ok(&self.base) };
         match self.named.get(name.as_str()) {
-            Some(Ok(layout)) => Ok(layout),
+            Some(Ok(prepared)) => Ok(prepared),
             Some(Err(reason)) => Err(Refusal::ProfileChoice { reason: reason.clone() }),
             None => Err(Refusal::ProfileChoice { reason: self.profiles.unknown(name) }),
         }
     }
 }
 
-impl<'a> Layout<'a> {
+impl<'a> PreparedProfile<'a> {
     fn new(
         ca: &'a CertificateAuthority,
         options: &IssueOptions,

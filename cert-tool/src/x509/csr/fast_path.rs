@@ -1,4 +1,4 @@
-//! [`UsualRequest`]: a request as nearly all of a million are: a common name, a key on P-256, a signature
+//! [`FastPathCsr`]: the most common kind of request: a common name, a key on P-256, a signature
 //! with SHA-256, and nothing else. Any other is for the general parser, which takes several times longer.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -8,7 +8,7 @@ use crate::error::refusal::Refusal;
 use crate::x509::encoder::{COMMON_NAME, p256_point};
 
 /// The parts of a request, none of them verified yet.
-pub(super) struct UsualRequest<'a> {
+pub(super) struct FastPathCsr<'a> {
     /// The signed bytes.
     content: &'a [u8],
     pub(super) common_name: &'a str,
@@ -17,15 +17,16 @@ pub(super) struct UsualRequest<'a> {
     signature: &'a [u8],
 }
 
-impl<'a> UsualRequest<'a> {
+impl<'a> FastPathCsr<'a> {
     /// Reads DER (RFC 2986 §4); `None` where anything is unusual.
     pub(super) fn read(der: &'a [u8]) -> Option<Self> {
         let [content, algorithm, signature] = parts(inside(der, Tag::Sequence)?)?;
         let [version, subject, key, attributes] = parts(inside(content, Tag::Sequence)?)?;
-        let is_usual = version == VERSION_1 && attributes == NO_ATTRIBUTES && algorithm == ECDSA_WITH_SHA256;
+        let is_fast_path =
+            version == VERSION_1 && attributes == NO_ATTRIBUTES && algorithm == ECDSA_WITH_SHA256;
         let signature = BitStringRef::from_der(signature).ok()?.as_bytes()?;
         let common_name = only_common_name(subject)?;
-        p256_point(key).filter(|_| is_usual)?;
+        p256_point(key).filter(|_| is_fast_path)?;
         Some(Self { content, common_name, key, signature })
     }
 
@@ -93,10 +94,11 @@ mod tests {
 
     #[test]
     fn what_is_made_here_is_usual_and_other_kinds_are_not() {
-        for (key_type, is_usual) in [(KeyType::P256, true), (KeyType::P384, false), (KeyType::Rsa2048, false)]
+        for (key_type, is_fast_path) in
+            [(KeyType::P256, true), (KeyType::P384, false), (KeyType::Rsa2048, false)]
         {
             let der = encode_request("a/b", &PrivateKey::generate(key_type).unwrap()).unwrap();
-            assert_eq!(UsualRequest::read(&der).is_some(), is_usual, "{key_type}");
+            assert_eq!(FastPathCsr::read(&der).is_some(), is_fast_path, "{key_type}");
         }
     }
 
@@ -111,9 +113,9 @@ mod tests {
                 let at = index.index(der.len());
                 der[at] = byte;
             }
-            if let Some(usual) = UsualRequest::read(&der) {
-                let is_good = usual.verify().is_ok();
-                let read = (usual.common_name.to_owned(), usual.key.to_vec(), is_good);
+            if let Some(fast) = FastPathCsr::read(&der) {
+                let is_good = fast.verify().is_ok();
+                let read = (fast.common_name.to_owned(), fast.key.to_vec(), is_good);
                 prop_assert_eq!(Some(read), generally(&der));
             }
         }
