@@ -264,7 +264,8 @@ proptest! {
         is_square: bool,
         nudge in 0_u8..3,
     ) {
-        let number = if is_full { UBig::ones(bytes.len() * 8) } else { UBig::from_be_bytes(&bytes) };
+        // `UBig::ones` of dashu-int 0.4.3 gives a value of 128 bits that panics in arithmetic.
+        let number = UBig::from_be_bytes(&if is_full { vec![u8::MAX; bytes.len()] } else { bytes });
         let number = if is_square { number.sqr() + nudge } else { number };
         let (root, rest) = fermat::square_root(&number);
         prop_assert_eq!(root.sqr() + &rest, number);
