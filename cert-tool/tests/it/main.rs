@@ -19,6 +19,7 @@ mod kill;
 mod manual;
 mod name_constraints;
 mod names;
+mod old_files;
 #[cfg(unix)]
 mod outputs;
 mod profile;
