@@ -209,7 +209,8 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 /// The files of this process that are being written: a signal handler reaches nothing else.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 

@@ -48,7 +48,7 @@ pub(crate) async fn execute(
     let RunRequest { work, hub, ledger, settings, verify } = request;
     let context = RunContext { ledger, settings, verify, observer };
     match work {
-        RunWork::Apply(request) => begin::apply(request, hub, &context).await,
+        RunWork::Apply(request) => begin::apply(*request, hub, &context).await,
         RunWork::Maintain(MaintainRequest::Batch(request)) => maintain::execute(request, hub, &context).await,
         RunWork::Maintain(MaintainRequest::Run(request)) => from_run::execute(&request, hub, &context).await,
         RunWork::Resume(request, secrets) => resume::resume(&request, &secrets, hub, &context).await,

@@ -13,14 +13,14 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let request = RunRequest {
-        work: RunWork::Apply(ApplyRequest {
+        work: RunWork::Apply(Box::new(ApplyRequest {
             batch: args.job.batch.choice(),
             plan_batch: args.batch.clone(),
             options: args.rules.run_options(&args.job.issued),
             skip_bad_rows: args.rules.skip_bad_rows,
             has_options: args.rules.is_any_given() || args.job.has_options(),
             secrets: args.unlock.secrets(),
-        }),
+        })),
         hub: args.job.target.choice(),
         ledger: ledger.clone(),
         settings: args.work.settings(),

@@ -102,7 +102,6 @@ pub(crate) enum Denied {
 
 impl RateLimiter {
     /// A budget that nothing bounds until the hub shows its limits.
-    #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub(crate) fn new() -> Self {
         let state = State {
             tier: None,

@@ -126,7 +126,7 @@ impl LedgerRow {
 
     /// The row of the same identity in a different run that continues from there: see
     /// [`Load::insert_from`](super::Load::insert_from).
-    pub(crate) fn to_go_on(self) -> Self {
+    pub(crate) fn into_continuation(self) -> Self {
         let is_created = self.record.effect == Some(Effect::Created);
         // Older versions said "created" of some devices that they had found there, and seen in a version.
         let presumed = self.record.presumed || (is_created && self.before != Etags::default());
@@ -146,7 +146,7 @@ impl LedgerRow {
     }
 }
 
-/// The statement that does what [`LedgerRow::to_go_on`] does within the database, for the rows that
+/// The statement that does what [`LedgerRow::into_continuation`] does within the database, for the rows that
 /// pass a filter. Its parameters are the new run and the other one.
 pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
     format!(

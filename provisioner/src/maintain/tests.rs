@@ -192,8 +192,11 @@ async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
         let run = factory.provision().await;
         factory.meddle("b", ForeignStep::AddModule).await;
         factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
-        let rows =
-            factory.rows_of(run, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect::<Vec<_>>();
+        let rows = factory
+            .rows_of(run, RowFilter::Created)
+            .into_iter()
+            .map(LedgerRow::into_continuation)
+            .collect::<Vec<_>>();
         let undo = Maintenance::Undo { run };
         let foreseen = factory.foresee(&undo, rows).await;
         let (undone, totals) = factory.alter_all(undo, &[]).await;
@@ -468,10 +471,10 @@ proptest! {
             };
             let rows = match maintenance {
                 Maintenance::UndoRelease { run } => {
-                    factory.rows_of(run, RowFilter::Updated).into_iter().map(LedgerRow::to_go_on).collect()
+                    factory.rows_of(run, RowFilter::Updated).into_iter().map(LedgerRow::into_continuation).collect()
                 }
                 Maintenance::Undo { .. } => {
-                    factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect()
+                    factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::into_continuation).collect()
                 }
                 _ => {
                     let batch = factory.load(Some(maintenance.clone()), &spec);

@@ -70,7 +70,7 @@ impl OpenDryRun {
                 let dry_run = DryRun::new(hub.client.clone(), holds, maintenance, row_counter(&progress));
                 let mut ledger = rows.ledger;
                 let given = ledger.rows(rows.run, rows.filter).map(|row| match rows.of_earlier_run {
-                    true => row.map(LedgerRow::to_go_on),
+                    true => row.map(LedgerRow::into_continuation),
                     false => row,
                 });
                 dry_run.each(given, |row| on_row(&row)).await

@@ -27,7 +27,7 @@ pub(crate) struct RunRequest {
 /// The work on a run.
 pub(crate) enum RunWork {
     /// Create and update the identities of a batch.
-    Apply(ApplyRequest),
+    Apply(Box<ApplyRequest>),
     /// Change existing identities.
     Maintain(MaintainRequest),
     /// Continue a run that was interrupted. The secrets unlock the CA.
