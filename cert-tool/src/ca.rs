@@ -31,6 +31,7 @@ use crate::platform::fs;
 use crate::policy::{Policy, Tier};
 use crate::profile::{self, Profiles};
 use crate::secrets::secret::AskSecret;
+use crate::verify::name_constraints::PathConstraints;
 use crate::weak_keys;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 use crate::x509::crl::RevocationList;
@@ -214,6 +215,11 @@ impl CertificateAuthority {
             .chain(&self.root)
             .map(|it| Fingerprint::of(&weak_keys::usual_form(it.public_key_info())))
             .collect()
+    }
+
+    /// The limits on names of this CA and of those above it that are known here.
+    pub(crate) fn name_constraints(&self) -> PathConstraints {
+        PathConstraints::of(self.chain().chain(&self.root))
     }
 
     /// The certificates for devices and modules that are good at a time, to be filled in.

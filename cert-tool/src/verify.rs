@@ -11,7 +11,7 @@ mod crls;
 mod der;
 mod issuers;
 mod leaf;
-mod name_constraints;
+pub(crate) mod name_constraints;
 mod obstacle;
 mod path;
 mod profile;

@@ -73,6 +73,12 @@ pub enum Refusal {
     /// The key is that of the CA, or of one above it.
     #[error("its key is that of a CA: whoever has it could issue certificates")]
     KeyOfCa,
+    /// A CA on the path does not permit one of its names.
+    #[error("a CA above it forbids one of its names: {reason}")]
+    NameConstraints {
+        /// The CA, the name and the constraint.
+        reason: String,
+    },
     /// The request has the name of the CA that would sign it.
     #[error("its name is that of the CA that would sign it")]
     NameOfCa,
@@ -172,6 +178,7 @@ impl Refusal {
             Self::NotWanted => "not_wanted",
             Self::KeyOfAnother { .. } => "key_of_another",
             Self::KeyOfCa => "key_of_ca",
+            Self::NameConstraints { .. } => "name_constraints",
             Self::NameOfCa => "name_of_ca",
             Self::NotOneCommonName { .. } => "one_common_name",
             Self::NotAnIdentity { .. } => "no_identity",
@@ -201,6 +208,10 @@ impl Refusal {
             }
             Self::DisclosedKey => Some("make a new key on the device, and send nothing but its request"),
             Self::FolderOccupied { .. } => Some("move it away"),
+            Self::NameConstraints { .. } => Some(
+                "change the name, in the id or in the profile, or have the CA signed with different limits \
+                 (`cert-tool ca sign --permit`, `--exclude`)",
+            ),
             Self::NameOfCa => Some("give the CA below a different name"),
             Self::KeyOfAnother { .. } | Self::KeyOfCa => {
                 Some("make a key on each device; a key is never shared")

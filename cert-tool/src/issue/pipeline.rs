@@ -65,12 +65,14 @@ pub fn issue_batch(
     store.belongs_to(ca)?;
     let prepared_profiles = PreparedProfiles::new(ca, options)?;
     let keys_of_cas = ca.keys_of_cas();
+    let constraints = ca.name_constraints();
     let worker = Worker {
         ca,
         prepared_profiles: &prepared_profiles,
         key_type: options.key_type,
         long_names: options.long_names,
         keys_of_cas: &keys_of_cas,
+        constraints: &constraints,
     };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);

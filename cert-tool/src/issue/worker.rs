@@ -18,6 +18,7 @@ use crate::issued::record::IssuedAuth;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::{KeyType, PrivateKey};
 use crate::profile::parts_of_a_profile;
+use crate::verify::name_constraints::PathConstraints;
 use crate::x509::certificate::read_certificate;
 use crate::x509::encoder::{Serial, SubjectKey};
 use crate::x509::leaf_template::LeafParts;
@@ -58,6 +59,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) long_names: LongNames,
     /// The keys of the CA and of those above it, which nobody else may have.
     pub(crate) keys_of_cas: &'a [Fingerprint],
+    /// The limits on names that the CA and those above it have.
+    pub(crate) constraints: &'a PathConstraints,
 }
 
 impl<'a> Worker<'a> {
@@ -118,6 +121,9 @@ impl<'a> Worker<'a> {
         }
         let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
         let tbs = prepared.templates.encode_tbs(&parts, &key, &info)?;
+        if let Some(reason) = self.constraints.fault(&tbs) {
+            return Ok(Err(Refusal::NameConstraints { reason }));
+        }
         let key = Fingerprint::of(&info);
         Ok(Ok(UnsignedCertificate {
             prepared,

@@ -8,7 +8,7 @@ use x509_parser::prelude::FromDer;
 
 use super::comparable::{Signed, Spelling, copy_issuer};
 use super::crls::Named;
-use super::name_constraints::{self, IssuerConstraints};
+use super::name_constraints::{self, IssuerConstraints, JudgedNames};
 use super::profile::{self, PathPosition};
 use super::{Check, CheckName, Verification, leaf};
 use crate::encoding::time::rfc3339;
@@ -89,6 +89,25 @@ pub(super) fn checks(
     checks
 }
 
+/// The name that an issuer above a certificate forbids: the issuers are sought by their names.
+pub(super) fn forbidden_name(leaf: &X509Certificate<'_>, issuers: &[&Issuer<'_>]) -> Option<String> {
+    let mut below = vec![leaf];
+    for _ in issuers {
+        let last = *below.last()?;
+        let above = issuers.iter().filter(|issuer| name::is_equal(issuer.parsed.subject(), last.issuer()));
+        let above: Vec<_> = above.filter(|issuer| !std::ptr::eq(&issuer.parsed, last)).collect();
+        let fault = above.iter().find_map(|issuer| {
+            let constraints = issuer.constraints.as_ref()?;
+            name_constraints::fault(&issuer.parsed, constraints, &below, JudgedNames::All)
+        });
+        if fault.is_some() {
+            return fault;
+        }
+        below.push(&above.first()?.parsed);
+    }
+    None
+}
+
 /// The limits that an issuer has for what is below it.
 fn limits(issuer: &Issuer<'_>, below: &[&X509Certificate<'_>], authorities: usize) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -97,7 +116,7 @@ fn limits(issuer: &Issuer<'_>, below: &[&X509Certificate<'_>], authorities: usiz
         checks.extend(fault(CheckName::Chain, &issuer.parsed, Some(text)));
     }
     if let Some(constraints) = &issuer.constraints {
-        let text = name_constraints::fault(&issuer.parsed, constraints, below);
+        let text = name_constraints::fault(&issuer.parsed, constraints, below, JudgedNames::BesideValidator);
         checks.extend(text.map(|text| Check::new(CheckName::NameConstraints, Some(text))));
     }
     checks

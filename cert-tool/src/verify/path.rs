@@ -63,8 +63,8 @@ impl<'a> Paths<'a> {
         };
         let found = search.best((certificate, parsed));
         let mut checks = vec![
-            Check::new(CheckName::Chain, chain_fault(&found, certificate, by)),
-            Check::new(CheckName::NameConstraints, name_fault(&found)),
+            Check::new(CheckName::Chain, self.chain_fault(&found, (certificate, parsed), by)),
+            Check::new(CheckName::NameConstraints, self.name_fault(&found, parsed)),
         ];
         if let Err(error @ (Error::CertExpired { .. } | Error::CertNotValidYet { .. })) = &found {
             checks.push(Check::new(CheckName::Dates, Some(words::of(error))));
@@ -80,6 +80,44 @@ impl<'a> Paths<'a> {
         }
         checks.extend(found.into_iter().flat_map(|(_, faults)| faults));
         checks
+    }
+
+    fn chain_fault(
+        &self,
+        found: &PathResult,
+        (certificate, parsed): (&Certificate, &X509Certificate<'_>),
+        by: &Verification<'_>,
+    ) -> Option<String> {
+        let error = found.as_ref().err()?;
+        Some(match error {
+            Error::UnknownIssuer
+            | Error::InvalidSignatureForPublicKey
+            | Error::UnsupportedSignatureAlgorithmContext(_)
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                let led = "its signatures lead to a trusted certificate, but on each way there a CA does not allow a \
+                           name, or a certificate can't be used";
+                obstacle::find(certificate, by).unwrap_or_else(|| led.to_owned())
+            }
+            Error::NameConstraintViolation => self.forbidden_name(parsed).unwrap_or_else(|| words::of(error)),
+            _ => words::of(error),
+        })
+    }
+
+    fn name_fault(&self, found: &PathResult, parsed: &X509Certificate<'_>) -> Option<String> {
+        match found {
+            Err(error @ Error::NameConstraintViolation) => {
+                Some(self.forbidden_name(parsed).unwrap_or_else(|| words::of(error)))
+            }
+            Err(error @ (Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint)) => {
+                Some(words::of(error))
+            }
+            _ => None,
+        }
+    }
+
+    /// The name that an issuer forbids, and the issuer.
+    fn forbidden_name(&self, leaf: &X509Certificate<'_>) -> Option<String> {
+        issuers::forbidden_name(leaf, &self.between.iter().chain(&self.trusted).collect::<Vec<_>>())
     }
 
     /// Issuer and serial number of each certificate on a path.
@@ -194,35 +232,6 @@ impl ExtendedKeyUsageValidator for AnyUsage {
 }
 
 type PathResult = Result<(Path, Vec<Check>), Error>;
-
-fn chain_fault(found: &PathResult, certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
-    let error = found.as_ref().err()?;
-    Some(match error {
-        Error::UnknownIssuer
-        | Error::InvalidSignatureForPublicKey
-        | Error::UnsupportedSignatureAlgorithmContext(_)
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            let led = "its signatures lead to a trusted certificate, but on each way there a CA does not allow a \
-                       name, or a certificate can't be used";
-            obstacle::find(certificate, by).unwrap_or_else(|| led.to_owned())
-        }
-        _ => words::of(error),
-    })
-}
-
-fn name_fault(found: &PathResult) -> Option<String> {
-    match found {
-        Err(Error::NameConstraintViolation) => {
-            let text =
-                "an issuer limits DNS names or IP addresses, and not all of these are within the limits";
-            Some(text.to_owned())
-        }
-        Err(error @ (Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint)) => {
-            Some(words::of(error))
-        }
-        _ => None,
-    }
-}
 
 /// Expired is one fault, not two: the path is then judged as of when the certificate was good.
 fn moment(certificate: &Certificate, at: OffsetDateTime) -> UnixTime {

@@ -40,7 +40,9 @@ pub(super) fn of(error: &Error) -> String {
         | Error::MaximumSignatureChecksExceeded => {
             "there are too many certificates of the same names to find the way to a trusted one"
         }
-        Error::NameConstraintViolation => "an issuer may not give such names",
+        Error::NameConstraintViolation => {
+            "an issuer limits DNS names or IP addresses, and not all of these are within the limits"
+        }
         Error::PathLenConstraintViolated => {
             "there are more CAs on the way than one of them allows (path length)"
         }

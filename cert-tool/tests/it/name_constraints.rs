@@ -201,3 +201,91 @@ fn an_issuer_that_may_not_issue_does_not_hide_one_that_may() {
         said.out
     );
 }
+
+/// A CA `plant` whose certificates may have DNS names below `plant7.example` and addresses of one
+/// network only.
+fn limited_plant() -> Shop {
+    let shop = Shop::new();
+    shop.ok("ca init vault --root-only --name Vault");
+    shop.ok("ca csr plant --name Plant");
+    shop.ok("ca sign plant/issuing.csr --ca vault --out plant.pem --permit dns:plant7.example --permit ip:10.0.0.0/8");
+    shop.ok("ca import plant --certificate plant.pem");
+    shop
+}
+
+/// Asserts that OpenSSL accepts a certificate below the vault.
+fn openssl_accepts(shop: &Shop, leaf: &str) {
+    shop.openssl(&format!("verify -CAfile vault/root.pem -untrusted plant/issuing.pem {leaf}"));
+}
+
+#[test]
+fn a_ca_refuses_names_that_its_own_constraints_forbid() {
+    let shop = limited_plant();
+    shop.write(
+        "plant/profile.toml",
+        "[gateway]\nextended_key_usages = [\"clientAuth\", \"serverAuth\"]\n[gateway.san]\n\
+         dns = [\"{{ device_id }}.{{ x_domain }}\"]\nip = [\"{{ x_ip }}\"]\n",
+    );
+    let header = "device_id,x_domain,x_ip";
+    shop.write(
+        "batch.csv",
+        &format!(
+            "{header}\ngood,plant7.example,10.1.2.3\nname,plant7.acme.example,10.1.2.3\n\
+             address,plant7.example,11.1.2.3\n"
+        ),
+    );
+    let said = shop.run("issue --ca plant --from batch.csv --profile gateway --sink folder --out out");
+    assert_eq!(said.code, 1, "{}", said.err);
+    for told in [
+        "CN=Plant Issuing CA: it may not give the DNS name `name.plant7.acme.example`: its name constraints \
+         permit only `dns:plant7.example` (rule name_constraints)",
+        "CN=Plant Issuing CA: it may not give the IP address `11.1.2.3`: its name constraints permit only \
+         `ip:10.0.0.0/8` (rule name_constraints)",
+        "hint: change the name",
+        "1 issued",
+    ] {
+        assert!(said.err.contains(told) || said.out.contains(told), "{told}: {}{}", said.err, said.out);
+    }
+    openssl_accepts(&shop, "out/devices/good/cert.pem");
+}
+
+#[test]
+fn a_common_name_that_openssl_takes_for_a_host_is_refused_by_a_limited_ca() {
+    let shop = limited_plant();
+    for id in ["gw-1", "gw-1.plant7.example"] {
+        shop.ok(&format!("issue --ca plant --device-id {id} --out out"));
+        openssl_accepts(&shop, &format!("out/devices/{id}/cert.pem"));
+    }
+    let said = shop.fails(1, "issue --ca plant --device-id gw-1.other.example --out out");
+    assert!(said.contains("gw-1.other.example") && said.contains("OpenSSL"), "{said}");
+    // The same for a request of the device, and for a renewal.
+    shop.ok("csr --device-id gw-2.other.example --key-out gw-2.key --out gw-2.csr");
+    let said = shop.fails(1, "sign gw-2.csr --ca plant --out signed");
+    assert!(said.contains("rule name_constraints"), "{said}");
+    // A CA without limits issues it.
+    shop.ok("ca init free");
+    shop.ok("issue --ca free --device-id gw-1.other.example --out free-out");
+}
+
+#[test]
+fn a_dns_name_or_address_beyond_the_limits_is_named_with_its_issuer() {
+    let shop = Shop::new();
+    shop.limited("nameConstraints=critical,permitted;DNS:plant7.example,excluded;IP:10.0.9.0/255.255.255.0");
+    for (names, told) in [
+        (
+            "DNS:gw.plant7.acme.example",
+            "O=Acme, CN=CA: it may not give the DNS name `gw.plant7.acme.example`: its name constraints permit \
+             only `dns:plant7.example`",
+        ),
+        (
+            "IP:10.0.9.1",
+            "O=Acme, CN=CA: it may not give the IP address `10.0.9.1`: its name constraints exclude \
+             `ip:10.0.9.0/24`",
+        ),
+    ] {
+        shop.device("/CN=device", names);
+        assert_eq!(shop.names(), format!("FAILED: {told}"));
+        let said = shop.run("verify device.pem --ca root.pem --intermediates ca.pem");
+        assert!(said.out.contains(&format!("chain: FAILED: {told}")), "{}", said.out);
+    }
+}
