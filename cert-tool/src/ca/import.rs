@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
-use super::renew::earlier_name;
+use super::renew::keep_earlier;
 use super::{CertificateAuthority, trial};
 use crate::error::Error;
 use crate::error::secret_for::SecretFor;
@@ -131,10 +131,7 @@ fn write_certificates(
     };
     if is_renewal {
         let earlier = read_certificate(&folder.join(ISSUING_CERTIFICATE))?;
-        let file = folder.join(earlier_name(ISSUING_CERTIFICATE, &earlier));
-        if !file.exists() {
-            folder::write_certificates(&file, [&earlier])?;
-        }
+        keep_earlier(folder, ISSUING_CERTIFICATE, &earlier)?;
     }
     let root_file = folder.join(ROOT_CERTIFICATE);
     if let Some(root) = root.filter(|_| is_renewal || !root_file.exists()) {

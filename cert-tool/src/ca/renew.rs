@@ -35,7 +35,8 @@ pub enum RenewedCa {
     },
 }
 
-/// Renews a CA of a folder with its key and its name, for so many days from now. Everything that it has issued stays
+/// Renews a CA of a folder with its key and its name, for so many days from now; by default a root for as many as
+/// its certificate was made for, an issuing CA for 3650. Everything that it has issued stays
 /// good, and the certificates that devices present with their own may be the earlier or the new one. Where the key of
 /// the root is not in the folder, a request for it is written instead; [`import_ca`](crate::import_ca) takes the
 /// answer.
@@ -49,7 +50,7 @@ pub enum RenewedCa {
 /// # let now = time::OffsetDateTime::now_utc();
 /// let options = CaOptions { issuing_days: 30, ..CaOptions::default() };
 /// let ca = CertificateAuthority::init(&folder, &options, now)?;
-/// let renewed = renew_ca(&folder, Tier::Issuing, 365, now, &mut |_| Ok(None))?;
+/// let renewed = renew_ca(&folder, Tier::Issuing, Some(365), now, &mut |_| Ok(None))?;
 /// let RenewedCa::Signed { certificate, .. } = renewed else { return Err("the root is elsewhere".into()) };
 /// assert_eq!(certificate.public_key_info(), ca.issuing_certificate().public_key_info());
 /// # Ok(())
@@ -58,7 +59,7 @@ pub enum RenewedCa {
 pub fn renew_ca(
     folder: &Path,
     tier: Tier,
-    days: u32,
+    days: Option<u32>,
     now: OffsetDateTime,
     ask: &mut AskSecret<'_>,
 ) -> Result<RenewedCa, Error> {
@@ -79,6 +80,10 @@ pub fn renew_ca(
         let (name, root) = (ShownBare(current.subject()), ShownBare(root.certificate().subject()));
         return Err(bad(format!("`{name}` was not signed by the root in the same folder, `{root}`")));
     }
+    let days = days.unwrap_or_else(|| match tier {
+        Tier::Root => lifetime(&current),
+        Tier::Issuing => DEFAULT_DAYS,
+    });
     let end = end_after(days, now)?;
     let end = if tier == Tier::Root { end } else { end.min(root.certificate().not_after()) };
     if end <= current.not_after() {
@@ -90,10 +95,7 @@ pub fn renew_ca(
         );
         return Err(bad(reason));
     }
-    let earlier = folder.join(earlier_name(file, &current));
-    if !earlier.exists() {
-        folder::write_certificates(&earlier, [&current])?;
-    }
+    let earlier = keep_earlier(folder, file, &current)?;
     let certificate = root.sign_again(&current, days, now)?;
     fs::replace_private(&folder.join(file), certificate.to_pem().as_bytes())?;
     Ok(RenewedCa::Signed { certificate: Box::new(certificate), earlier })
@@ -112,7 +114,56 @@ fn request(folder: &Path, current: &Certificate, ask: &mut AskSecret<'_>) -> Res
     Ok(path)
 }
 
-/// The name of the file for a certificate that is replaced.
-pub(super) fn earlier_name(file: &str, certificate: &Certificate) -> String {
-    format!("{}-until-{}.pem", file.trim_end_matches(".pem"), certificate.not_after().date())
+/// The number of days that a certificate was made for.
+fn lifetime(certificate: &Certificate) -> u32 {
+    let days = (certificate.not_after() - certificate.not_before()).whole_days();
+    u32::try_from(days).unwrap_or(DEFAULT_DAYS)
+}
+
+/// Writes a certificate that is replaced to a file that is named after its end, and returns the
+/// file. Certificates that end on one day get files with numbers.
+pub(super) fn keep_earlier(folder: &Path, file: &str, certificate: &Certificate) -> Result<PathBuf, Error> {
+    let stem = format!("{}-until-{}", file.trim_end_matches(".pem"), certificate.not_after().date());
+    let mut path = folder.join(format!("{stem}.pem"));
+    let mut number = 1_u32;
+    while path.exists() {
+        // A renewal that was interrupted has written it.
+        if read_certificate(&path).is_ok_and(|kept| kept == *certificate) {
+            return Ok(path);
+        }
+        number += 1;
+        path = folder.join(format!("{stem}-{number}.pem"));
+    }
+    folder::write_certificates(&path, [certificate])?;
+    Ok(path)
+}
+
+const DEFAULT_DAYS: u32 = 3650;
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+    use crate::{CaOptions, CertificateAuthority};
+
+    #[test]
+    fn a_default_root_is_renewed_without_a_number_of_days_and_each_earlier_certificate_is_kept() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("ca");
+        let mut now = time::macros::datetime!(2027-01-01 8:00 UTC);
+        CertificateAuthority::init(&folder, &CaOptions::default(), now).unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            now += Duration::hours(1);
+            let before = read_certificate(&folder.join(ROOT_CERTIFICATE)).unwrap();
+            let renewed = renew_ca(&folder, Tier::Root, None, now, &mut |_| Ok(None)).unwrap();
+            let RenewedCa::Signed { certificate, earlier } = renewed else { unreachable!() };
+            assert_eq!(certificate.not_after() - before.not_after(), Duration::hours(1));
+            assert_eq!(read_certificate(&earlier).unwrap(), before);
+            kept.push(earlier);
+        }
+        kept.dedup();
+        assert_eq!(kept.len(), 3, "{kept:?}");
+    }
 }

@@ -166,9 +166,10 @@ pub(crate) struct CaRenewArgs {
     /// Renew the root.
     #[arg(long)]
     pub(crate) root: bool,
-    /// The lifetime in days from now; an issuing CA never expires after its root.
-    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) days: u32,
+    /// The lifetime in days from now; by default 3650, or for a root as many as it was made for. An
+    /// issuing CA never expires after its root.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: Option<u32>,
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
 }
