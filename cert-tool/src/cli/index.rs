@@ -70,7 +70,12 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Fai
         note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
     Found::read(&args.which)?.print(output);
-    output.note("`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too");
+    output.note(match tier(&args.which.ca, args.which.root) {
+        Tier::Issuing => "`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too",
+        Tier::Root => {
+            "`cert-tool ca crl --root` makes the new list; a hub reads none, so remove the CA there if the hub has it"
+        }
+    });
     Ok(Done::AllWell)
 }
 
@@ -285,6 +290,7 @@ struct CrlRecord {
 impl fmt::Display for CrlRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, number, revoked, next_update } = self;
-        write!(f, "{file}: list {number} with {revoked} certificates, the next one is due by {next_update}")
+        let certificates = if *revoked == 1 { "certificate" } else { "certificates" };
+        write!(f, "{file}: list {number} with {revoked} {certificates}, the next one is due by {next_update}")
     }
 }
