@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::args::BundleArgs;
 use super::batch::{self, BatchFile};
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
@@ -21,7 +21,7 @@ use super::record::{IdentityRecord, absent};
 
 pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failure> {
     let options = options(args)?;
-    let list = IssuedList::open(&args.dir)?;
+    let list = IssuedList::open(&args.dir).map_err(unread_input)?;
     let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
     if let Some(identity) = args.identity.identity()? {
         return one(args, &bundler, &identity, output);
@@ -55,7 +55,7 @@ fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
 /// The certificates to trust: those of a file, or the root of a CA.
 fn roots(path: &Path) -> Result<Vec<Certificate>, Failure> {
     if !path.is_dir() {
-        return Ok(read_certificates(path)?);
+        return read_certificates(path).map_err(unread_input);
     }
     match CertificateAuthority::certificates(path)? {
         (Some(root), _) => Ok(vec![root]),

@@ -19,7 +19,7 @@ use super::args::{
     CaArgs, CaCrossSignArgs, CaImportArgs, CaInitArgs, CaPolicyArgs, CaProveArgs, CaRekeyArgs, CaRenewArgs,
     CaSignArgs, CaVerb, NewCaArgs, PublicationArgs, PurposeArg,
 };
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::output::Output;
 use super::record::{CertificateRecord, rfc3339};
 
@@ -106,7 +106,7 @@ fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
 fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut certificates = Vec::new();
     for file in std::iter::once(&args.certificate).chain(&args.chain) {
-        certificates.extend(read_certificates(file)?);
+        certificates.extend(read_certificates(file).map_err(unread_input)?);
     }
     let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
     let ca =
@@ -146,7 +146,7 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<D
 fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
-    let other = read_certificate(&args.certificate)?;
+    let other = read_certificate(&args.certificate).map_err(unread_input)?;
     check_is_new(&args.out)?;
     let certificate = parent.cross_sign(&other, args.days, now)?;
     write_new(&args.out, &[&certificate])?;

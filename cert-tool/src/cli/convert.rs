@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use cert_tool::{CertificateEncoding, read_certificates, write_certificates};
 
 use super::args::{ConvertArgs, ConvertTo};
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::output::Output;
 use super::record::CertificateRecord;
 
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Done, Failu
     };
     let mut certificates = Vec::new();
     for file in &args.files {
-        certificates.extend(read_certificates(file)?);
+        certificates.extend(read_certificates(file).map_err(unread_input)?);
     }
     write_certificates(&args.out, &certificates, encoding)?;
     let path = args.out.display().to_string();

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::args::CsrArgs;
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::issue::is_wanted;
 use super::output::Output;
 
@@ -38,7 +38,7 @@ fn one(
     let key = match (&args.key, &args.key_out) {
         (Some(path), _) => {
             let secrets = SecretSource::default().with_passphrase_file(args.passphrase_file.clone());
-            PrivateKey::read_with(path, &mut |asked_for| secrets.ask(asked_for))?
+            PrivateKey::read_with(path, &mut |asked_for| secrets.ask(asked_for)).map_err(unread_input)?
         }
         (None, Some(path)) => {
             let key = PrivateKey::generate(args.key_type.into())?;

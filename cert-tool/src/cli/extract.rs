@@ -5,14 +5,14 @@ use cert_tool::IssuedList;
 use hub_types::IdentityId;
 
 use super::args::{EncodingArg, ExtractArgs};
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::output::Output;
 use super::record::IdentityRecord;
 
 pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failure> {
     let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
         .map_err(|error| Failure::Usage(error.into()))?;
-    let list = IssuedList::open(&args.dir)?;
+    let list = IssuedList::open(&args.dir).map_err(unread_input)?;
     let (extracted, ending) = match args.encoding {
         EncodingArg::Pem => (cert_tool::extract(&list, &identity, &args.out)?, "pem"),
         EncodingArg::Der => (cert_tool::extract_der(&list, &identity, &args.out)?, "der"),

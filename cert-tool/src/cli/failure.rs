@@ -1,5 +1,7 @@
 //! The ways in which a verb ends, with their exit codes.
 
+use std::io;
+
 use cert_tool::Error;
 
 /// The result of a verb that could do its work.
@@ -44,8 +46,19 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoSuchDate { .. } | Error::PasswordNotBmp => Self::Typed(error),
+            Error::NoSuchDate { .. }
+            | Error::PasswordNotBmp
+            | Error::ProfileChoice(_)
+            | Error::BadSubject { .. } => Self::Typed(error),
             other => Self::Refused(other),
         }
+    }
+}
+
+/// The failure to read a file that an argument names. A file that is not there is bad input.
+pub(crate) fn unread_input(error: Error) -> Failure {
+    match error {
+        Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::Typed(error),
+        other => other.into(),
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::args::{PfxArgs, PfxKindArgs};
 use super::batch::{self, BatchFile};
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
@@ -22,7 +22,7 @@ use super::record::{IdentityRecord, absent};
 use super::unlock::new_password;
 
 pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> {
-    let list = IssuedList::open(&args.dir)?;
+    let list = IssuedList::open(&args.dir).map_err(unread_input)?;
     if let Some(identity) = args.identity.identity()? {
         return one(args, &list, &identity, output);
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::VerifyArgs;
-use super::failure::{Done, Failure};
+use super::failure::{Done, Failure, unread_input};
 use super::output::{Output, chain};
 use super::unlock::passwords;
 
@@ -148,11 +148,11 @@ impl Trust {
     fn read(args: &VerifyArgs) -> Result<Self, Failure> {
         let mut trust = Self::default();
         for path in &args.intermediates {
-            trust.between.extend(read_certificates(path)?);
+            trust.between.extend(read_certificates(path).map_err(unread_input)?);
         }
         for path in &args.ca {
             if !path.is_dir() {
-                trust.roots.extend(read_certificates(path)?);
+                trust.roots.extend(read_certificates(path).map_err(unread_input)?);
                 continue;
             }
             let ca = CaDescription::read(path)?;
@@ -232,7 +232,9 @@ fn kind_of(content: &Content) -> &'static str {
 fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>, Failure> {
     let mut crls = Vec::new();
     for file in files {
-        for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for))? {
+        for document in
+            read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)?
+        {
             match document?.content {
                 Content::Crl(der) => crls.push(der),
                 _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", file.display()))),
@@ -244,7 +246,7 @@ fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>
 
 fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure> {
     let mut keys = Vec::new();
-    for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for))? {
+    for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)? {
         let mut document = document?;
         document.unlock(&mut |asked_for| passwords.ask(asked_for))?;
         if let Some(error) = document.why_locked() {

@@ -156,3 +156,25 @@ fn expired(shop: &Shop) {
     builder.sign(&key, MessageDigest::sha256()).unwrap();
     std::fs::write(shop.path("old.pem"), builder.build().to_pem().unwrap()).unwrap();
 }
+
+#[test]
+fn a_file_that_is_not_there_is_bad_input() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    for words in [
+        "verify out/devices/a/chain.pem --ca missing.pem",
+        "verify out/devices/a/chain.pem --ca ca --crl missing.pem",
+        "verify out/devices/a/chain.pem --ca ca --key missing.pem",
+        "convert missing.pem --to der --out out.der",
+        "csr --device-id a --key missing.pem --out a.csr",
+        "ca cross-sign missing.pem --ca ca --out cross.pem",
+        "ca import new --certificate missing.pem",
+        "bundle out --all --hub h.example --ca missing.pem --out bundles",
+        "extract missing.pem --device-id a --out files",
+    ] {
+        let said = shop.fails(2, words);
+        assert!(said.contains("missing.pem"), "{words}: {said}");
+    }
+    // A CA that is not there is no input.
+    shop.fails(3, "issue --ca missing --device-id a --out out-b");
+}
