@@ -38,6 +38,9 @@ pub struct BundleOptions {
     pub form: BundleForm,
     /// The folder on the device that the files will be in, for files that name others by whole paths.
     pub installed_in: String,
+    /// The certificates with which a program verifies the server that it connects to; without any, it
+    /// takes those of its operating system.
+    pub server_roots: Vec<Certificate>,
     /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
 }
@@ -135,6 +138,7 @@ impl<'a> Bundler<'a> {
     ///     service: BundleService::Hub("plant7.azure-devices.net".to_owned()),
     ///     form: BundleForm::Folder,
     ///     installed_in: "/var/aziot".to_owned(),
+    ///     server_roots: Vec::new(),
     ///     threads: None,
     /// };
     /// let roots: Vec<_> = ca.root_certificate().cloned().into_iter().collect();
@@ -229,7 +233,7 @@ impl<'a> Bundler<'a> {
         }
         let certificate = read_certificate(&record.certificate)?.to_pem();
         let file = |name, text: String| BundleFile { name, bytes: Zeroizing::new(text.into_bytes()) };
-        let mut files = Vec::with_capacity(5);
+        let mut files = Vec::with_capacity(6);
         if let Some(key) = &record.private_key {
             files.push(BundleFile {
                 name: sink::KEY,
@@ -239,6 +243,10 @@ impl<'a> Bundler<'a> {
         files.push(file(sink::CHAIN, format!("{certificate}{}", self.chain_pem)));
         files.push(file(sink::CERTIFICATE, certificate));
         files.push(file(ROOT, self.roots_pem.clone()));
+        if !self.options.server_roots.is_empty() {
+            files
+                .push(file(SERVER_ROOT, self.options.server_roots.iter().map(Certificate::to_pem).collect()));
+        }
         files.push(match self.options.target {
             BundleTarget::Edge => file(edge::FILE, edge::config(identity, self.options)?),
             BundleTarget::Sdk => file(sdk::FILE, sdk::connection(identity, self.options)?),
@@ -258,3 +266,5 @@ fn is_root_of(root: &Certificate, top: &Certificate) -> bool {
 }
 
 const ROOT: &str = "root.pem";
+/// The certificates that the server's certificate leads to.
+const SERVER_ROOT: &str = "server-root.pem";

@@ -3,7 +3,7 @@
 use hub_types::IdentityId;
 use serde::Serialize;
 
-use super::{BundleOptions, BundleService, ROOT};
+use super::{BundleOptions, BundleService, ROOT, SERVER_ROOT};
 use crate::error::Error;
 use crate::issued::sink::{CHAIN, KEY};
 
@@ -37,7 +37,12 @@ struct Provisioning<'a> {
 struct Files {
     cert_file: &'static str,
     key_file: &'static str,
+    /// The root of the devices' certificates, for servers that verify them.
     root_file: &'static str,
+    /// The certificates with which the program verifies the server; without the file, those of the
+    /// operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_root_file: Option<&'static str>,
 }
 
 /// The text of the file.
@@ -58,7 +63,12 @@ pub(super) fn connection(identity: &IdentityId, options: &BundleOptions) -> Resu
         connection_string: host_name
             .map(|host| format!("HostName={host};DeviceId={device_id}{module};x509=true")),
         provisioning,
-        x509: Files { cert_file: CHAIN, key_file: KEY, root_file: ROOT },
+        x509: Files {
+            cert_file: CHAIN,
+            key_file: KEY,
+            root_file: ROOT,
+            server_root_file: (!options.server_roots.is_empty()).then_some(SERVER_ROOT),
+        },
     };
     let text =
         serde_json::to_string_pretty(&connection).map_err(|_| Error::Crypto("writing a connection file"))?;

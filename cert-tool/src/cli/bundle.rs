@@ -48,6 +48,10 @@ fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
         service,
         form: if args.tar { BundleForm::Tar } else { BundleForm::Folder },
         installed_in: args.installed_in.clone(),
+        server_roots: match &args.hub_root {
+            Some(file) => read_certificates(file).map_err(unread_input)?,
+            None => Vec::new(),
+        },
         threads: args.threads,
     })
 }

@@ -166,3 +166,27 @@ fn bundles_that_would_not_connect_are_refused() {
     shop.ok(&format!("bundle out --device-id Pump-1 {HUB} --out b"));
     assert!(shop.fails(3, &format!("bundle out --device-id Pump-1 {HUB} --out b")).contains("already there"));
 }
+
+#[test]
+fn a_bundle_has_the_root_of_the_hub_apart_from_that_of_the_devices() {
+    let shop = Shop::new();
+    shop.ok("ca init hub --root-only --name Hub");
+    shop.ok("issue --ca ca --device-id a --out out");
+    shop.ok(&format!("bundle out --device-id a {HUB} --hub-root hub/root.pem --out with"));
+    shop.ok(&format!("bundle out --device-id a {HUB} --out without"));
+    let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
+    let files = |folder: &str| {
+        let text = read(&format!("{folder}/connection.json"));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["x509"].clone()
+    };
+    assert_eq!(
+        (&files("with")["serverRootFile"], &files("with")["rootFile"]),
+        (&"server-root.pem".into(), &"root.pem".into())
+    );
+    assert_eq!(read("with/server-root.pem"), read("hub/root.pem"));
+    assert_eq!(read("with/root.pem"), read("ca/root.pem"));
+    assert!(
+        files("without").get("serverRootFile").is_none() && !shop.path("without/server-root.pem").exists()
+    );
+    shop.fails(2, &format!("bundle out --device-id a {HUB} --edge --hub-root hub/root.pem --out edge"));
+}

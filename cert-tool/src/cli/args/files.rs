@@ -63,10 +63,14 @@ pub(crate) struct BundleArgs {
     /// The host name of the Device Provisioning Service.
     #[arg(long, value_name = "HOST", default_value = "global.azure-devices-provisioning.net", value_parser = parse_host)]
     pub(crate) dps_endpoint: String,
-    /// The certificates that the device trusts, or the folder of a CA; the root of the chain must
-    /// be among them.
+    /// The root of the devices' certificates, in a file or in the folder of a CA; the root of the
+    /// chain must be among them.
     #[arg(long, value_name = "PATH")]
     pub(crate) ca: PathBuf,
+    /// The certificates with which the device verifies the hub (`server-root.pem`), if they are not
+    /// those of its operating system.
+    #[arg(long, value_name = "FILE", conflicts_with = "edge")]
+    pub(crate) hub_root: Option<PathBuf>,
     /// Write `config.toml` of IoT Edge instead of `connection.json`.
     #[arg(long)]
     pub(crate) edge: bool,
