@@ -4,8 +4,10 @@ use std::path::Path;
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
+use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::folder::{self, CHAIN, ROOT_KEY};
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY};
 use super::init::{self, CaOptions, root_name};
 use super::parent::ParentCa;
 use crate::error::Error;
@@ -14,9 +16,10 @@ use crate::policy;
 use crate::policy::Tier;
 use crate::profile::rest_of_subject;
 use crate::secrets::secret::AskSecret;
+use crate::x509::certificate::{Certificate, read_certificate};
 
-/// Makes a root and an issuing CA in a new folder that take the place of those in an old one. Where `options` has no
-/// name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
+/// Makes a root and an issuing CA in a new folder that take the place of those in an old one. A folder with a root
+/// only gets a root only. The path lengths stay; a CA with name constraints is refused. Where `options` has no name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
 ///
 /// The new root's key is also certified by the old root (`new-by-old.pem`, and in the chain that devices present):
 /// whoever still trusts the old root takes the new CA's certificates. The old root's key is certified by the new one
@@ -48,8 +51,10 @@ pub fn rekey_ca(
 ) -> Result<(), Error> {
     let bad = |reason: String| Error::BadCa { path: old.to_owned(), reason };
     if !ROOT_KEY.is_in(old) {
-        let reason = "the key of its root is elsewhere; make the new CA with `cert-tool ca init`, and have each \
-                      root sign the other's certificate where its key is (`cert-tool ca cross-sign`)";
+        let reason = "the key of its root is elsewhere; rekey the root where its key is, or give this CA alone a \
+                      new key below the same CA: make a request in a new folder (`cert-tool ca csr`), sign it \
+                      where the key of the CA above is (`cert-tool ca sign`), and import the certificate \
+                      (`cert-tool ca import`)";
         return Err(bad(reason.to_owned()));
     }
     if new.exists() {
@@ -72,14 +77,39 @@ pub fn rekey_ca(
         Some(subject) => Some(subject.clone()),
         None => rest_of_subject(old_root.certificate().subject())?,
     };
-    let options = CaOptions { name, subject, ..options.clone() };
+    let old_issuing = match Tier::of(old) {
+        Tier::Root => None,
+        Tier::Issuing => Some(read_certificate(&old.join(ISSUING_CERTIFICATE))?),
+    };
+    for ca in std::iter::once(old_root.certificate()).chain(&old_issuing) {
+        if has_name_constraints(ca) {
+            let name = ShownBare(ca.subject());
+            let reason = format!(
+                "`{name}` has name constraints, which the new CA would not have; make the new CA with `cert-tool ca \
+                 init --root-only`, `ca csr` and `ca sign --permit`, and cross-sign the roots (`ca cross-sign`)"
+            );
+            return Err(bad(reason));
+        }
+    }
+    let options = CaOptions {
+        name,
+        subject,
+        root_path_length: path_length(old_root.certificate()),
+        issuing_path_length: old_issuing.as_ref().and_then(path_length).unwrap_or_default(),
+        ..options.clone()
+    };
     // A folder beside the new one: it can take the new one's name at once.
     let parent = fs::folder_of(new);
     let temporary = tempfile::Builder::new().prefix(".rekey-").tempdir_in(parent);
     let temporary = temporary.map_err(Error::io("make a folder in", parent))?;
     let folder = &temporary.path().join("ca");
-    init::init(folder, &options, now, ask)?;
-    let new_root = ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))?;
+    let new_root = match old_issuing {
+        None => ParentCa::init_root(folder, &options, now, ask)?,
+        Some(_) => {
+            init::init(folder, &options, now, ask)?;
+            ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))?
+        }
+    };
     for file in policy::FILES {
         let (from, to) = (old.join(file), folder.join(file));
         if from.exists() {
@@ -89,13 +119,25 @@ pub fn rekey_ca(
     let old_by_new = new_root.cross_sign(old_root.certificate(), u32::MAX, now)?;
     folder::write_certificates(&folder.join(OLD_BY_NEW), [&old_by_new])?;
     let new_by_old = old_root.cross_sign(new_root.certificate(), u32::MAX, now)?;
-    for file in [NEW_BY_OLD, CHAIN] {
-        folder::write_certificates(&folder.join(file), [&new_by_old])?;
+    folder::write_certificates(&folder.join(NEW_BY_OLD), [&new_by_old])?;
+    if old_issuing.is_some() {
+        folder::write_certificates(&folder.join(CHAIN), [&new_by_old])?;
     }
     drop(new_root);
     fs::sync_folder(folder)?;
     std::fs::rename(folder, new).map_err(Error::io("make the folder", new))?;
     fs::sync_folder(parent)
+}
+
+/// The number of CAs that may stand below a CA; no certificate of this program has more than 255.
+fn path_length(ca: &Certificate) -> Option<u8> {
+    ca.path_length().map(|length| u8::try_from(length).unwrap_or(u8::MAX))
+}
+
+fn has_name_constraints(ca: &Certificate) -> bool {
+    X509Certificate::from_der(ca.der()).is_ok_and(|(_, parsed)| {
+        parsed.extensions().iter().any(|one| one.oid == OID_X509_EXT_NAME_CONSTRAINTS)
+    })
 }
 
 /// The first part of the CAs' names, one generation on.

@@ -320,6 +320,41 @@ fn a_new_ca_is_trusted_by_those_who_trust_the_old_one_and_the_other_way_round() 
 }
 
 #[test]
+fn a_new_key_keeps_the_path_lengths_and_the_shape_of_the_ca() {
+    let shop = Shop::new();
+    shop.ok("ca init world --root-only --name World --path-length 2");
+    shop.ok("ca rekey world world-g2");
+    assert!(shop.path("world-g2/new-by-old.pem").exists());
+    for file in ["issuing.pem", "issuing.key", "chain.pem"] {
+        assert!(!shop.path(&format!("world-g2/{file}")).exists(), "a root only: {file}");
+    }
+    let shown = shop.openssl("x509 -in world-g2/root.pem -noout -text");
+    assert!(shown.contains("CA:TRUE, pathlen:2"), "{shown}");
+    shop.ok("ca init plant --name Plant --path-length 1");
+    shop.ok("ca rekey plant plant-g2");
+    let shown = shop.openssl("x509 -in plant-g2/issuing.pem -noout -text");
+    assert!(shown.contains("CA:TRUE, pathlen:1"), "{shown}");
+    // What can't be kept is refused, and so is a root that can't sign the other one.
+    shop.ok("ca init short --root-only --name Short --path-length 1");
+    assert!(shop.fails(3, "ca rekey short short-g2").contains("its path length is 1"));
+    assert!(!shop.path("short-g2").exists());
+}
+
+#[test]
+fn an_issuing_ca_whose_root_is_elsewhere_gets_a_new_key_below_the_same_root() {
+    let shop = vault_and_plant();
+    let error = shop.fails(3, "ca rekey plant plant-g2");
+    for told in ["`cert-tool ca csr`", "`cert-tool ca sign`", "`cert-tool ca import`"] {
+        assert!(error.contains(told), "{error}");
+    }
+    shop.run_args(&["ca", "csr", "plant-g2", "--name", "Plant G2"]);
+    shop.ok("ca sign plant-g2/issuing.csr --ca vault --out plant-g2.pem");
+    shop.ok("ca import plant-g2 --certificate plant-g2.pem");
+    shop.ok("issue --ca plant-g2 --out out --device-id a");
+    openssl_verifies(&shop, "vault/root.pem", "out/devices/a/cert.pem", &["plant-g2/issuing.pem"]);
+}
+
+#[test]
 #[cfg(unix)]
 fn a_ca_with_encrypted_keys_lives_as_long() {
     let shop = Shop::new();
