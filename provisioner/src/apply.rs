@@ -107,12 +107,13 @@ impl<H: Hub> ApplyWorker<H> {
         // The rows of what is staged stay as they are: they are not at their end.
         let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
         let mut ended = Vec::with_capacity(settlements.ended.len());
-        for Settlement { identity, outcome, effect, presumed, held_by, before, after } in settlements.ended {
+        for Settlement { identity, outcome, effect, presumed, held_by, kept, before, after } in
+            settlements.ended
+        {
             let mut record = Record { effect, presumed, ..Record::from(outcome) };
             if matches!(record.state, RowState::Done | RowState::Unchanged) {
                 record.held_by = held_by;
-                let is_kept = held_by.is_some_and(|run| run != writer.run());
-                record.reason = record.reason.or_else(|| is_kept.then_some(ReasonCode::KeptDisabled));
+                record.reason = record.reason.or(kept);
             }
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
                 settled.closed.push((identity.device().clone(), record.state));

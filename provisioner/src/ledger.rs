@@ -17,7 +17,7 @@ pub(crate) use crate::model::lifecycle::Effect;
 pub(crate) use chunk::{Chunk, Claim, Lease};
 pub(crate) use credential::{Credential, CredentialConflict, CredentialKind};
 pub(crate) use filter::RowFilter;
-pub(crate) use hold::Hold;
+pub(crate) use hold::{HeldDevices, Hold};
 pub(crate) use location::{LedgerLocation, LocationError};
 pub(crate) use progress_sample::ProgressSample;
 pub(crate) use reader::RunReader;

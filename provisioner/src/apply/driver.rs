@@ -15,6 +15,7 @@ use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
 use crate::model::compare::{Difference, Etags, Observation, STAGED};
 use crate::model::creator_tag;
+use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyOptions;
@@ -39,6 +40,8 @@ pub(super) struct Settlement {
     pub(super) outcome: Outcome,
     /// The run that keeps the device disabled, if the device is as requested.
     pub(super) held_by: Option<RunId>,
+    /// The reason why the device stays disabled, if an earlier run keeps it so.
+    pub(super) kept: Option<ReasonCode>,
     /// The effect of the run, even if a later step failed.
     pub(super) effect: Option<Effect>,
     /// True if the effect is presumed.
@@ -156,7 +159,9 @@ impl ApplyTask {
         let (effect, presumed) = (self.life.effect(), self.life.is_presumed());
         let before = if self.life.is_creation() { Etags::default() } else { self.before };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        Some(Settlement { identity: self.spec.identity, outcome, effect, presumed, held_by, before, after })
+        let kept = self.hold.filter(|hold| hold.run != run).map(|hold| hold.reason_code());
+        let identity = self.spec.identity;
+        Some(Settlement { identity, outcome, effect, presumed, held_by, kept, before, after })
     }
 }
 

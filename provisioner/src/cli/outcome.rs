@@ -93,9 +93,8 @@ fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Prin
                 verify::print(verified, printer)?;
             }
             printer.data(format_args!("run {id}: {state}: {totals}"));
-            if let Some(note) = held_note(run, totals) {
-                printer.data(note);
-            }
+            let held = reader.lock().held_devices(id)?;
+            held.iter().for_each(|held| printer.data(held_note(held)));
             if let Some(folders) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", folders.out.display()));
             }

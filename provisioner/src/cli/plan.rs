@@ -45,7 +45,7 @@ fn print_text(plan: &Plan, printer: &Printer) {
         counted(plan.issue, "certificate")
     ));
     if plan.held > 0 {
-        printer.data(format_args!("{} of those to keep are disabled until released", plan.held));
+        printer.data(format_args!("{} of those to keep were disabled by a run, and stay so", plan.held));
     }
     print_rejected(plan.rejected, printer);
     for (class, operations) in &plan.operations {

@@ -38,7 +38,8 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     let totals = ledger.totals(run.id)?;
     let is_verified = run.verification.as_ref().is_none_or(|seen| seen.all_well());
     let causes = causes_of(&mut ledger, &run)?;
-    let report = RunReport::new(run, totals, causes, location);
+    let held = ledger.held_devices(run.id)?;
+    let report = RunReport::new(run, totals, held, causes, location);
     match printer.format {
         Format::Json => print_json(&report, &mut ledger, printer)?,
         Format::Csv => print_rows_csv(&mut ledger, report.run.id, printer)?,
@@ -63,12 +64,15 @@ pub(super) fn print_unread(run: &Run, printer: &Printer) {
 
 /// Prints the rows that need a look: what failed, what is in conflict, which twins were kept.
 pub(super) fn print_remarkable(ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
+    let expects = ledger.run(Some(run))?.options.expects();
     for row in ledger.rows(run, RowFilter::Remarkable) {
         let row = row?;
         let Record { state, error, differences, .. } = &row.record;
         let reason = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         printer.data(format_args!("line {}: {}: {state}{reason}", row.line, row.spec.identity));
-        differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+        differences
+            .iter()
+            .for_each(|difference| printer.data(format_args!("  {}", difference.told(&expects))));
         match row.drift.as_deref() {
             Some([]) => printer.data("  verification: it is not on the hub"),
             Some(found) => {

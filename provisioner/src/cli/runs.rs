@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use crate::ledger::{LedgerLocation, NotUnderstood, Operator, Run, RunId, RunReader, Totals, Verification};
+use crate::ledger::{
+    HeldDevices, LedgerLocation, NotUnderstood, Operator, Run, RunId, RunReader, Totals, Verification,
+};
 use crate::model::causes::with_causes;
 use crate::model::text::counted;
 use crate::report::{Cause, RunEntry, held_note, list_runs};
@@ -22,14 +24,24 @@ pub(super) struct RunReport {
     /// The ledger that tells of it.
     ledger: String,
     pub(super) totals: Totals,
+    /// The devices that the run left disabled, by the run that disabled them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_disabled: Vec<HeldDevices>,
     /// The causes why rows are not as asked, if they were determined.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) causes: Vec<Cause>,
 }
 
 impl RunReport {
-    pub(super) fn new(run: Run, totals: Totals, causes: Vec<Cause>, ledger: &LedgerLocation) -> Self {
-        Self { test_hub: run.is_on_test_hub(), ledger: ledger.to_string(), run, totals, causes }
+    pub(super) fn new(
+        run: Run,
+        totals: Totals,
+        left_disabled: Vec<HeldDevices>,
+        causes: Vec<Cause>,
+        ledger: &LedgerLocation,
+    ) -> Self {
+        let (test_hub, ledger) = (run.is_on_test_hub(), ledger.to_string());
+        Self { test_hub, ledger, run, totals, left_disabled, causes }
     }
 }
 
@@ -70,8 +82,8 @@ struct UnknownRun {
 impl Listed {
     fn of(entry: RunEntry, ledger: &LedgerLocation) -> Self {
         match entry {
-            RunEntry::Known(run, totals) => {
-                Self::Known(Box::new(RunReport::new(*run, totals, Vec::new(), ledger)))
+            RunEntry::Known(run, totals, held) => {
+                Self::Known(Box::new(RunReport::new(*run, totals, held, Vec::new(), ledger)))
             }
             RunEntry::Unknown(value) => Self::Unknown(UnknownRun::of(&value)),
         }
@@ -118,7 +130,8 @@ pub(super) fn status(
 ) -> Result<Exit, Failure> {
     let reader = RunReader::open(ledger, run)?;
     printer.remember_hub(reader.run().is_on_test_hub());
-    let report = RunReport::new(reader.run().clone(), reader.totals()?, Vec::new(), ledger);
+    let (totals, held) = (reader.totals()?, reader.lock().held_devices(reader.run().id)?);
+    let report = RunReport::new(reader.run().clone(), totals, held, Vec::new(), ledger);
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),
@@ -128,7 +141,7 @@ pub(super) fn status(
 }
 
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
-    let RunReport { run, totals, causes, test_hub, .. } = report;
+    let RunReport { run, totals, left_disabled, causes, test_hub, .. } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
     let mut what = run.options.maintenance.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
     if run.options.quarantine {
@@ -140,9 +153,7 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
         .data(format_args!("run {}: {what}{} on {hub}{}: {}{unread}", run.id, run.input, run.hub, run.state));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
-    if let Some(note) = held_note(run, totals) {
-        printer.data(format_args!("  {note}"));
-    }
+    left_disabled.iter().for_each(|held| printer.data(format_args!("  {}", held_note(held))));
     if let Some(seen) = &run.verification {
         let Verification { at, checked, equal, missing, different, .. } = seen;
         printer.data(format_args!(

@@ -135,7 +135,7 @@ pub(super) fn summary(verified: &Verified) -> String {
         text.push_str(&format!(", {extra} extra"));
     }
     if *held > 0 {
-        text.push_str(&format!(" ({held} of the equal ones disabled until released)"));
+        text.push_str(&format!(" ({held} of the equal ones were disabled by a run, and stay so)"));
     }
     if *twin_written_since > 0 {
         text.push_str(&format!(

@@ -2,9 +2,11 @@
 
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
+use serde::Serialize;
 
-use super::{LedgerRow, RowState, RunId};
+use super::{LedgerRow, RowState, RunId, RunOptions};
 use crate::maintain::change::Maintenance;
+use crate::model::failure::ReasonCode;
 
 /// A device that a run has disabled on purpose, until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +17,41 @@ pub(crate) struct Hold {
     pub(crate) reason: StatusReason,
     /// The status reason that it gets when it is released.
     pub(crate) released_reason: Option<StatusReason>,
+    /// True if the run retired it, false if it is in quarantine.
+    pub(crate) is_retired: bool,
+}
+
+/// Devices of a run that it left disabled, by the run that disabled them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct HeldDevices {
+    /// The run that disabled them.
+    pub(crate) run: RunId,
+    /// Their number.
+    pub(crate) devices: u64,
+    /// True if that run retired them, false if they were left in quarantine.
+    pub(crate) retired: bool,
+}
+
+impl HeldDevices {
+    /// Devices that a run with these options disabled.
+    pub(super) fn new(run: RunId, devices: u64, options: &RunOptions) -> Self {
+        let retired = options.maintenance.as_ref().is_some_and(Maintenance::retires);
+        Self { run, devices, retired }
+    }
 }
 
 impl Hold {
     /// Returns true if the device is in the state that the run left.
     pub(crate) fn is_as_left(&self, twin: &Twin) -> bool {
         twin.status == Status::Disabled && twin.status_reason.as_ref() == Some(&self.reason)
+    }
+
+    /// The reason code of a row that leaves the device disabled.
+    pub(crate) fn reason_code(&self) -> ReasonCode {
+        match self.is_retired {
+            true => ReasonCode::KeptRetired,
+            false => ReasonCode::KeptDisabled,
+        }
     }
 }
 
@@ -52,7 +83,12 @@ impl PastRow {
             Some(Maintenance::Disable { reason }) => (reason, &self.row.status_reason_before),
             _ => (state.hold.as_ref()?, &state.status_reason),
         };
-        Some(Hold { run: self.run, reason: reason.clone(), released_reason: released_reason.clone() })
+        Some(Hold {
+            run: self.run,
+            reason: reason.clone(),
+            released_reason: released_reason.clone(),
+            is_retired: self.maintenance.as_ref().is_some_and(Maintenance::retires),
+        })
     }
 }
 
@@ -61,6 +97,14 @@ pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
     let telling = past.iter().find(|past| past.row.record.held_by.is_some() || !past.is_silent())?;
     let held_by = telling.row.record.held_by?;
     past.iter().find(|past| past.run == held_by)?.hold()
+}
+
+/// The last run after `run` that changed an identity, derived from all records of runs, the newest
+/// first.
+pub(super) fn last_change(past: &[PastRow], run: RunId) -> Option<RunId> {
+    let since = past.iter().take_while(|past| past.run.0 > run.0);
+    let mut changes = since.filter(|past| past.row.record.state == RowState::Done);
+    changes.next().map(|past| past.run)
 }
 
 #[cfg(test)]
@@ -137,14 +181,27 @@ mod tests {
     #[test]
     fn a_released_device_has_the_status_reason_of_its_batch_or_the_one_before() {
         let quarantine = hold_of(&[quarantined(1, RowState::Done)]).unwrap();
+        assert!(!quarantine.is_retired);
         assert_eq!(
             (quarantine.reason.as_str(), quarantine.released_reason),
             (QUARANTINE, Some(reason("line 3")))
         );
         let retired = hold_of(&[retired(1, RowState::Done)]).unwrap();
+        assert!(retired.is_retired);
         assert_eq!(
             (retired.reason.as_str(), retired.released_reason),
             ("scrapped", Some(reason("as it was")))
         );
+    }
+
+    #[test]
+    fn the_last_run_that_changed_an_identity_is_named() {
+        use RowState::{Conflict, Done, Sent};
+        let release = || Some(Maintenance::Release { run: None });
+        let newest_first =
+            [past(3, release(), Conflict, None), past(2, release(), Done, None), quarantined(1, Done)];
+        assert_eq!(last_change(&newest_first, RunId(1)), Some(RunId(2)));
+        assert_eq!(last_change(&newest_first, RunId(2)), None);
+        assert_eq!(last_change(&[past(2, release(), Sent, None), quarantined(1, Done)], RunId(1)), None);
     }
 }

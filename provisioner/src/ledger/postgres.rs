@@ -12,13 +12,13 @@ use hub_types::IdentityId;
 use tokio_postgres::Config;
 
 use super::chunk::FencingToken;
-use super::hold::hold_of;
+use super::hold::{hold_of, last_change};
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow,
-    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session,
-    Totals, VERSION, Verification, VerifiedRow,
+    Claim, Credential, CredentialConflict, Ended, HeldDevices, Hold, Lease, LedgerError, LedgerLocation,
+    LedgerRow, ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent,
+    Session, Totals, VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -245,6 +245,20 @@ impl Store for Postgres {
     ) -> Result<Option<Hold>, LedgerError> {
         let past = self.connection.call(|client| rows::past(client, hub, device, before))?;
         Ok(hold_of(&past))
+    }
+
+    fn last_change(
+        &mut self,
+        hub: &str,
+        identity: &IdentityId,
+        run: RunId,
+    ) -> Result<Option<RunId>, LedgerError> {
+        let past = self.connection.call(|client| rows::past(client, hub, identity, None))?;
+        Ok(last_change(&past, run))
+    }
+
+    fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError> {
+        self.connection.call(|client| runs::held_devices(client, run))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

@@ -277,6 +277,17 @@ impl RunOptions {
         ReadOptions { map: self.map.clone(), id_pattern: self.id_pattern.clone() }
     }
 
+    /// The words for what has the expected value of a difference that the run finds.
+    pub(crate) fn expects(&self) -> String {
+        match &self.maintenance {
+            Some(Maintenance::Undo { run }) => format!("run {run} left"),
+            Some(Maintenance::Release { .. } | Maintenance::UndoRelease { .. }) => {
+                "an earlier run left".to_owned()
+            }
+            _ => "batch has".to_owned(),
+        }
+    }
+
     /// Returns true if the run requires a proof that devices can connect with their new
     /// certificates.
     pub(crate) fn needs_connect_check(&self) -> bool {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use hub_types::IdentityId;
 use rusqlite::{Connection, OpenFlags};
 
-use super::hold::hold_of;
+use super::hold::{hold_of, last_change};
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
-    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session, Totals, VERSION,
-    Verification, VerifiedRow,
+    Claim, Credential, CredentialConflict, Ended, HeldDevices, Hold, Lease, LedgerError, LedgerRow,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session,
+    Totals, VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -233,6 +233,20 @@ impl Store for Sqlite {
     ) -> Result<Option<Hold>, LedgerError> {
         let past = self.call(|connection| rows::past(connection, hub, device, before))?;
         Ok(hold_of(&past))
+    }
+
+    fn last_change(
+        &mut self,
+        hub: &str,
+        identity: &IdentityId,
+        run: RunId,
+    ) -> Result<Option<RunId>, LedgerError> {
+        let past = self.call(|connection| rows::past(connection, hub, identity, None))?;
+        Ok(last_change(&past, run))
+    }
+
+    fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError> {
+        self.call(|connection| runs::held_devices(connection, run))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

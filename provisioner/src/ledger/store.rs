@@ -6,9 +6,9 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
-    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session, Totals, Verification,
-    VerifiedRow,
+    Claim, Credential, CredentialConflict, Ended, HeldDevices, Hold, Lease, LedgerError, LedgerRow,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session,
+    Totals, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
@@ -148,6 +148,17 @@ pub(crate) trait Store: Send {
         device: &IdentityId,
         before: Option<RunId>,
     ) -> Result<Option<Hold>, LedgerError>;
+
+    /// The last run after `run` on a hub that changed an identity, by the ledger's records.
+    fn last_change(
+        &mut self,
+        hub: &str,
+        identity: &IdentityId,
+        run: RunId,
+    ) -> Result<Option<RunId>, LedgerError>;
+
+    /// The devices that a run left disabled on purpose, by the run that disabled them.
+    fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError>;
 
     /// The number of a run's rows that pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;

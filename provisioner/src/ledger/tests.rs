@@ -455,6 +455,8 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
     assert_eq!(ledger.hold("another.example", &identity("a"), None).unwrap(), None);
     let totals = ledger.totals(quarantine).unwrap();
     assert_eq!(totals, Totals { rows: 3, created: 1, held: 1, pending: 2, ..Totals::default() });
+    let held = |run, retired| vec![HeldDevices { run, devices: 1, retired }];
+    assert_eq!(ledger.held_devices(quarantine).unwrap(), held(quarantine, false));
 
     // What a request is to do is known before it leaves.
     ledger.begin_work(retire, LEASE).unwrap();
@@ -471,11 +473,15 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
     assert_eq!(hold(&mut ledger, "b", None), retired);
     let disabled = ledger.page(retire, RowFilter::Disabled, None, 10).unwrap();
     assert_eq!(names(&disabled), ["b"]);
+    assert_eq!(ledger.held_devices(retire).unwrap(), held(retire, true));
 
     let released = Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
     ledger.refuse(release, &[(identity("b"), released)], &now()).unwrap();
     assert_eq!(hold(&mut ledger, "b", None), None);
     assert_eq!(hold(&mut ledger, "b", Some(release)), retired);
+    assert_eq!(ledger.last_change("hub.example", &identity("b"), quarantine).unwrap(), Some(release));
+    assert_eq!(ledger.last_change("hub.example", &identity("b"), release).unwrap(), None);
+    assert_eq!(ledger.held_devices(release).unwrap(), []);
     assert_eq!(ledger.count(release, RowFilter::Updated).unwrap(), 1);
 }
 

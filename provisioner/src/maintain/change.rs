@@ -9,7 +9,6 @@ use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::ledger::{Hold, LedgerRow, RunId};
 use crate::model::compare::{Comparison, Difference, Etags};
@@ -124,6 +123,16 @@ impl Maintenance {
     /// Returns true if a proof is required that devices can connect with their new certificates.
     pub(crate) fn needs_connect_check(&self) -> bool {
         *self == Self::DropOldThumbprint { unproven: false }
+    }
+
+    /// Returns true if it disables devices that are not needed any more.
+    pub(crate) fn retires(&self) -> bool {
+        matches!(self, Self::Disable { .. })
+    }
+
+    /// Returns true if it puts thumbprints in or takes them out.
+    pub(crate) fn rotates(&self) -> bool {
+        matches!(self, Self::AddThumbprint | Self::DropNewThumbprint | Self::DropOldThumbprint { .. })
     }
 
     /// Returns true if it changes only the status of devices.
@@ -260,10 +269,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
     if is_untouched {
         return ChangeDecision::Delete;
     }
-    let mut differences = comparison.differences().to_vec();
-    if differences.is_empty() {
-        differences.push(Difference { path: "version".into(), expected: json!(left), found: json!(found) });
-    }
+    let differences = comparison.differences().to_vec();
     let reason = format!("it was changed since run {run} created it");
     ChangeDecision::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
 }

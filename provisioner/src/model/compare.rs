@@ -87,6 +87,11 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
+    /// The difference in words; `expects` says what has the expected value, for example `batch has`.
+    pub(crate) fn told(&self, expects: &str) -> String {
+        format!("{}: {expects} {}, hub has {}", self.path, self.expected, self.found)
+    }
+
     /// Returns true for a tag as a whole, not for a value within one. Names in a twin contain no
     /// dot.
     fn is_tag(&self) -> bool {
@@ -96,7 +101,7 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: batch has {}, hub has {}", self.path, self.expected, self.found)
+        f.write_str(&self.told("batch has"))
     }
 }
 

@@ -87,6 +87,8 @@ reason_codes! {
     IdentityNotUnderstood = "identity_not_understood",
     /// It is disabled, and stays so until it is released: a run has disabled it on purpose.
     KeptDisabled = "kept_disabled",
+    /// It is disabled, and stays so: a run has retired it.
+    KeptRetired = "kept_retired",
     /// Its private key is not available.
     KeyNotAtHand = "key_not_at_hand",
     /// At verification the identity was not on the hub.

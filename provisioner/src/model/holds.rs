@@ -1,4 +1,5 @@
-//! Looking a device up that is disabled: was it a run of this ledger, on purpose?
+//! Lookups of what the runs of a ledger did to an identity: the run that keeps a device disabled on
+//! purpose, and the last run that changed an identity.
 
 use hub_types::identity::Status;
 use hub_types::twin::Twin;
@@ -8,7 +9,7 @@ use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
 use crate::maintain::change::Maintenance;
 use crate::model::spec::IdentitySpec;
 
-/// Tells which devices of a hub the runs of a ledger keep disabled.
+/// The records of a ledger on the identities of a hub.
 #[derive(Debug, Clone)]
 pub(crate) struct Holds {
     ledger: Option<SharedLedger>,
@@ -36,6 +37,17 @@ impl Holds {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
         ledger.call(move |ledger| ledger.hold(&hub, &device, before)).await
+    }
+
+    /// The last run after `run` that changed an identity.
+    pub(crate) async fn last_change(
+        &self,
+        identity: &IdentityId,
+        run: RunId,
+    ) -> Result<Option<RunId>, LedgerError> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let (hub, identity) = (self.hub.clone(), identity.clone());
+        ledger.call(move |ledger| ledger.last_change(&hub, &identity, run)).await
     }
 
     /// The run that keeps a device disabled, if the operation needs it and changes the device

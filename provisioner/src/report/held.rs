@@ -1,21 +1,22 @@
-//! Devices that a run leaves disabled on purpose, in reports.
+//! Devices that a run left disabled on purpose, in reports.
 
 use super::text::thousands;
-use crate::ledger::{Run, Totals};
-use crate::maintain::change::Maintenance;
+use crate::ledger::HeldDevices;
 
-/// Returns the number of devices that are kept disabled, and the command that enables them; empty
-/// if there are none.
-pub(crate) fn held_note(run: &Run, totals: &Totals) -> Option<String> {
-    let devices = match totals.held {
-        0 => return None,
-        1 => "1 device is".to_owned(),
-        held => format!("{} devices are", thousands(held)),
+/// Returns the number of devices that a run left disabled, with the run that disabled them. Only
+/// those in quarantine are ready for a release: a unit that was retired stays so.
+pub(crate) fn held_note(held: &HeldDevices) -> String {
+    let HeldDevices { run, devices, retired } = held;
+    let (were, them) = match devices {
+        1 => ("1 device was".to_owned(), "it"),
+        devices => (format!("{} devices were", thousands(*devices)), "them"),
     };
-    Some(match &run.options.maintenance {
-        Some(Maintenance::Disable { .. }) => {
-            format!("{devices} disabled; `provisioner release --run {}` enables what it disabled", run.id)
-        }
-        _ => format!("{devices} disabled until released: `provisioner release {}`", run.input),
-    })
+    match retired {
+        true => format!(
+            "{were} left disabled, retired by run {run}: release {them} by name, and only if that was a mistake"
+        ),
+        false => format!(
+            "{were} left disabled, in quarantine of run {run}: `provisioner release --run {run}` enables {them}"
+        ),
+    }
 }

@@ -1,12 +1,14 @@
 //! The list of all runs of a ledger.
 
-use crate::ledger::{Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Run, Totals};
+use crate::ledger::{
+    HeldDevices, Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Run, Totals,
+};
 
 /// A run in the list of all runs: one that this version does not know hides no other.
 #[derive(Debug)]
 pub(crate) enum RunEntry {
-    /// A run with its totals.
-    Known(Box<Run>, Totals),
+    /// A run with its totals and the devices that it left disabled.
+    Known(Box<Run>, Totals, Vec<HeldDevices>),
     /// A run of which something is not understood.
     Unknown(Box<NotUnderstood>),
 }
@@ -22,8 +24,9 @@ fn entry(run: ListedRun, ledger: &mut Ledger) -> Result<RunEntry, LedgerError> {
         ListedRun::Known(run) => run,
         ListedRun::Unknown(value) => return Ok(RunEntry::Unknown(Box::new(value))),
     };
-    match ledger.totals(run.id) {
-        Ok(totals) => Ok(RunEntry::Known(run, totals)),
+    let totals = ledger.totals(run.id).and_then(|totals| Ok((totals, ledger.held_devices(run.id)?)));
+    match totals {
+        Ok((totals, held)) => Ok(RunEntry::Known(run, totals, held)),
         Err(LedgerError::NotUnderstood { mut value, .. }) => {
             value.written_by = Some(run.tool_version);
             Ok(RunEntry::Unknown(value))

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
-use super::super::{ListedRun, Run, RunId, RunState, Totals, Verification};
+use super::super::{HeldDevices, ListedRun, Run, RunId, RunState, Totals, Verification};
 use super::client::{Client, Error};
 use super::value::misread;
 use crate::clock::Timestamp;
@@ -86,4 +86,16 @@ pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
         }
     }
     Ok(totals)
+}
+
+pub(super) fn held_devices(client: &mut Client, run: RunId) -> Result<Vec<HeldDevices>, Error> {
+    let held = client.query(
+        r#"SELECT held_by AS run, devices, options
+           FROM (SELECT held_by, count(*) AS devices FROM "row"
+                 WHERE run = $1 AND held_by IS NOT NULL AND state IN ('done', 'unchanged')
+                 GROUP BY held_by) AS held
+           JOIN run ON run.id = held.held_by ORDER BY held_by"#,
+        &[&run.0],
+    )?;
+    held.iter().map(|row| Ok(HeldDevices::new(row.at(0)?, row.at(1)?, &row.at(2)?))).collect()
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
-use super::super::{ListedRun, Run, RunId, RunState, Totals, Verification};
+use super::super::{HeldDevices, ListedRun, Run, RunId, RunState, Totals, Verification};
 use super::error::{unstorable, value_of};
 use super::value::misread;
 use crate::clock::Timestamp;
@@ -75,4 +75,16 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
         added.map_err(|error| misread(group, 0, error.into()))?;
     }
     Ok(totals)
+}
+
+pub(super) fn held_devices(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<HeldDevices>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT held_by AS run, devices, options
+         FROM (SELECT held_by, count(*) AS devices FROM row
+               WHERE run = ?1 AND held_by IS NOT NULL AND state IN ('done', 'unchanged')
+               GROUP BY held_by) AS held
+         JOIN run ON run.id = held.held_by ORDER BY held_by",
+    )?;
+    let held = |row: &Row<'_>| Ok(HeldDevices::new(row.at(0)?, row.at(1)?, &row.at(2)?));
+    statement.query_map([run.0], held)?.collect()
 }

@@ -44,10 +44,13 @@ pub(super) fn release(
         (None, Status::Disabled, Some(hold)) => match only.filter(|run| *run != hold.run) {
             Some(run) => Refusal::because(
                 ReasonCode::DisabledByOtherRun,
-                format!(
-                    "it is run {0} that keeps it disabled, not run {run}: `provisioner release --run {0}` enables it",
-                    hold.run
-                ),
+                match hold.is_retired {
+                    true => format!("run {} retired it since, not run {run}: it stays disabled", hold.run),
+                    false => format!(
+                        "it is run {0} that keeps it disabled, not run {run}: `provisioner release --run {0}` enables it",
+                        hold.run
+                    ),
+                },
             ),
             None if !hold.is_as_left(twin) => other_reason(twin, hold),
             None => if_same_certificate(spec, twin, || {

@@ -170,7 +170,10 @@ fn an_undo_takes_back_what_nobody_has_changed() {
     left.before = Etags::of(Some(&found));
     assert_eq!(undo.decide(&left, Some(&found), None), ChangeDecision::Delete);
     let written = twin_with("d", json!({"etag": "t2", "x509Thumbprint": found.x509_thumbprint}));
-    assert_eq!(reason(&undo.decide(&left, Some(&written), None)), "it was changed since run 7 created it");
+    let changed = undo.decide(&left, Some(&written), None);
+    assert_eq!(reason(&changed), "it was changed since run 7 created it");
+    let ChangeDecision::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
+    assert_eq!(differences, [], "version tags are no news for people");
     left.record.presumed = true;
     assert!(reason(&undo.decide(&left, Some(&found), None)).contains("can't be sure"));
     let other = row("d", auth(Some(OTHER), None));
@@ -182,6 +185,7 @@ fn hold(run: i64) -> Hold {
         run: from_value(json!(run)).unwrap(),
         reason: StatusReason::new("scrapped").unwrap(),
         released_reason: StatusReason::new("as it was").ok(),
+        is_retired: false,
     }
 }
 
@@ -216,6 +220,10 @@ fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
     let only = Maintenance::Release { run: Some(hold(6).run) };
     let other = only.decide(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
     assert!(reason(&other).contains("it is run 7 that keeps it disabled, not run 6"), "{other:?}");
+    assert!(reason(&other).contains("`provisioner release --run 7` enables it"), "{other:?}");
+    let retired = Hold { is_retired: true, ..hold(7) };
+    let other = only.decide(&unnamed, Some(&disabled_for("scrapped")), Some(&retired));
+    assert!(!reason(&other).contains("provisioner release"), "{other:?}");
     // A module's subject is its device.
     let module = row("d/m", AuthSpec::default());
     assert_eq!(release.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());

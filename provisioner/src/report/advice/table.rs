@@ -54,6 +54,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::IdentityMissing => "not on the hub",
         ReasonCode::IdentityNotUnderstood => "on the hub in a way that this version does not know",
         ReasonCode::KeptDisabled => "disabled by a run until it is released",
+        ReasonCode::KeptRetired => "retired by a run, and disabled since",
         ReasonCode::KeyNotAtHand => {
             "its new certificate cannot be tried, because its private key is not available"
         }
@@ -150,7 +151,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         }
         (Code::ChangedSincePlan, _) => careful(verb),
         (Code::ChangedSinceRun, Undo) => with_look(
-            "somebody has changed or used them since run {undone}: a rotation, perhaps, or the units themselves. Leave \
+            "they were changed or used since run {undone}: by a release or a rotation, perhaps, or by the units themselves. Leave \
              them; units that are to go are retired (docs/after-the-batch.md)",
             verb,
         ),
@@ -193,7 +194,12 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::DisabledByOtherRun | Code::NotDisabledByRun, _) => careful(verb),
         (Code::KeptDisabled, _) => {
-            "nothing, as long as they are to stay disabled; a release enables them (docs/after-the-batch.md)".into()
+            "nothing, as long as they are to stay disabled; a release enables them (docs/quarantine.md)".into()
+        }
+        (Code::KeptRetired, _) => {
+            "nothing, as long as they are to stay retired; docs/quarantine.md says how to enable a unit that was retired by \
+             mistake"
+                .into()
         }
         (Code::StatusReasonChanged, Release | ReleaseRun | UndoRelease) => with_look(
             "find out who changed the status reason, and why they are disabled now; they stay so",
