@@ -10,6 +10,7 @@ mod advice;
 mod causes;
 mod chart;
 mod held;
+mod options;
 mod page;
 mod run_summary;
 mod runs;

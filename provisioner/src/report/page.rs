@@ -15,10 +15,14 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
+use super::held::held_note;
+use super::options::options;
 use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;
 use super::timeline::Timeline;
-use crate::ledger::{Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals};
+use crate::ledger::{
+    HeldDevices, Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals,
+};
 use crate::maintain::change::Maintenance;
 
 /// The reason why a page could not be written.
@@ -48,8 +52,9 @@ pub(crate) fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) 
         let samples = ledger.progress_samples(run.id, session.number)?;
         sessions.push((session, samples));
     }
-    let summary = RunSummary::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
-    let page = Page::new(&run, &totals, &sessions, &summary)?;
+    let summary = RunSummary::of(ledger, &run, totals.rows - totals.rejected, MOST_ROWS)?;
+    let held = ledger.held_devices(run.id)?;
+    let page = Page::new(&run, &totals, &held, &sessions, &summary)?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
@@ -94,8 +99,8 @@ struct Headline {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
-    /// The number of rows as asked whose devices may not connect yet.
-    held: Option<String>,
+    /// The devices that the run left disabled, by the run that disabled them.
+    held: Vec<String>,
     then: Option<String>,
     also: Option<String>,
 }
@@ -124,13 +129,14 @@ impl<'a> Page<'a> {
     fn new(
         run: &'a Run,
         totals: &Totals,
+        held: &[HeldDevices],
         sessions: &[(Session, Vec<ProgressSample>)],
         summary: &'a RunSummary,
     ) -> serde_json::Result<Self> {
         let shown = &summary.shown;
         Ok(Self {
             title: format!("Run {}: {}", run.id, run.input),
-            headline: Headline::of(run, totals, summary),
+            headline: Headline::of(run, totals, held, summary),
             run,
             test_hub: run.is_on_test_hub(),
             state: state(run.state),
@@ -146,7 +152,7 @@ impl<'a> Page<'a> {
             shown: shown.rows.len() as u64,
             only_remarkable: shown.only_remarkable,
             is_cut: shown.is_cut,
-            facts: facts(run, sessions)?,
+            facts: facts(run, sessions),
             data: data(shown)?,
             style: STYLE,
             script: SCRIPT,
@@ -157,7 +163,7 @@ impl<'a> Page<'a> {
 }
 
 impl Headline {
-    fn of(run: &Run, totals: &Totals, summary: &RunSummary) -> Self {
+    fn of(run: &Run, totals: &Totals, held: &[HeldDevices], summary: &RunSummary) -> Self {
         let (well, not_well, done) = (summary.well, summary.not_well, done(run, summary));
         let first = match (well, not_well) {
             _ if totals.rows == 0 => "There is nothing in this batch.".into(),
@@ -186,7 +192,7 @@ impl Headline {
             true => first.trim_end_matches('.').to_owned() + ", not read back.",
             false => first,
         };
-        let held = held(run, summary);
+        let held = held.iter().map(held_note).collect();
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",
@@ -202,23 +208,13 @@ fn done(run: &Run, summary: &RunSummary) -> &'static str {
     match run.options.maintenance {
         None if summary.held == 0 => "ready",
         None if summary.held < summary.well => "as asked",
-        None if summary.held_created == summary.held => "created, disabled until released",
-        None => "there, disabled until released",
+        None if summary.held_created == summary.held => "created and left disabled",
+        None => "there and left disabled",
         Some(Maintenance::Release { .. }) => "enabled",
         Some(Maintenance::UndoRelease { .. }) => "disabled again",
         Some(Maintenance::Delete | Maintenance::Undo { .. }) => "gone",
         Some(Maintenance::Disable { .. }) => "disabled",
         Some(_) => "as asked",
-    }
-}
-
-/// The number of devices that may not connect yet, if others may.
-fn held(run: &Run, summary: &RunSummary) -> Option<String> {
-    match summary.held {
-        held if held == summary.well || run.options.maintenance.is_some() => None,
-        0 => None,
-        1 => Some("1 of them is disabled until released.".to_owned()),
-        held => Some(format!("{} of them are disabled until released.", text::thousands(held))),
     }
 }
 
@@ -277,10 +273,7 @@ fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
     selected.take(FIRST_ROWS).map(row).collect()
 }
 
-fn facts(
-    run: &Run,
-    sessions: &[(Session, Vec<ProgressSample>)],
-) -> serde_json::Result<Vec<(&'static str, String)>> {
+fn facts(run: &Run, sessions: &[(Session, Vec<ProgressSample>)]) -> Vec<(&'static str, String)> {
     let sessions = || sessions.iter().map(|(session, _)| session);
     let operators = each_once(&run.by.name, sessions().map(|session| session.by.name.as_str()));
     let stations = each_once(&run.by.station, sessions().map(|session| session.by.station.as_str()));
@@ -294,11 +287,11 @@ fn facts(
         ("Begun", text::time(run.started.as_str())),
         ("Ended", run.finished.as_ref().map(|time| text::time(time.as_str())).unwrap_or_default()),
         ("Provisioner", versions),
-        ("Options", options(run)?),
+        ("Options", options(&run.options)),
         ("Read back", verification(run)),
     ];
     let known = |(name, fact): (_, String)| (name, if fact.is_empty() { "not known".into() } else { fact });
-    Ok(facts.into_iter().map(known).collect())
+    facts.into_iter().map(known).collect()
 }
 
 /// The first text and the others, without empty ones.
@@ -309,16 +302,6 @@ fn each_once<'t>(first: &'t str, others: impl Iterator<Item = &'t str>) -> Strin
     texts.dedup();
     texts.retain(|text| !text.is_empty());
     texts.join(", ")
-}
-
-/// The given options by their names.
-fn options(run: &Run) -> serde_json::Result<String> {
-    let options: hub_types::twin::JsonObject = serde_json::from_value(serde_json::to_value(&run.options)?)?;
-    let option = |(name, value): (&String, &serde_json::Value)| match value.as_str() {
-        Some(text) => format!("{name} {text}"),
-        None => format!("{name} {value}"),
-    };
-    Ok(options.iter().map(option).collect::<Vec<_>>().join(", "))
 }
 
 fn verification(run: &Run) -> String {

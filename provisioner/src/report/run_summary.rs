@@ -6,7 +6,7 @@ use hub_types::DeviceId;
 use serde::Serialize;
 
 use super::causes::{Causes, finding};
-use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
+use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
 use crate::model::compare::Difference;
 
 /// The statistics of a run's rows.
@@ -18,8 +18,8 @@ pub(super) struct RunSummary {
     pub(super) modules: u64,
     /// Devices that are as asked, with all their modules.
     pub(super) well: u64,
-    /// Devices among them that are disabled until they are released, and those of these that the
-    /// run created.
+    /// Devices among them that the run left disabled on purpose, and those of these that it
+    /// created.
     pub(super) held: u64,
     pub(super) held_created: u64,
     /// Devices that are not as asked, or with a module that is not.
@@ -48,6 +48,8 @@ pub(super) struct Shown {
     /// The texts that they refer to, each stored once.
     pub(super) texts: Vec<String>,
     numbers: HashMap<String, usize>,
+    /// The words for what has the expected value of a difference.
+    expects: String,
     /// True if only rows that are not as asked, or remarkable, are included.
     pub(super) only_remarkable: bool,
     /// True if there are more rows than are included.
@@ -89,11 +91,11 @@ impl Serialize for RowKind {
 
 impl RunSummary {
     /// Reads the rows of a run, of which the ledger has `count`.
-    pub(super) fn of(ledger: &mut Ledger, run: RunId, count: u64, most: usize) -> Result<Self, LedgerError> {
+    pub(super) fn of(ledger: &mut Ledger, run: &Run, count: u64, most: usize) -> Result<Self, LedgerError> {
         let only_remarkable = usize::try_from(count).map_or(true, |count| count > most);
-        let shown = Shown { only_remarkable, ..Shown::default() };
+        let shown = Shown { only_remarkable, expects: run.options.expects(), ..Shown::default() };
         let mut summary = Self { shown, ..Self::default() };
-        for row in ledger.rows(run, RowFilter::All) {
+        for row in ledger.rows(run.id, RowFilter::All) {
             summary.add(&row?, most);
         }
         summary.end_unit();
@@ -149,7 +151,7 @@ impl Shown {
             self.is_cut = true;
             return;
         }
-        let more = self.text(more(row));
+        let more = self.text(more(row, &self.expects));
         let ended = self.text(row.ended.as_ref().map(ToString::to_string).unwrap_or_default());
         let serial = row.serial.clone().unwrap_or_default();
         let identity = row.spec.identity.to_string();
@@ -190,7 +192,7 @@ fn end_of(row: &LedgerRow) -> &'static str {
 }
 
 /// The additional details of a row.
-fn more(row: &LedgerRow) -> String {
+fn more(row: &LedgerRow, expects: &str) -> String {
     let record = &row.record;
     let mut parts = Vec::new();
     parts.extend(record.error.clone());
@@ -200,7 +202,7 @@ fn more(row: &LedgerRow) -> String {
         (RowState::Done | RowState::Unchanged, _) => {
             parts.push(format!("the twin was written since and is kept: {}", texts(&record.differences)));
         }
-        _ => parts.push(texts(&record.differences)),
+        _ => parts.push(told(&record.differences, expects)),
     }
     match row.drift.as_deref() {
         Some([]) => parts.push("it was not on the hub when it was verified".into()),
@@ -208,7 +210,7 @@ fn more(row: &LedgerRow) -> String {
         None => {}
     }
     if let Some(run) = record.held_by {
-        parts.push(format!("disabled by run {run} until it is released"));
+        parts.push(format!("left disabled by run {run}"));
     }
     if record.presumed {
         parts.push("presumed: the hub's answer was lost, and reading showed it to be there".into());
@@ -217,5 +219,9 @@ fn more(row: &LedgerRow) -> String {
 }
 
 fn texts(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    told(differences, "batch has")
+}
+
+fn told(differences: &[Difference], expects: &str) -> String {
+    differences.iter().map(|difference| difference.told(expects)).collect::<Vec<_>>().join("; ")
 }

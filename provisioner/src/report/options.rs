@@ -1,0 +1,69 @@
+//! The options of a run in words.
+
+use crate::ledger::{IssueFolders, RunOptions};
+use crate::maintain::change::Maintenance;
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+
+/// Returns the options that a run was begun with, in words.
+pub(super) fn options(options: &RunOptions) -> String {
+    let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, plan } = options;
+    let mut words = match maintenance {
+        None => rules_in_words(*rules),
+        Some(Maintenance::Disable { reason }) => {
+            vec![format!("retire: disabled, with the reason \u{201c}{}\u{201d}", reason.as_str())]
+        }
+        Some(maintenance) => vec![maintenance.to_string()],
+    };
+    words.extend(quarantine.then(|| "devices left disabled, in quarantine".to_owned()));
+    if let Some(IssueFolders { ca, out }) = issue {
+        words.push(format!("certificates of the CA in {}, issued to {}", ca.display(), out.display()));
+    }
+    words.extend(created_by_tag.as_ref().map(|tag| format!("the tag {tag} names the creator")));
+    words.extend(map.iter().map(|(theirs, ours)| format!("column {theirs} read as {ours}")));
+    words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
+    words.extend(plan.as_ref().map(|sha256| format!("as planned, by the plan with the SHA-256 {sha256}")));
+    words.join(", ")
+}
+
+fn rules_in_words(ApplyRules { mode, twin }: ApplyRules) -> Vec<String> {
+    let mode = match mode {
+        ApplyMode::Create => "creates what is missing",
+        ApplyMode::Update => "updates what is there",
+        ApplyMode::Upsert => "creates what is missing and updates what is there",
+    };
+    let twin = match twin {
+        TwinPolicy::Initial => "writes twins only once",
+        TwinPolicy::Merge => "merges values into twins",
+        TwinPolicy::Replace => "replaces tags and desired properties of twins",
+    };
+    vec![mode.to_owned(), twin.to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hub_types::identity::StatusReason;
+
+    #[test]
+    fn options_are_told_in_words() {
+        let apply = RunOptions {
+            issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
+            quarantine: true,
+            map: vec![("Serial".to_owned(), "device_id".to_owned())],
+            ..RunOptions::default()
+        };
+        assert_eq!(
+            options(&apply),
+            "creates what is missing, writes twins only once, devices left disabled, in quarantine, certificates of the \
+             CA in pki, issued to pki/issued, column Serial read as device_id"
+        );
+        let of =
+            |maintenance| options(&RunOptions { maintenance: Some(maintenance), ..RunOptions::default() });
+        assert_eq!(of(Maintenance::Release { run: None }), "release");
+        let reason = StatusReason::new("scrapped").unwrap();
+        assert_eq!(
+            of(Maintenance::Disable { reason }),
+            "retire: disabled, with the reason \u{201c}scrapped\u{201d}"
+        );
+    }
+}
