@@ -205,7 +205,7 @@ impl<H: Hub> ChunkWork for MaintenanceWorker<H> {
             rows.into_iter().map(|row| MaintenanceTask::new(row, effect)).collect();
         match self.maintenance.deletes() {
             true => {
-                let (tasks, left) = units::split_closed(&self.maintenance, tasks, &closed);
+                let (tasks, left) = units::split_closed(tasks, &closed);
                 let ended = left.into_iter().filter_map(|task| task.ended(&self.maintenance, writer.run()));
                 writer.record(ended.collect()).await?;
                 self.settle(writer, tasks).await
@@ -270,9 +270,23 @@ impl<H: Hub> MaintenanceWorker<H> {
             };
             task.hold = self.holds.for_maintenance(&self.maintenance, &task.row.spec.identity, twin).await?;
             task.observed(&self.maintenance, twin);
+            self.name_changing_run(task).await?;
         }
         let fatal = |error: &HubError| error.class() != ErrorClass::Input;
         seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Adds the run of this ledger that changed an identity last to the reason why the identity is not
+    /// undone.
+    async fn name_changing_run(&self, task: &mut MaintenanceTask) -> Result<(), RunError> {
+        let Maintenance::Undo { run } = self.maintenance else { return Ok(()) };
+        let ChangeStep::Finish(ChangeOutcome::Refused(refusal)) = &mut task.step else { return Ok(()) };
+        if refusal.code == ReasonCode::ChangedSinceRun
+            && let Some(changed_by) = self.holds.last_change(&task.row.spec.identity, run).await?
+        {
+            refusal.reason.push_str(&format!(", last by run {changed_by}"));
+        }
+        Ok(())
     }
 
     /// Excludes identities without a proof that they can connect with their new certificate.

@@ -38,19 +38,21 @@ fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
     ensure!(ended.stdout.contains("dev-00003/m1: conflict: it was changed since run 1"), "{ended:?}");
     ensure!(
         ended.stdout.contains(
-            "900 rows = 0 created + 0 updated + 898 deleted + 0 unchanged + 2 conflict + 0 rejected + 0 failed + 0 pending"
+            "900 rows = 0 created + 0 updated + 897 deleted + 0 unchanged + 2 conflict + 0 rejected + 0 failed + 1 skipped + 0 pending"
         ),
         "{ended:?}"
     );
     ensure!(devices_on(&hub)? == 1);
     hub.twin("dev-00003/modules/m1")?;
-    ensure!(hub.twin("dev-00003/modules/m2").is_err(), "its other module is gone");
+    hub.twin("dev-00003/modules/m2")?;
+    let skipped = "dev-00003/m2: skipped: nothing was done, because its device `dev-00003` stays";
+    ensure!(ended.stdout.contains(skipped), "a unit stays as a whole: {ended:?}");
     let runs = station.run("provisioner", ["runs"])?.expect_code(0)?;
     ensure!(runs.stdout.starts_with("run 2: undo of run 1, batch.csv on"), "{runs:?}");
     // What was taken back can be provisioned again, and what was spared is kept as it is.
     let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
     ensure!(
-        totals(&again.stdout)?["created"] == 898 && totals(&again.stdout)?["unchanged"] == 2,
+        totals(&again.stdout)?["created"] == 897 && totals(&again.stdout)?["unchanged"] == 3,
         "{again:?}"
     );
     Ok(())
@@ -119,7 +121,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
     ensure!(undo.stdout.contains("dev-00003: conflict: its module `m1` stays"), "{undo:?}");
     ensure!(undo.stdout.contains("dev-00003/m1: conflict: it was changed since run 1"), "{undo:?}");
     let sum =
-        "0 to change, 13 to delete, 0 to keep, 2 in conflict, 0 refused; a dry run: nothing was written";
+        "0 to change, 12 to delete, 0 to keep, 2 in conflict, 1 refused; a dry run: nothing was written";
     ensure!(undo.text().lines().last() == Some(sum), "{undo:?}");
 
     let retire = ["retire", "scrapped.csv", "--dry-run", "--format", "json"];
@@ -150,7 +152,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
     ensure!(runs.as_array().is_some_and(|runs| runs.len() == 1), "{runs}");
     // It was told the truth.
     let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
-    ensure!(undone.stdout.contains("13 deleted + 0 unchanged + 2 conflict"), "{undone:?}");
+    ensure!(undone.stdout.contains("12 deleted + 0 unchanged + 2 conflict"), "{undone:?}");
     Ok(())
 }
 
@@ -236,6 +238,9 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
     let (old, _) = slots(&hub, "pump-1")?;
     let added = station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
     ensure!(added.stdout.contains("3 updated"), "{added:?}");
+    let undo = station.provision(&hub, ["undo", "3"])?.expect_code(2)?;
+    ensure!(undo.stderr.contains("run 3 created nothing: it rotated thumbprints"), "{undo:?}");
+    ensure!(undo.stderr.contains("`provisioner rotate FILE --revert --dry-run`"), "{undo:?}");
     let (kept, new) = slots(&hub, "pump-1")?;
     ensure!(kept == old && new.is_string() && new != old, "{kept} {new}");
 

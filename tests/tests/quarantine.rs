@@ -59,15 +59,17 @@ fn a_quarantine_is_told_wherever_the_run_is() -> Result<()> {
     ensure!(factory.status(1)? == ("disabled".to_owned(), QUARANTINE.into()));
     let report = factory.run("report", 0)?;
     ensure!(report.stdout.starts_with("run 1: in quarantine, batch.csv on "), "{report:?}");
-    let note = "40 devices are disabled until released: `provisioner release batch.csv`";
+    let note =
+        "40 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables them";
     ensure!(report.stdout.contains(note), "{report:?}");
     let json = factory.json("report", 0)?;
     ensure!(json["options"]["quarantine"] == true && json["totals"]["held"] == 40, "{json}");
     ensure!(json["rows"][0]["held_by"] == 1 && json["rows"][1].get("held_by").is_none(), "{json}");
     factory.run("report --html page.html", 0)?;
     let page = std::fs::read_to_string(factory.station.path("page.html"))?;
-    ensure!(page.contains("All 40 devices are created, disabled until released."), "{page}");
+    ensure!(page.contains("All 40 devices are created and left disabled."), "{page}");
     ensure!(!page.contains("are ready"), "{page}");
+    ensure!(page.contains("writes twins only once, devices left disabled, in quarantine"), "{page}");
     let audit = factory.run("audit", 0)?;
     ensure!(audit.stdout.contains("\"quarantine\":true"), "{audit:?}");
     ensure!(audit.stdout.contains("\"held_by\":1") && audit.stdout.contains("\"held\":40"), "{audit:?}");
@@ -85,13 +87,18 @@ fn the_same_batch_again_leaves_the_devices_disabled_and_says_so() -> Result<()> 
     let factory = Factory::in_quarantine(3)?;
     let again = factory.run("apply batch.csv", 0)?;
     ensure!(again.stdout.contains("9 unchanged + 0 conflict"), "{again:?}");
-    ensure!(again.stdout.contains("3 devices are disabled until released"), "{again:?}");
+    ensure!(
+        again
+            .stdout
+            .contains("3 devices were left disabled, in quarantine of run 1: `provisioner release --run 1`"),
+        "{again:?}"
+    );
     ensure!(factory.status(1)?.0 == "disabled");
     let report = factory.json("report", 0)?;
     ensure!(report["rows"][0]["held_by"] == 1 && report["rows"][0]["reason"] == "kept_disabled", "{report}");
     factory.run("report --html page.html", 0)?;
     let page = std::fs::read_to_string(factory.station.path("page.html"))?;
-    ensure!(page.contains("All 3 devices are there, disabled until released."), "{page}");
+    ensure!(page.contains("All 3 devices are there and left disabled."), "{page}");
     // Not even a mode that changes what is there enables them.
     let upsert = factory.json("apply batch.csv --mode upsert", 0)?;
     ensure!(upsert["totals"]["unchanged"] == 9, "{upsert}");
@@ -99,11 +106,11 @@ fn the_same_batch_again_leaves_the_devices_disabled_and_says_so() -> Result<()> 
     let verified = factory.run("verify batch.csv", 0)?;
     ensure!(
         verified.stdout.contains("9 equal")
-            && verified.stdout.contains("(3 of the equal ones disabled until released)"),
+            && verified.stdout.contains("(3 of the equal ones were disabled by a run, and stay so)"),
         "{verified:?}"
     );
     let plan = factory.run("plan batch.csv", 0)?;
-    ensure!(plan.stdout.contains("3 of those to keep are disabled until released"), "{plan:?}");
+    ensure!(plan.stdout.contains("3 of those to keep were disabled by a run, and stay so"), "{plan:?}");
     // After a `retire`, too.
     factory.run("release --run 1", 0)?;
     ensure!(factory.status(1)? == ("enabled".to_owned(), Value::Null));
@@ -111,6 +118,71 @@ fn the_same_batch_again_leaves_the_devices_disabled_and_says_so() -> Result<()> 
     let again = factory.json("apply batch.csv", 0)?;
     ensure!(again["totals"]["unchanged"] == 9 && again["totals"]["held"] == 3, "{again}");
     ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
+    Ok(())
+}
+
+/// Each command in a text that a user may copy.
+fn commands(text: &str) -> Vec<&str> {
+    text.split('`').filter(|quoted| quoted.starts_with("provisioner ")).collect()
+}
+
+#[test]
+fn no_command_that_is_advised_enables_a_unit_that_was_retired() -> Result<()> {
+    let factory = Factory::in_quarantine(4)?;
+    // Two pass a test and are released, and later one of them is scrapped.
+    factory.station.write("tested.csv", "device_id\ndev-00000\ndev-00001\n")?;
+    factory.run("release tested.csv", 0)?;
+    factory.station.write("scrapped.csv", "device_id\ndev-00001\n")?;
+    factory.run("retire scrapped.csv --reason scrapped", 0)?;
+    let again = factory.run("apply batch.csv", 0)?;
+    let retired =
+        "1 device was left disabled, retired by run 3: release it by name, and only if that was a mistake";
+    let quarantine =
+        "2 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables them";
+    let report = factory.run("report 4", 0)?;
+    factory.run("report 4 --html page.html", 0)?;
+    let page = std::fs::read_to_string(factory.station.path("page.html"))?;
+    for text in [&again.stdout, &report.stdout, &page.replace("<code>", "`").replace("</code>", "`")] {
+        ensure!(text.contains(retired) && text.contains(quarantine), "{text}");
+    }
+    let json = factory.json("report 4", 0)?;
+    ensure!(json["left_disabled"][1]["run"] == 3 && json["left_disabled"][1]["retired"] == true, "{json}");
+    let audit = factory.run("audit 4", 0)?;
+    ensure!(audit.stdout.contains("\"reason\":\"kept_retired\""), "{audit:?}");
+    ensure!(audit.stdout.contains("\"reason\":\"kept_disabled\""), "{audit:?}");
+    // Whatever is advised is done.
+    let runs = factory.run("runs", 0)?;
+    for command in commands(&(again.stdout + &report.stdout + &runs.stdout)) {
+        let words = command.split(' ').skip(1);
+        let done = factory.station.provision(&factory.hub, words)?;
+        for advised in commands(&done.stdout) {
+            ensure!(
+                !advised.contains("release --run 3") && !advised.contains("release scrapped"),
+                "{done:?}"
+            );
+        }
+    }
+    ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
+    ensure!(factory.status(2)?.0 == "enabled" && factory.status(3)?.0 == "enabled");
+    Ok(())
+}
+
+#[test]
+fn a_released_unit_stays_as_a_whole_when_its_run_is_undone() -> Result<()> {
+    let factory = Factory::in_quarantine(3)?;
+    factory.station.write("tested.csv", "device_id\ndev-00001\n")?;
+    factory.run("release tested.csv", 0)?;
+    let undone = factory.run("undo 1", 1)?;
+    for line in [
+        "dev-00001: conflict: it was changed since run 1 created it, last by run 2",
+        "dev-00001/m1: skipped: nothing was done, because its device `dev-00001` stays",
+        "6 deleted + 0 unchanged + 1 conflict + 0 rejected + 0 failed + 2 skipped",
+    ] {
+        ensure!(undone.stdout.contains(line), "{line}: {undone:?}");
+    }
+    ensure!(!undone.stdout.contains("batch has") && !undone.stdout.contains("etag"), "{undone:?}");
+    factory.hub.twin("dev-00001/modules/m1")?;
+    factory.hub.twin("dev-00001/modules/m2")?;
     Ok(())
 }
 
@@ -169,6 +241,9 @@ fn a_release_that_is_killed_is_resumed_and_can_be_undone() -> Result<()> {
     ensure!(undone["totals"]["updated"] == DEVICES && undone["totals"]["held"] == DEVICES, "{undone}");
     ensure!(factory.count("disabled")? == DEVICES);
     ensure!(factory.status(7)? == ("disabled".to_owned(), QUARANTINE.into()));
+    let report = factory.run("report", 0)?;
+    let note = "40 devices were left disabled, in quarantine of run 1: `provisioner release --run 1`";
+    ensure!(report.stdout.contains(note), "{report:?}");
     let runs = factory.station.run("provisioner", ["runs"])?.expect_code(0)?;
     ensure!(runs.stdout.starts_with("run 5: undo of run 2, batch.csv on"), "{runs:?}");
     Ok(())

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
-use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
 use super::MaintenanceTask;
@@ -12,19 +11,18 @@ use crate::ledger::RowState;
 use crate::maintain::change::{ChangeOutcome, ChangeResponse, ChangeStep, Maintenance, Refusal};
 use crate::model::failure::ReasonCode;
 
-/// Takes out the modules of devices that were left alone before: a unit that stays, stays whole. What an
-/// undo takes back are single identities.
+/// Separates the modules of devices that stayed before: a unit goes as a whole, or stays as a whole.
 pub(super) fn split_closed(
-    maintenance: &Maintenance,
     tasks: Vec<MaintenanceTask>,
     closed: &[(DeviceId, RowState)],
 ) -> (Vec<MaintenanceTask>, Vec<MaintenanceTask>) {
+    let has_gone = |state: &RowState| matches!(state, RowState::Done | RowState::Unchanged);
     let stays = |task: &MaintenanceTask| {
+        let device = task.identity().device();
         task.identity().module().is_some()
-            && closed.iter().any(|(device, _)| device == task.identity().device())
+            && closed.iter().any(|(closed, state)| closed == device && !has_gone(state))
     };
-    let (mut left, tasks): (Vec<_>, Vec<_>) =
-        tasks.into_iter().partition(|task| *maintenance == Maintenance::Delete && stays(task));
+    let (mut left, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(stays);
     for task in &mut left {
         task.step = ChangeStep::Finish(stays_with(task.identity().device()));
     }
@@ -41,47 +39,33 @@ pub(super) async fn bind(
         true => with_other_modules(hub, tasks).await?,
         false => HashSet::new(),
     };
-    let mut stays = HashMap::new();
+    let mut refusals = HashMap::new();
     for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
         let device = task.identity().device();
         match &task.step {
             ChangeStep::Delete => {
-                let reason = match module_that_stays(tasks, device) {
+                let refusal = match module_that_stays(tasks, device) {
                     Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
                     None => others.contains(device).then(|| {
                         (ReasonCode::ForeignModules, "it has modules that the run did not create".to_owned())
                     }),
                 };
-                stays.insert(device.clone(), reason);
+                refusals.insert(device.clone(), refusal);
             }
-            // A device that is to stay.
             ChangeStep::Finish(ChangeOutcome::Failed(_) | ChangeOutcome::Refused(_)) => {
-                stays.insert(device.clone(), Some((ReasonCode::DeviceStays, String::new())));
+                refusals.insert(device.clone(), Some((ReasonCode::DeviceStays, String::new())));
             }
             _ => {}
         }
     }
-    let disabled: HashSet<DeviceId> = tasks
-        .iter()
-        .filter(|task| task.identity().module().is_none() && task.status == Status::Disabled)
-        .map(|task| task.identity().device().clone())
-        .collect();
     for task in tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Delete)) {
         let device = task.identity().device();
-        match (task.identity().module(), stays.get(device)) {
-            // A hub denies access to the modules of a disabled device.
-            (Some(_), Some(Some(_))) if disabled.contains(device) => {
-                let reason = format!("nothing was done, because its device `{device}` is disabled and stays");
-                let refusal = Refusal { code: ReasonCode::DeviceDisabled, reason, differences: Vec::new() };
-                task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
-            }
+        match (task.identity().module(), refusals.get(device)) {
             (None, Some(Some((code, reason)))) => {
                 let refusal = Refusal { code: *code, reason: reason.clone(), differences: Vec::new() };
                 task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
             }
-            (Some(_), Some(Some(_))) if *maintenance == Maintenance::Delete => {
-                task.step = ChangeStep::Finish(stays_with(device));
-            }
+            (Some(_), Some(Some(_))) => task.step = ChangeStep::Finish(stays_with(device)),
             (Some(_), Some(None)) => task.goes_with_device = true,
             _ => {}
         }

@@ -98,6 +98,8 @@ pub(crate) enum NothingToDo {
     DisabledByOthers,
     /// The run only disabled devices.
     OnlyDisabled,
+    /// The run only rotated thumbprints.
+    OnlyRotated,
     /// The run created nothing.
     NothingCreated,
     /// The run disabled nothing.
@@ -113,6 +115,7 @@ impl std::fmt::Display for NothingToDo {
                 "disabled nothing itself: what it found disabled, another run had disabled"
             }
             Self::NothingCreated | Self::OnlyDisabled => "created nothing",
+            Self::OnlyRotated => "created nothing: it rotated thumbprints",
             Self::NothingDisabled => "disabled nothing",
             Self::NothingEnabled => "enabled nothing",
         })

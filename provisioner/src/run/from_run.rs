@@ -146,13 +146,13 @@ fn load(
 
 /// Returns the reason why the earlier run has no rows to change.
 fn nothing_to_do(run: &Run, totals: &Totals, filter: RowFilter) -> NothingToDo {
+    let maintenance = run.options.maintenance.as_ref();
     match filter {
         RowFilter::Disabled if totals.held > 0 => NothingToDo::DisabledByOthers,
         RowFilter::Disabled => NothingToDo::NothingDisabled,
         RowFilter::Updated => NothingToDo::NothingEnabled,
-        _ if matches!(run.options.maintenance, Some(Maintenance::Disable { .. })) => {
-            NothingToDo::OnlyDisabled
-        }
+        _ if maintenance.is_some_and(Maintenance::retires) => NothingToDo::OnlyDisabled,
+        _ if maintenance.is_some_and(Maintenance::rotates) => NothingToDo::OnlyRotated,
         _ => NothingToDo::NothingCreated,
     }
 }

@@ -63,6 +63,10 @@ fn what_to_do(run: RunId, reason: NothingToDo) -> String {
                 .to_owned()
         }
         NothingToDo::NothingEnabled => format!("`provisioner report {run}` shows what it did"),
+        NothingToDo::OnlyRotated => format!(
+            "`provisioner rotate FILE --revert --dry-run`, with the batch of run {run}, shows where the new thumbprint can be \
+             taken out again, because the old one is still there"
+        ),
         NothingToDo::OnlyDisabled => {
             format!("`provisioner release --run {run}` enables again what it disabled")
         }

@@ -290,6 +290,14 @@ impl World {
         let window: Vec<_> = log.since(undo.log.0).iter().filter(|logged| logged.by == by).collect();
         for deleted in &window {
             assert_eq!(deleted.what, What::Deleted, "{deleted:?}");
+            let is_its_device =
+                |other: &IdentityId| other.module().is_none() && other.device() == deleted.identity.device();
+            let device_stays = rows.iter().any(|row| {
+                is_its_device(&row.spec.identity)
+                    && matches!(row.record.state, RowState::Conflict | RowState::Failed)
+            });
+            let device_went = window.iter().any(|logged| is_its_device(&logged.identity));
+            assert!(!device_stays || device_went, "a part of a unit that stays: {deleted:#?}");
             let of_same = |logged: &&Logged| {
                 logged.identity == deleted.identity && logged.generation == deleted.generation
             };
