@@ -1,12 +1,17 @@
 //! [`Header`]: the columns of a CSV batch, and the resolution of names (aliases, `--map`).
 
+pub(crate) mod cells;
+pub(crate) mod column;
+pub(crate) mod nearest;
+pub(crate) mod setting;
+
 use std::sync::Arc;
 
-use crate::column::{Column, Field};
-use crate::id_pattern::IdPattern;
-use crate::nearest::nearest;
+use crate::header::column::{Column, Field};
+use crate::header::nearest::nearest;
+use crate::header::setting::Setting;
 use crate::problem::{Findings, Flaw};
-use crate::setting::Setting;
+use crate::row::id_pattern::IdPattern;
 
 /// The most columns that a batch may have.
 pub(crate) const MAX_COLUMNS: usize = 1000;

@@ -11,50 +11,29 @@
 //! | the value of a twin's cell | [`untyped_value`] |
 //! | writing rows back unchanged | [`BatchWriter`], [`Format`], [`Cells`] |
 //!
-//! A text passes through the modules in this order: `lines` (encoding, bounds), `quotes` and
-//! `records` (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft`, `twins` and
-//! `setting` (values), `rules` (combinations of values), `seen`, `digits`, `types`, `blanks` and
-//! `parents` (comparison of rows).
+//! | room | contents |
+//! |---|---|
+//! | `problem` | errors and warnings, without secrets |
+//! | `text` | encoding, dialect, lines, quotes and records; damage by spreadsheets |
+//! | `header` | columns and their names, and the cells of a row by column |
+//! | `across` | the comparison of rows: duplicates, parents, lost zeros, types |
+//! | `row` | a row: its source, CSV or JSON Lines, its values and their combinations |
 
-mod blanks;
-mod cells;
-mod circles;
-mod column;
-mod dialect;
-mod digits;
-mod draft;
-mod excel;
+mod across;
 mod header;
-mod id_pattern;
-mod interpret;
-mod json_lines;
-mod lines;
-mod links;
-mod nearest;
-mod parents;
 mod problem;
-mod quotes;
 mod reader;
-mod records;
 mod row;
-mod rules;
-mod seen;
-mod setting;
-mod shown;
-mod source;
-mod spill;
-mod table;
-mod twins;
-mod types;
+mod text;
 mod writer;
 
-pub use cells::Cells;
-pub use dialect::{ByteOrderMark, Dialect, Format, LineEnd};
+pub use header::cells::Cells;
+pub use header::setting::untyped_value;
 pub use header::{MapError, ReadOptions};
-pub use id_pattern::{IdPattern, IdPatternError};
+pub use problem::shown::shown;
 pub use problem::{Problem, Severity};
 pub use reader::{Batch, BatchReader, OpenError};
+pub use row::id_pattern::{IdPattern, IdPatternError};
 pub use row::{BadRow, PemSource, Row, RowAuth};
-pub use setting::untyped_value;
-pub use shown::shown;
+pub use text::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 pub use writer::{BatchWriter, WriteError};

@@ -1,11 +1,13 @@
 //! [`Problem`]: one error or warning about a batch, with its place and its remedy.
 
+pub(crate) mod shown;
+
 use std::fmt;
 
 use hub_types::shown::ShownText;
 use serde::Serialize;
 
-use crate::shown::shown;
+use crate::problem::shown::shown;
 
 /// One error or warning about a batch file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

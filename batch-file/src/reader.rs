@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
-use crate::blanks::Blanks;
-use crate::dialect::Format;
-use crate::digits::Digits;
+use crate::across::blanks::Blanks;
+use crate::across::digits::Digits;
+use crate::across::parents::Parents;
+use crate::across::seen::Seen;
 use crate::header::{MapError, NameMap, ReadOptions};
-use crate::id_pattern::IdPattern;
-use crate::interpret::{RowPlace, interpret};
-use crate::parents::Parents;
 use crate::problem::{Findings, Flaw, Problem};
+use crate::row::id_pattern::IdPattern;
+use crate::row::interpret::{RowPlace, interpret};
+use crate::row::source::{Opened, RawCells, RawRow, Source};
+use crate::row::twins::Twins;
 use crate::row::{BadRow, Row};
-use crate::seen::Seen;
-use crate::source::{Opened, RawCells, RawRow, Source};
-use crate::twins::Twins;
+use crate::text::dialect::Format;
 
 /// Reads a batch file row by row, in bounded memory.
 ///

@@ -1,5 +1,13 @@
 //! [`Row`]: one requested identity, and [`BadRow`]: a row with errors.
 
+mod draft;
+pub(crate) mod id_pattern;
+pub(crate) mod interpret;
+mod json_lines;
+mod rules;
+pub(crate) mod source;
+pub(crate) mod twins;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +16,7 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::JsonObject;
 use hub_types::{DeviceId, IdentityId, Thumbprint};
 
-use crate::cells::Cells;
+use crate::header::cells::Cells;
 use crate::problem::Problem;
 
 /// One requested identity. Paths are relative to the working folder, and not to the batch file.

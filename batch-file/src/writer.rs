@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use cli_support::new_file::{Existing, NewFile, Readers};
 use serde::Serializer;
 
-use crate::cells::{Cell, Cells};
-use crate::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
+use crate::header::cells::{Cell, Cells};
+use crate::text::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 
 /// Writes a batch file.
 ///

@@ -4,16 +4,16 @@ use std::path::Path;
 
 use hub_types::Thumbprint;
 
-use crate::blanks::Blanks;
-use crate::cells::Cells;
-use crate::column::Field;
-use crate::draft::Draft;
-use crate::id_pattern::IdPattern;
+use crate::across::blanks::Blanks;
+use crate::across::seen::{Credentials, Keys, Seen};
+use crate::header::cells::Cells;
+use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
+use crate::row::draft::Draft;
+use crate::row::id_pattern::IdPattern;
+use crate::row::rules;
+use crate::row::twins::Twins;
 use crate::row::{BadRow, Row, RowAuth};
-use crate::rules;
-use crate::seen::{Credentials, Keys, Seen};
-use crate::twins::Twins;
 
 /// Reads a row by itself, with the problems already found in its text. Its claims, valid or not,
 /// are queued in `seen`.

@@ -14,11 +14,11 @@ use hub_types::limits::MAX_MODULES_PER_DEVICE;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
-use crate::cells::Cells;
-use crate::column::Field;
+use crate::across::spill::{Claim, PARTS, Spill, Subject, unusable};
+use crate::across::table::{Key, Table};
+use crate::header::cells::Cells;
+use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
-use crate::spill::{Claim, PARTS, Spill, Subject, unusable};
-use crate::table::{Key, Table};
 
 /// The unique values of earlier rows.
 pub(crate) struct Seen {

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 
+use crate::across::table::Key;
 use crate::problem::Flaw;
-use crate::table::Key;
 
 /// The subject of a claim; only claims with the same subject can collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! [`Blanks`]: ids and file names that are read without their surrounding blanks.
 
-use crate::column::Field;
+use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
 
 /// The removed blanks so far, for each column. Ids with blanks are never legal, and whole columns

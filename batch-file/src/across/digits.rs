@@ -4,10 +4,10 @@
 //! show the damage, but its neighbours may: numeric ids usually have one length. JSON has no such
 //! damage.
 
-use crate::cells::{Cell, Cells};
-use crate::column::{Column, Field};
+use crate::header::cells::{Cell, Cells};
+use crate::header::column::{Column, Field};
+use crate::header::setting::Kind;
 use crate::problem::{Findings, Flaw};
-use crate::setting::Kind;
 
 /// The all-digit values of the rows so far.
 #[derive(Debug, Default)]

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use csv::StringRecord;
 
-use crate::cells::{Cells, CsvRow};
-use crate::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
+use crate::header::cells::{Cells, CsvRow};
 use crate::header::{Header, MAX_COLUMNS, NameMap};
-use crate::json_lines::JsonRows;
-use crate::lines::{Lines, LinesError, NextLine};
 use crate::problem::{Findings, Flaw, Problem};
 use crate::reader::{MAX_ROWS_AHEAD, OpenError};
-use crate::records::{Records, encoding_flaw, too_long};
+use crate::row::json_lines::JsonRows;
+use crate::text::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
+use crate::text::lines::{Lines, LinesError, NextLine};
+use crate::text::records::{Records, encoding_flaw, too_long};
 
 /// The source of rows.
 pub(crate) enum Source {

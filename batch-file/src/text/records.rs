@@ -10,10 +10,10 @@ use cli_support::text::Encoding;
 use csv::StringRecord;
 use memchr::{memchr, memchr_iter, memchr2};
 
-use crate::dialect::LineEnd;
-use crate::lines::{Lines, MAX_ROW_BYTES, NextLine};
 use crate::problem::Flaw;
-use crate::quotes::{Place, QuoteState, Quotes, unclosed};
+use crate::text::dialect::LineEnd;
+use crate::text::lines::{Lines, MAX_ROW_BYTES, NextLine};
+use crate::text::quotes::{Place, QuoteState, Quotes, unclosed};
 
 /// Reads a CSV file record by record.
 pub(crate) struct Records {

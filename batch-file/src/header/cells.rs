@@ -7,9 +7,9 @@ use std::sync::Arc;
 use csv::StringRecord;
 use serde_json::Value;
 
-use crate::column::Column;
+use crate::header::column::Column;
+use crate::header::setting::Kind;
 use crate::header::{Header, HeaderCell, overlaps};
-use crate::setting::Kind;
 
 /// The unchanged cells of one row, with the names of their columns.
 #[derive(Clone)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use serde_json::Value;
 
-use crate::cells::{Cell, Cells};
-use crate::column::Column;
-use crate::excel;
+use crate::across::types::Types;
+use crate::header::cells::{Cell, Cells};
+use crate::header::column::Column;
+use crate::header::setting::{Kind, Setting, section_name};
 use crate::problem::{Findings, Flaw};
-use crate::setting::{Kind, Setting, section_name};
-use crate::types::Types;
+use crate::text::excel;
 
 /// Reads tags and desired properties. Consecutive rows of a batch often have equal values: then
 /// they share the result.

@@ -7,15 +7,15 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::symmetric_key::KeyError;
 use hub_types::{DeviceId, IdentityId, ModuleId, SymmetricKey, Thumbprint};
 
-use crate::blanks::Blanks;
-use crate::cells::{Cell, Cells};
-use crate::column::{Column, Field};
-use crate::excel;
-use crate::id_pattern::IdPattern;
-use crate::nearest::nearest;
+use crate::across::blanks::Blanks;
+use crate::header::cells::{Cell, Cells};
+use crate::header::column::{Column, Field};
+use crate::header::nearest::nearest;
+use crate::problem::shown::secret_in;
 use crate::problem::{Findings, Flaw};
 use crate::row::PemSource;
-use crate::shown::secret_in;
+use crate::row::id_pattern::IdPattern;
+use crate::text::excel;
 
 /// The texts of a row's fixed columns, trimmed; empty ones are absent.
 #[derive(Default)]

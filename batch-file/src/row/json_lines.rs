@@ -8,10 +8,10 @@ use hub_types::number;
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 
-use crate::cells::{Cells, JsonCell, WrittenNumber};
+use crate::header::cells::{Cells, JsonCell, WrittenNumber};
+use crate::header::setting::json_reason;
 use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
 use crate::problem::{Findings, Flaw};
-use crate::setting::json_reason;
 
 /// Reads objects, and caches the meaning of their members' names.
 pub(crate) struct JsonRows {

@@ -5,13 +5,13 @@ use std::io;
 
 use hub_types::DeviceId;
 
-use crate::circles::{self, Circles};
-use crate::column::Field;
-use crate::links::{Link, Links};
+use crate::across::circles::{self, Circles};
+use crate::across::links::{Link, Links};
+use crate::across::seen::{Keys, MAX_PROBLEMS, Seen, number};
+use crate::across::spill::{PARTS, unusable};
+use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
 use crate::row::Row;
-use crate::seen::{Keys, MAX_PROBLEMS, Seen, number};
-use crate::spill::{PARTS, unusable};
 
 /// The parents named by the rows so far. Rows of the parents themselves may follow until the end.
 #[derive(Default)]

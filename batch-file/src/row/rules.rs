@@ -4,11 +4,11 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{IdentityId, Thumbprint};
 
-use crate::column::Field;
-use crate::draft::{AuthWord, Draft};
-use crate::excel;
+use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
 use crate::row::RowAuth;
+use crate::row::draft::{AuthWord, Draft};
+use crate::text::excel;
 
 /// The authentication of the identity, if the columns for it agree.
 pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<RowAuth> {

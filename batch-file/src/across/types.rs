@@ -3,11 +3,11 @@
 use hub_types::number;
 use serde_json::Value;
 
-use crate::cells::Cell;
 use crate::header::HeaderCell;
+use crate::header::cells::Cell;
+use crate::header::setting::{Kind, Setting};
+use crate::problem::shown::shown;
 use crate::problem::{Findings, Flaw};
-use crate::setting::{Kind, Setting};
-use crate::shown::shown;
 
 /// The types so far in the columns for twin values.
 #[derive(Debug, Default)]

@@ -6,10 +6,10 @@ use hub_types::number::{self, NumberError};
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use serde_json::Value;
 
-use crate::cells::{Cell, JsonCell};
-use crate::excel;
+use crate::header::cells::{Cell, JsonCell};
 use crate::problem::Flaw;
-use crate::quotes::Place;
+use crate::text::excel;
+use crate::text::quotes::Place;
 
 /// One value of the twin: its path and its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,7 +274,7 @@ fn out_of_range() -> Flaw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cells::WrittenNumber;
+    use crate::header::cells::WrittenNumber;
     use serde_json::json;
 
     fn setting(name: &str) -> Setting {

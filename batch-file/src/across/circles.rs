@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::links::{Link, Links, MOST_IN_MEMORY};
-use crate::spill::PARTS;
-use crate::table::Key;
+use crate::across::links::{Link, Links, MOST_IN_MEMORY};
+use crate::across::spill::PARTS;
+use crate::across::table::Key;
 
 /// The result of the search for circles.
 pub(crate) enum Circles {

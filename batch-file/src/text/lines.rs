@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Cursor, Read};
 
 use cli_support::text::{Encoding, Utf8Stream};
 
-use crate::dialect::ByteOrderMark;
 use crate::problem::Flaw;
+use crate::text::dialect::ByteOrderMark;
 
 /// The maximum number of bytes of a line, or of a row of several lines.
 pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::nearest::nearest;
+use crate::header::nearest::nearest;
+use crate::header::setting::Setting;
 use crate::problem::Flaw;
-use crate::setting::Setting;
 
 /// The meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]

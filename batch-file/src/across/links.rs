@@ -6,8 +6,8 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write
 
 use hub_types::DeviceId;
 
-use crate::spill::PARTS;
-use crate::table::Key;
+use crate::across::spill::PARTS;
+use crate::across::table::Key;
 
 /// A device and its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
