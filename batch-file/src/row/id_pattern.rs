@@ -19,13 +19,27 @@ pub struct IdPattern {
 }
 
 /// A text that is not a regular expression.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("`{pattern}` is no regular expression")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is not a regular expression: {reason}")]
 pub struct IdPatternError {
     /// The text.
     pub pattern: String,
-    /// The cause.
-    pub source: regex::Error,
+    /// The place of the fault in the text, and the fault.
+    pub reason: String,
+}
+
+impl IdPatternError {
+    fn new(pattern: &str, error: &regex::Error) -> Self {
+        let place = |span: &regex_syntax::ast::Span| format!("character {}", span.start.column);
+        let reason = match regex_syntax::parse(pattern) {
+            Err(regex_syntax::Error::Parse(fault)) => format!("{}: {}", place(fault.span()), fault.kind()),
+            Err(regex_syntax::Error::Translate(fault)) => {
+                format!("{}: {}", place(fault.span()), fault.kind())
+            }
+            _ => error.to_string(),
+        };
+        Self { pattern: pattern.to_owned(), reason }
+    }
 }
 
 impl IdPattern {
@@ -45,7 +59,7 @@ impl FromStr for IdPattern {
     type Err = IdPatternError;
 
     fn from_str(written: &str) -> Result<Self, IdPatternError> {
-        let no_pattern = |source| IdPatternError { pattern: written.to_owned(), source };
+        let no_pattern = |error| IdPatternError::new(written, &error);
         // By itself first, so that no bracket of it can close the one around it.
         Regex::new(written).map_err(no_pattern)?;
         let whole = Regex::new(&format!("^(?:{written})$")).map_err(no_pattern)?;
@@ -94,7 +108,7 @@ mod tests {
         assert!(!matches(r"PMP-\d{8}", "PMP-1") && !matches(r"PMP-\d{8}", "PMP-000000012"));
         assert!(matches("a|bc", "bc") && !matches("a|bc", "ac"));
         let error = "a)(b".parse::<IdPattern>().unwrap_err();
-        assert_eq!(error.to_string(), "`a)(b` is no regular expression");
+        assert_eq!(error.to_string(), "`a)(b` is not a regular expression: character 2: unopened group");
     }
 
     #[test]
