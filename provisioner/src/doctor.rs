@@ -80,7 +80,7 @@ pub(crate) async fn run_checks(
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<(HubLabel, Vec<Check>), TargetError> {
-    let checks = async |hub: &OpenHub| Ok((hub.label(), checks(hub, ledger).await));
+    let checks = async |hub: &OpenHub| Ok((hub.label.clone(), checks(hub, ledger).await));
     with_hub(hub, PATIENCE, observer, checks).await
 }
 

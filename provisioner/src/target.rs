@@ -13,6 +13,7 @@ use batch_file::IdPattern;
 use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
 use hub_types::limits::Tier;
 use local_hub::LocalHub;
+use tokio::net::lookup_host;
 use zeroize::Zeroizing;
 
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
@@ -73,6 +74,8 @@ pub(crate) enum Target {
         ca_files: Vec<PathBuf>,
         /// The size of the hub, if it is known.
         size: Option<HubSize>,
+        /// True if the host leads to this machine.
+        is_on_this_machine: bool,
     },
 }
 
@@ -80,8 +83,8 @@ pub(crate) enum Target {
 pub(crate) struct OpenHub {
     /// The client.
     pub(crate) client: Arc<HubClient>,
-    /// The name that ledgers know the hub by: its host, or the folder of a local hub.
-    pub(crate) name: String,
+    /// The name of the hub for ledgers and results.
+    pub(crate) label: HubLabel,
     /// The hub itself, if it runs in this process.
     pub(crate) local: Option<LocalHub>,
     /// The host that devices connect to, if it differs from that of services.
@@ -183,8 +186,19 @@ pub(crate) struct HubLabel {
 }
 
 impl Target {
-    /// Decides which hub to work on. `folder` is searched for the configuration file.
-    pub(crate) fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
+    /// Decides which hub to work on, and finds out whether it is on this machine. `folder` is searched
+    /// for the configuration file.
+    pub(crate) async fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
+        let mut target = Self::choose(choice, folder)?;
+        if let Self::Remote { access, is_on_this_machine, .. } = &mut target
+            && !*is_on_this_machine
+        {
+            *is_on_this_machine = resolves_to_this_machine(access.host()).await;
+        }
+        Ok(target)
+    }
+
+    fn choose(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
         if let Some(data) = choice.local {
             return Ok(Self::Embedded { data });
         }
@@ -203,7 +217,7 @@ impl Target {
             (None, None) => return Self::unconfigured(folder),
         };
         let TargetChoice { device_host, ca_files, size, .. } = choice;
-        Ok(Self::Remote { access, device_host, ca_files, size })
+        Ok(Self::remote(access, device_host, ca_files, size))
     }
 
     /// The embedded hub, unless the configuration file lists hubs: then one of those is probably
@@ -226,24 +240,40 @@ impl Target {
         };
         let device_host = choice.device_host.or(hub.device_host);
         let ca_files = choice.ca_files.into_iter().chain(hub.ca_file).collect();
-        Ok(Self::Remote { access, device_host, ca_files, size: choice.size.or(hub.size) })
+        Ok(Self::remote(access, device_host, ca_files, choice.size.or(hub.size)))
+    }
+
+    /// A hub elsewhere, which is on this machine if its host says so.
+    fn remote(
+        access: Access,
+        device_host: Option<HubHost>,
+        ca_files: Vec<PathBuf>,
+        size: Option<HubSize>,
+    ) -> Self {
+        let is_on_this_machine = access.host().is_loopback();
+        Self::Remote { access, device_host, ca_files, size, is_on_this_machine }
     }
 
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
     pub(crate) fn is_test_hub(&self) -> bool {
         match self {
             Self::Embedded { .. } => true,
-            Self::Remote { access, .. } => access.host().is_loopback(),
+            Self::Remote { is_on_this_machine, .. } => *is_on_this_machine,
         }
     }
 
-    #[cfg(test)]
     /// The size of the hub, if it is known.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> Option<HubSize> {
         match self {
             Self::Embedded { .. } => None,
             Self::Remote { size, .. } => *size,
         }
+    }
+
+    /// The name of the hub for ledgers and results.
+    pub(crate) fn label(&self) -> HubLabel {
+        HubLabel { name: self.name(), is_test_hub: self.is_test_hub() }
     }
 
     /// The name of the hub in ledgers: its host, or the folder of a local hub, whose port changes
@@ -271,17 +301,17 @@ impl Target {
 
     /// `embedded` is how the embedded hub is to run.
     async fn open_with(self, embedded: local_hub::Config) -> Result<OpenHub, TargetError> {
-        let name = self.name();
+        let label = self.label();
         match self {
-            Self::Embedded { data } => open_embedded(data, name, embedded).await,
-            Self::Remote { access, device_host, ca_files, size } => {
+            Self::Embedded { data } => open_embedded(data, label, embedded).await,
+            Self::Remote { access, device_host, ca_files, size, .. } => {
                 let extra_roots = ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
                 let trust = HubClientOptions { extra_roots, is_local: false };
                 let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
                     client.rate_limiter().set_tier(tier, units);
                 }
-                Ok(OpenHub { client: Arc::new(client), name, local: None, device_host, trust, size })
+                Ok(OpenHub { client: Arc::new(client), label, local: None, device_host, trust, size })
             }
         }
     }
@@ -302,16 +332,6 @@ impl std::fmt::Display for Target {
 }
 
 impl OpenHub {
-    /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
-    pub(crate) fn is_test_hub(&self) -> bool {
-        self.local.is_some() || self.client.access().host().is_loopback()
-    }
-
-    /// The name of the hub for results.
-    pub(crate) fn label(&self) -> HubLabel {
-        HubLabel { name: self.name.clone(), is_test_hub: self.is_test_hub() }
-    }
-
     /// The hub's address for devices: the standard port of its device host, or the listener of the
     /// embedded hub, or a different host and port. Its certificate must have the name of the device
     /// host in any case.
@@ -343,7 +363,7 @@ pub(crate) async fn with_hub<T, E: From<TargetError>>(
     observer: &dyn RunObserver,
     work: impl AsyncFnOnce(&OpenHub) -> Result<T, E>,
 ) -> Result<T, E> {
-    let target = Target::resolve(choice, ".".as_ref())?;
+    let target = Target::resolve(choice, ".".as_ref()).await?;
     observer.hub(&target, target.is_test_hub());
     let hub = target.open().await?;
     hub.client.rate_limiter().be_brief(patience);
@@ -354,7 +374,7 @@ pub(crate) async fn with_hub<T, E: From<TargetError>>(
 
 async fn open_embedded(
     data: PathBuf,
-    name: String,
+    label: HubLabel,
     config: local_hub::Config,
 ) -> Result<OpenHub, TargetError> {
     let failed = |source| TargetError::Local { data: data.clone(), source };
@@ -364,8 +384,22 @@ async fn open_embedded(
     let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
     let trust = HubClientOptions { extra_roots, is_local: true };
     let client = HubClient::new(Access::SharedKey(access), &trust).map_err(TargetError::Client)?;
-    Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), device_host: None, trust, size: None })
+    Ok(OpenHub { client: Arc::new(client), label, local: Some(hub), device_host: None, trust, size: None })
 }
+
+/// Returns true if the host leads to loopback addresses only, as a name in `/etc/hosts` may. A name
+/// that does not resolve leads nowhere: the first call reports it.
+async fn resolves_to_this_machine(host: &HubHost) -> bool {
+    match tokio::time::timeout(NAME_TIMEOUT, lookup_host((host.name(), 0))).await {
+        Ok(Ok(addresses)) => {
+            let mut addresses = addresses.peekable();
+            addresses.peek().is_some() && addresses.all(|address| address.ip().to_canonical().is_loopback())
+        }
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn read_ca_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
     std::fs::read(path)
@@ -435,7 +469,7 @@ mod tests {
                     connection_string: environment.map(|text| Zeroizing::new(text.to_owned())),
                     ..TargetChoice::default()
                 };
-                Target::resolve(choice, folder.path()).unwrap().to_string()
+                Target::choose(choice, folder.path()).unwrap().to_string()
             };
         assert_eq!(
             resolve(Some("x"), Some("line"), Some("e.example"), Some(ACCESS)),
@@ -456,7 +490,7 @@ mod tests {
             }
             let connection_string = environment.map(|text| Zeroizing::new(text.to_owned()));
             let choice = TargetChoice { connection_string, ..TargetChoice::default() };
-            Target::resolve(choice, folder.path()).map(|target| (target.to_string(), target.is_test_hub()))
+            Target::choose(choice, folder.path()).map(|target| (target.to_string(), target.is_test_hub()))
         };
         let embedded = ("the embedded local hub, with its data in .local-hub".to_owned(), true);
         assert_eq!(resolve(None, None).unwrap(), embedded);
@@ -472,13 +506,26 @@ mod tests {
         assert!(resolve(None, Some(&local)).unwrap().1);
     }
 
+    #[tokio::test]
+    async fn a_hub_whose_host_resolves_to_this_machine_is_a_test_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        for (host, is_test_hub) in
+            [("localhost", true), ("127.1:8443", true), ("192.0.2.1", false), ("no-such-host.invalid", false)]
+        {
+            let connection_string = Some(Zeroizing::new(ACCESS.replace("h.example", host)));
+            let choice = TargetChoice { connection_string, ..TargetChoice::default() };
+            let target = Target::resolve(choice, folder.path()).await.unwrap();
+            assert_eq!(target.label(), HubLabel { name: host.to_owned(), is_test_hub });
+        }
+    }
+
     #[test]
     fn a_file_that_holds_no_connection_string_says_what_it_holds() {
         let folder = folder_with_config("[hubs.line]\nconnection_string_file = 'line.txt'\n");
         let resolve = |content: &str| {
             std::fs::write(folder.path().join("line.txt"), content).unwrap();
             let choice = TargetChoice { hub: Some("line".into()), ..TargetChoice::default() };
-            Target::resolve(choice, folder.path()).unwrap_err()
+            Target::choose(choice, folder.path()).unwrap_err()
         };
         assert!(matches!(resolve(" \n"), TargetError::EmptyFile { .. }));
         assert!(matches!(resolve("{\"connectionString\": \"x\"}"), TargetError::JsonFile { line: 1, .. }));
@@ -496,7 +543,7 @@ mod tests {
         let shown = |device_host: Option<&str>| {
             let device_host = device_host.map(|host| host.parse().unwrap());
             let choice = TargetChoice { hub: Some("line".into()), device_host, ..TargetChoice::default() };
-            Target::resolve(choice, folder.path()).unwrap().to_string()
+            Target::choose(choice, folder.path()).unwrap().to_string()
         };
         assert_eq!(shown(None), "h.example as `iothubowner`, with devices at devices.example");
         assert_eq!(shown(Some("d.example")), "h.example as `iothubowner`, with devices at d.example");
@@ -511,7 +558,7 @@ mod tests {
                 connection_string: environment.map(|text| Zeroizing::new(text.to_owned())),
                 ..TargetChoice::default()
             };
-            Target::resolve(choice, folder.path()).unwrap_err().to_string()
+            Target::choose(choice, folder.path()).unwrap_err().to_string()
         };
         assert!(resolve(Some("line"), None).contains("line.txt"));
         let error = resolve(None, Some("HostName=h;SharedAccessKey=hunter2"));
@@ -524,7 +571,7 @@ mod tests {
         std::fs::write(folder.path().join("line.txt"), ACCESS).unwrap();
         let size = |size| {
             let choice = TargetChoice { hub: Some("line".into()), size, ..TargetChoice::default() };
-            Target::resolve(choice, folder.path()).unwrap().size().unwrap().tier
+            Target::choose(choice, folder.path()).unwrap().size().unwrap().tier
         };
         assert_eq!(size(None), Tier::S2);
         assert_eq!(size(Some(HubSize { tier: Tier::S3, units: NonZeroU32::MIN })), Tier::S3);

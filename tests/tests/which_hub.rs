@@ -124,6 +124,39 @@ fn a_hub_on_this_machine_is_a_test_hub_too() -> Result<()> {
     Ok(())
 }
 
+/// A name in `/etc/hosts` leads to this machine too. `127.1` stands for such a name: it is not written
+/// as a loopback address, and resolves to one everywhere.
+#[test]
+fn a_hub_whose_host_resolves_to_this_machine_is_a_test_hub_for_every_verb() -> Result<()> {
+    let station = station()?;
+    let address = "127.0.0.1:0";
+    let args = ["--https", address, "--mqtt", address, "--host-name", "127.1"];
+    let hub = ServedHub::start_with(&station, "hub", &args)?;
+    ensure!(hub.connection_string().contains("HostName=127.1:"), "the hub has a different name");
+    let verbs: [&[&str]; 7] = [
+        &["apply", "batch.csv"],
+        &["plan", "batch.csv"],
+        &["verify", "batch.csv"],
+        &["undo", "1", "--dry-run"],
+        &["resume"],
+        &["report"],
+        &["status"],
+    ];
+    for args in verbs {
+        let text = station.provision(&hub, args)?.stdout;
+        ensure!(text.ends_with(TEST_HUB), "{args:?}: {text}");
+        let json = station.provision(&hub, [args, &["--format", "json"]].concat())?.stdout;
+        ensure!(serde_json::from_str::<Value>(&json)?["test_hub"] == true, "{args:?}: {json}");
+    }
+    let runs: Value = serde_json::from_str(&station.run("provisioner", ["runs", "--format", "json"])?.stdout)?;
+    ensure!(runs[0]["test_hub"] == true, "{runs}");
+    let shown = station.provision(&hub, ["twin", "show", "--device-id", "d1"])?.expect_code(0)?;
+    ensure!(shown.stderr.ends_with(TEST_HUB), "{}", shown.stderr);
+    let pack = station.run("provisioner", ["audit"])?.expect_code(0)?.stdout;
+    ensure!(pack.contains("\"test_hub\":true"), "{pack}");
+    Ok(())
+}
+
 #[test]
 fn a_secret_among_the_arguments_is_refused_and_not_repeated() -> Result<()> {
     let station = station()?;

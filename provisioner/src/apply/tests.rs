@@ -67,7 +67,14 @@ impl Batch<'_> {
         let mut ledger = ledger.lock();
         let (options, by) = (RunOptions::default(), Operator::default());
         let started = &Timestamp::now();
-        let facts = RunFacts { hub: "model", input: "batch.csv", started, by: &by, options: &options };
+        let facts = RunFacts {
+            hub: "model",
+            test_hub: false,
+            input: "batch.csv",
+            started,
+            by: &by,
+            options: &options,
+        };
         let loader = ledger.load_run(&facts).unwrap();
         for (line, name) in (2..).zip(NAMES) {
             loader.insert(line, &self.spec(name), &[]).unwrap();

@@ -18,6 +18,7 @@ fn ledger() -> (Ledger, RunId) {
     let by = Operator { name: "Ada \"the\" <b>Operator</b>".into(), station: "line-3".into() };
     let facts = RunFacts {
         hub: "hub.example",
+        test_hub: false,
         input: "batch.csv",
         started: &at("2026-11-22T10:00:00Z"),
         by: &by,

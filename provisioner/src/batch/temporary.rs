@@ -45,6 +45,7 @@ pub(super) fn begin_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Resul
     let (options, by) = (RunOptions::default(), Operator::default());
     ledger.load_run(&RunFacts {
         hub: "",
+        test_hub: false,
         input: &input,
         started: &Timestamp::now(),
         by: &by,

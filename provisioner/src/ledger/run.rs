@@ -31,6 +31,7 @@ table! {
     OPERATOR = "operator": String, with_default, since(3);
     STATION = "station": String, with_default, since(3);
     VERIFICATION = "verification": Option<Verification>, since(3);
+    TEST_HUB = "test_hub": bool, with_default, since(5);
 }
 
 /// The number of a run in its ledger, from 1.
@@ -106,6 +107,10 @@ pub(crate) struct Run {
     pub(crate) state: RunState,
     /// The hub: its host, or the folder of a local hub.
     pub(crate) hub: String,
+    /// True if the hub was found to be one for tests when the run began. Runs of older versions do not
+    /// say so.
+    #[serde(skip)]
+    pub(crate) test_hub: bool,
     /// The batch file.
     pub(crate) input: String,
     /// The SHA-256 of the batch file, as upper-case hex.
@@ -141,6 +146,7 @@ impl Run {
             by: Operator { name: row.get(OPERATOR)?, station: row.get(STATION)? },
             state: row.get(STATE)?,
             hub: row.get(HUB)?,
+            test_hub: row.get(TEST_HUB)?,
             input: row.get(INPUT)?,
             input_sha256: row.get(INPUT_SHA256)?,
             tool_version: row.get(TOOL_VERSION)?,
@@ -153,7 +159,7 @@ impl Run {
     /// Returns true if its hub is one for tests: an embedded one, which ledgers identify by its
     /// folder, or one on the machine that the run was carried out from.
     pub(crate) fn is_on_test_hub(&self) -> bool {
-        self.hub.parse::<HubHost>().map_or(true, |host| host.is_loopback())
+        self.test_hub || self.hub.parse::<HubHost>().map_or(true, |host| host.is_loopback())
     }
 
     /// Returns true if it is complete and the hub has not been read back.
@@ -300,6 +306,8 @@ impl RunOptions {
 pub(crate) struct RunFacts<'a> {
     /// The hub: its host, or the folder of a local hub.
     pub(crate) hub: &'a str,
+    /// True for a hub for tests.
+    pub(crate) test_hub: bool,
     /// The batch file.
     pub(crate) input: &'a str,
     /// The start time.
@@ -312,11 +320,12 @@ pub(crate) struct RunFacts<'a> {
 
 impl RunFacts<'_> {
     /// The columns of a run whose rows are being loaded.
-    pub(super) fn cells(&self) -> Result<[Cell<'_>; 9], NotStorable> {
+    pub(super) fn cells(&self) -> Result<[Cell<'_>; 10], NotStorable> {
         Ok([
             STARTED.set(self.started)?,
             STATE.set(&RunState::Running)?,
             HUB.set(self.hub)?,
+            TEST_HUB.set(&self.test_hub)?,
             INPUT.set(self.input)?,
             INPUT_SHA256.set("")?,
             TOOL_VERSION.set(env!("CARGO_PKG_VERSION"))?,

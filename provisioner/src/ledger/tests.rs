@@ -189,7 +189,7 @@ fn a_station_outlives_a_restart_of_the_database() {
 fn facts(options: &RunOptions) -> RunFacts<'_> {
     static BY: Operator = Operator { name: String::new(), station: String::new() };
     static STARTED: LazyLock<Timestamp> = LazyLock::new(now);
-    RunFacts { hub: "hub.example", input: "batch.csv", started: &STARTED, by: &BY, options }
+    RunFacts { hub: "hub.example", test_hub: false, input: "batch.csv", started: &STARTED, by: &BY, options }
 }
 
 /// Loads a run with these rows, the depths of some of whose devices are given.

@@ -53,7 +53,7 @@ impl Factory {
         let options = RunOptions { maintenance, ..RunOptions::default() };
         let by = Operator { name: "Ada".into(), station: "line-3".into() };
         let (hub, input, started) = ("model", "batch.csv", &Timestamp::now());
-        let facts = RunFacts { hub, input, started, by: &by, options: &options };
+        let facts = RunFacts { hub, test_hub: false, input, started, by: &by, options: &options };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
         for (line, spec) in (2..).zip(rows) {

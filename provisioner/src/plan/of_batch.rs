@@ -104,7 +104,7 @@ impl BatchPlan {
     pub(crate) async fn open(request: PlanRequest, observer: &dyn RunObserver) -> Result<Self, PlanError> {
         let PlanRequest { hub, size, batch, mut options, skip_bad_rows, ledger: location, output } = request;
         refuse_existing(output.as_deref())?;
-        let target = Target::resolve(hub, ".".as_ref())?;
+        let target = Target::resolve(hub, ".".as_ref()).await?;
         observer.hub(&target, target.is_test_hub());
         let mut owners = open_owners(&location)?;
         let batch = batch.resolve(".".as_ref())?;
@@ -119,10 +119,11 @@ impl BatchPlan {
         }
         let hub = target.open().await?;
         hub.client.probe().await?;
-        let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
+        let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
         let writer = match output {
             Some(path) => {
-                let header = header(&hub.name, &batch.path, &options, &loaded, spec_sha256, skip_bad_rows)?;
+                let header =
+                    header(&hub.label.name, &batch.path, &options, &loaded, spec_sha256, skip_bad_rows)?;
                 Some(PlanWriter::create(&path, &header)?)
             }
             None => None,
@@ -133,7 +134,7 @@ impl BatchPlan {
 
     /// The name of the hub.
     pub(crate) fn hub(&self) -> HubLabel {
-        self.hub.label()
+        self.hub.label.clone()
     }
 
     /// Compares the hub with the batch, reports the planned action of each row, and writes the plan

@@ -26,7 +26,7 @@ pub(super) async fn apply(
     hub: TargetChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref()).await?;
     context.observer.hub(&target, target.is_test_hub());
     let secrets = request.secrets.clone();
     let new = NewRun::to_apply(request, &target)?;
@@ -81,9 +81,15 @@ impl NewRun {
         ledger: &mut Ledger,
         context: &RunContext<'_>,
     ) -> Result<(OpenHub, RunId, Loaded), RunFailure> {
-        let (name, input) = (target.name(), self.batch.path.display().to_string());
-        let (by, options) = (&context.settings.by, &self.options);
-        let facts = RunFacts { hub: &name, input: &input, started: &Timestamp::now(), by, options };
+        let (label, input) = (target.label(), self.batch.path.display().to_string());
+        let facts = RunFacts {
+            hub: &label.name,
+            test_hub: label.is_test_hub,
+            input: &input,
+            started: &Timestamp::now(),
+            by: &context.settings.by,
+            options: &self.options,
+        };
         let (mut target, mut hub) = (Some(target), None);
         let begun = loop {
             match self.try_to_begin(&mut target, &mut hub, store, &facts, ledger, context).await {

@@ -48,7 +48,7 @@ impl OpenDryRun {
 
     /// The name of the hub.
     pub(crate) fn hub(&self) -> HubLabel {
-        self.hub.label()
+        self.hub.label.clone()
     }
 
     /// Returns true if a run would check that units can connect with their new certificates.
@@ -66,7 +66,7 @@ impl OpenDryRun {
         let progress = observer.begin(Activity::Looking, rows.count);
         let looked = match hub.client.probe().await {
             Ok(_) => {
-                let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
+                let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
                 let dry_run = DryRun::new(hub.client.clone(), holds, maintenance, row_counter(&progress));
                 let mut ledger = rows.ledger;
                 let given = ledger.rows(rows.run, rows.filter).map(|row| match rows.of_earlier_run {

@@ -18,7 +18,7 @@ use crate::ledger::{
 use crate::maintain::change::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::text::counted;
-use crate::target::{Target, TargetChoice};
+use crate::target::{HubLabel, Target, TargetChoice};
 
 /// Begins a run that changes the rows of an earlier run, and works on it.
 pub(super) async fn execute(
@@ -26,14 +26,14 @@ pub(super) async fn execute(
     hub: TargetChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref()).await?;
     let mut origin = Origin::of(Ledger::open(&context.ledger)?, request, target, context.observer)?;
     origin.count(context.observer)?;
     let Origin { run, mut ledger, target, maintenance, filter } = origin;
     let hub = target.open().await?;
     hub.client.rate_limiter().set_patience(context.settings.patience);
     let loaded = match hub.client.probe().await {
-        Ok(_) => load(&mut ledger, &run, maintenance, filter, context),
+        Ok(_) => load(&mut ledger, &run, maintenance, filter, &hub.label, context),
         Err(error) => Err(error.into()),
     };
     match loaded {
@@ -57,7 +57,7 @@ pub(super) async fn open_dry_run(
     location: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref()).await?;
     let mut origin = Origin::of(Ledger::open_to_read(location)?, request, target, observer)?;
     let count = origin.count(observer)?;
     let Origin { run, ledger, target, maintenance, filter } = origin;
@@ -121,11 +121,13 @@ fn load(
     from: &Run,
     maintenance: Maintenance,
     filter: RowFilter,
+    hub: &HubLabel,
     context: &RunContext<'_>,
 ) -> Result<RunId, RunFailure> {
     let options = RunOptions { maintenance: Some(maintenance), ..RunOptions::default() };
     let facts = RunFacts {
-        hub: &from.hub,
+        hub: &hub.name,
+        test_hub: hub.is_test_hub,
         input: &from.input,
         started: &Timestamp::now(),
         by: &context.settings.by,

@@ -27,7 +27,7 @@ pub(super) async fn execute(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let address = request.address.clone();
-    let (new, target) = resolve(request, hub, context.observer)?;
+    let (new, target) = resolve(request, hub, context.observer).await?;
     let mut ledger = Ledger::open(&context.ledger)?;
     let (hub, run, _) = new.begin(target, None, &mut ledger, context).await?;
     note_issued(&new.options, &mut ledger, run)?;
@@ -53,7 +53,7 @@ pub(super) async fn open_dry_run(
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
     let maintenance = request.maintenance.clone();
-    let (new, target) = resolve(request, hub, observer)?;
+    let (new, target) = resolve(request, hub, observer).await?;
     let mut owners = open_owners(location)?;
     let loaded = TemporaryRun::load(&new.batch, new.certificates, new.rules, owners.as_mut(), observer)?;
     let TemporaryRun { mut ledger, run, loaded, .. } = loaded;
@@ -70,14 +70,14 @@ pub(super) async fn open_dry_run(
     OpenDryRun::open(target, owners, maintenance, rows, input).await
 }
 
-fn resolve(
+async fn resolve(
     request: BatchChangeRequest,
     hub: TargetChoice,
     observer: &dyn RunObserver,
 ) -> Result<(NewRun, Target), RunFailure> {
     let BatchChangeRequest { maintenance, batch, issue, certificates, skip_bad_rows, .. } = request;
     let batch: BatchFile = batch.resolve(".".as_ref())?;
-    let target = Target::resolve(hub, ".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref()).await?;
     observer.hub(&target, target.is_test_hub());
     let options = RunOptions {
         maintenance: Some(maintenance),

@@ -33,7 +33,7 @@ pub(super) async fn resume(
     if is_finished(&run, context.verify, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
-    let found = FoundRun::open(ledger, run, request, hub, context)?;
+    let found = FoundRun::open(ledger, run, request, hub, context).await?;
     let issue = found.run.options.issue.clone();
     let issue = issue.filter(|_| found.run.options.maintenance.is_none());
     let certificates = Certificates::open(issue, secrets, &found.target, context.observer)?;
@@ -51,7 +51,7 @@ pub(super) async fn share(
     if is_finished(&run, true, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
-    let mut found = FoundRun::open(ledger, run, request, hub, context)?;
+    let mut found = FoundRun::open(ledger, run, request, hub, context).await?;
     let mut is_told = false;
     let issues = found.run.options.maintenance.is_none();
     while issues && found.ledger.count(found.run.id, RowFilter::ToBeIssued)? > 0 {
@@ -94,14 +94,14 @@ struct FoundRun {
 }
 
 impl FoundRun {
-    fn open(
+    async fn open(
         mut ledger: Ledger,
         run: Run,
         request: &ShareRequest,
         hub: TargetChoice,
         context: &RunContext<'_>,
     ) -> Result<Self, RunFailure> {
-        let target = target_of(&run, Target::resolve(hub, ".".as_ref())?)?;
+        let target = target_of(&run, Target::resolve(hub, ".".as_ref()).await?)?;
         context.observer.hub(&target, target.is_test_hub());
         context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;

@@ -154,7 +154,7 @@ impl Job<'_> {
         options: RunOptions,
         pool: WorkerPool,
     ) -> Result<RunState, RunFailure> {
-        let look_first = ledger.lock().knows_hub(&self.hub.name, run)?;
+        let look_first = ledger.lock().knows_hub(&self.hub.label.name, run)?;
         let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
         let apply = Apply { hub, keys, options: apply_options(run, options), look_first, pool };
         Ok(apply.run().await?)
@@ -209,7 +209,7 @@ impl Job<'_> {
             None => {
                 let verify = Verify {
                     hub,
-                    holds: Holds::new(Some(ledger.clone()), &self.hub.name),
+                    holds: Holds::new(Some(ledger.clone()), &self.hub.label.name),
                     ledger,
                     run,
                     filter: RowFilter::Settled,

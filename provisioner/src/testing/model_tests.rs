@@ -80,8 +80,14 @@ impl World {
     fn load(&self, maintenance: Option<&Maintenance>, rows: &[IdentitySpec], plan: &[PlannedRow]) -> RunId {
         let options = RunOptions { maintenance: maintenance.cloned(), ..RunOptions::default() };
         let by = Operator::default();
-        let facts =
-            RunFacts { hub: "model", input: "b.csv", started: &Timestamp::now(), by: &by, options: &options };
+        let facts = RunFacts {
+            hub: "model",
+            test_hub: false,
+            input: "b.csv",
+            started: &Timestamp::now(),
+            by: &by,
+            options: &options,
+        };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
         insert(&loader, rows);
@@ -100,8 +106,14 @@ impl World {
     async fn plan(&self, apply: &ApplyAct, rows: &[IdentitySpec]) -> Vec<PlannedRow> {
         let mut temporary = Ledger::open_temporary().unwrap();
         let (by, options) = (Operator::default(), RunOptions::default());
-        let facts =
-            RunFacts { hub: "model", input: "b.csv", started: &Timestamp::now(), by: &by, options: &options };
+        let facts = RunFacts {
+            hub: "model",
+            test_hub: false,
+            input: "b.csv",
+            started: &Timestamp::now(),
+            by: &by,
+            options: &options,
+        };
         let loader = temporary.load_run(&facts).unwrap();
         insert(&loader, rows);
         let run = loader.commit("AB", 0).unwrap();

@@ -116,7 +116,7 @@ pub(crate) async fn verify_batch(
     observer: &dyn RunObserver,
 ) -> Result<(HubLabel, Verified), VerifyError> {
     let VerifyRequest { hub, batch, issued: folder, ledger: location, within, connect } = request;
-    let target = Target::resolve(hub, ".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref()).await?;
     observer.hub(&target, target.is_test_hub());
     let batch = batch.resolve(".".as_ref())?;
     let rules = LoadRules { note_files: true, ..LoadRules::default() };
@@ -133,13 +133,13 @@ pub(crate) async fn verify_batch(
         Some(_) => target.open_for_devices(device_cas(issued.as_ref(), &batch.path)).await?,
         None => target.open().await?,
     };
-    let holds = Holds::new(open_owners(&location)?.map(SharedLedger::new), &hub.name);
+    let holds = Holds::new(open_owners(&location)?.map(SharedLedger::new), &hub.label.name);
     let rows = loaded.rows();
     let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
     let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
     let verifying = Verifying { hub: &hub, holds, ledger, run, rows, credentials, observer };
     let verified = verifying.run(mismatches, within, connect).await;
-    let label = hub.label();
+    let label = hub.label.clone();
     hub.close().await;
     Ok((label, verified?))
 }

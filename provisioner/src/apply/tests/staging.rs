@@ -37,8 +37,14 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
     let undo = Maintenance::Undo { run };
     let (options, by) =
         (RunOptions { maintenance: Some(undo.clone()), ..RunOptions::default() }, Operator::default());
-    let facts =
-        RunFacts { hub: "model", input: "batch.csv", started: &Timestamp::now(), by: &by, options: &options };
+    let facts = RunFacts {
+        hub: "model",
+        test_hub: false,
+        input: "batch.csv",
+        started: &Timestamp::now(),
+        by: &by,
+        options: &options,
+    };
     let undoing = {
         let mut ledger = ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();

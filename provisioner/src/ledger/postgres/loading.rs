@@ -50,7 +50,7 @@ impl<'l> PostgresLoader<'l> {
             client.batch_execute("ROLLBACK; BEGIN")?;
             let (cells, token) = (facts.cells()?, token.as_bytes());
             let sql = format!(
-                "INSERT INTO run ({}, token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+                "INSERT INTO run ({}, token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
                 names(&cells)
             );
             let parameters = cells.iter().map(parameter).chain([&token as _]).collect::<Vec<_>>();

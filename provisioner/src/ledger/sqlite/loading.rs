@@ -106,7 +106,7 @@ fn begin_run<'c>(
 ) -> rusqlite::Result<(Transaction<'c>, RunId)> {
     let cells = facts.cells().map_err(unstorable)?;
     let transaction = connection.transaction()?;
-    let sql = format!("INSERT INTO run ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", names(&cells));
+    let sql = format!("INSERT INTO run ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", names(&cells));
     transaction.execute(&sql, params_from_iter(cells.iter().map(|cell| &cell.value)))?;
     let run = RunId(transaction.last_insert_rowid());
     Ok((transaction, run))

@@ -36,6 +36,7 @@ pub(in crate::report) fn run(verb: RunVerb) -> Run {
         by: Operator::default(),
         state: RunState::Finished,
         hub: "hub.example".into(),
+        test_hub: false,
         input: "batch.csv".into(),
         input_sha256: "AB".into(),
         tool_version: "1".into(),
