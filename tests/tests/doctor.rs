@@ -108,6 +108,21 @@ fn the_port_of_devices_is_looked_at() -> Result<()> {
 }
 
 #[test]
+fn a_host_for_devices_that_has_no_address_is_a_failed_check() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let mut text = station.provisioner(&hub)?;
+    let text = Ended::of(text.args(["doctor", "--device-host", "no-such-host.invalid"]).output()?)?;
+    let text = text.expect_code(3)?.stdout;
+    assert!(text.contains("fail     mqtt dns         no-such-host.invalid: "), "{text}");
+    assert!(text.contains("`--device-host`") && !text.contains("firewall"), "{text}");
+    for check in ["mqtt port", "mqtt tls"] {
+        assert!(text.contains(&format!("skipped  {check}")), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_basic_hub_has_no_twins() -> Result<()> {
     let station = Station::new()?;
     let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--tier", "B1"];

@@ -19,28 +19,24 @@ pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
         Verdict::Fail => [TLS, CLOCK].map(|check| Check::skipped(check, "there is no connection")),
         _ => answer(&hub.client).await,
     };
-    let mut checks = vec![dns(name).await, port];
+    let mut checks =
+        vec![dns("dns", name, "check the hub's name, and this station's name server").await, port];
     checks.extend(answer);
     checks.extend(match hub.local {
-        Some(_) => ["mqtt port", "mqtt tls"]
-            .map(|check| Check::skipped(check, "the embedded hub is for this process only")),
+        Some(_) => MQTT.map(|check| Check::skipped(check, "the embedded hub is for this process only")),
         None => mqtt(hub).await,
     });
     checks
 }
 
-async fn dns(name: &str) -> Check {
+async fn dns(check: &'static str, name: &str, remedy: &'static str) -> Check {
     match lookup_host((name, HTTPS)).await {
         Ok(addresses) => {
             let mut addresses: Vec<_> = addresses.map(|address| address.ip().to_string()).collect();
             addresses.dedup();
-            Check::ok("dns", format!("{name} is {}", addresses.join(", ")))
+            Check::ok(check, format!("{name} is {}", addresses.join(", ")))
         }
-        Err(error) => Check::fail(
-            "dns",
-            format!("{name}: {error}"),
-            "check the hub's name, and this station's name server",
-        ),
+        Err(error) => Check::fail(check, format!("{name}: {error}"), remedy),
     }
 }
 
@@ -73,22 +69,30 @@ async fn answer(hub: &HubClient) -> [Check; 2] {
 }
 
 /// The port of devices. The provisioner itself needs it only to connect as they do.
-async fn mqtt(hub: &OpenHub) -> [Check; 2] {
-    let (port, tls) = ("mqtt port", "mqtt tls");
+async fn mqtt(hub: &OpenHub) -> [Check; 3] {
+    let [name, port, tls] = MQTT;
     let door = match hub.for_devices(None) {
         Ok(door) => door.with_deadline(CONNECT_TIMEOUT),
-        Err(error) => return [port, tls].map(|check| Check::skipped(check, with_causes(&error))),
+        Err(error) => return MQTT.map(|check| Check::skipped(check, with_causes(&error))),
     };
+    let name = dns(name, &door.address().host, DEVICE_HOST).await;
+    if name.verdict == Verdict::Fail {
+        let [port, tls] =
+            [port, tls].map(|check| Check::skipped(check, "the host of devices has no address"));
+        return [name, port, tls];
+    }
     let takes_connections = Check::ok(port, format!("{} takes connections", door.address()));
     match door.knock().await {
         Ok(chain) => {
-            [takes_connections, certificates(tls, &chain.iter().map(AsRef::as_ref).collect::<Vec<_>>())]
+            let chain: Vec<_> = chain.iter().map(AsRef::as_ref).collect();
+            [name, takes_connections, certificates(tls, &chain)]
         }
         Err(error @ ConnectError::Unreachable { .. }) => {
             let remedy = "needed by devices only: let port 8883 through the firewall";
-            [Check::warning(port, with_causes(&error), remedy), Check::skipped(tls, "there is no connection")]
+            let closed = Check::warning(port, with_causes(&error), remedy);
+            [name, closed, Check::skipped(tls, "there is no connection")]
         }
-        Err(error) => [takes_connections, Check::warning(tls, with_causes(&error), UNTRUSTED)],
+        Err(error) => [name, takes_connections, Check::warning(tls, with_causes(&error), UNTRUSTED)],
     }
 }
 
@@ -147,6 +151,10 @@ fn split_port(host: &str) -> (&str, u16) {
 /// The check that is well when the hub answers.
 pub(super) const TLS: &str = "tls";
 const CLOCK: &str = "clock";
+/// The checks of the host that devices connect to.
+const MQTT: [&str; 3] = ["mqtt dns", "mqtt port", "mqtt tls"];
+const DEVICE_HOST: &str = "check the host that devices connect to (`--device-host`, or `device_host` in \
+                           `provisioner.toml`), and this station's name server";
 const UNTRUSTED: &str = "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens \
                          TLS must be told to leave the hub alone";
 const HTTPS: u16 = 443;
