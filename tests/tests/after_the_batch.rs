@@ -243,6 +243,8 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
     ensure!(undo.stderr.contains("`provisioner rotate FILE --revert --dry-run`"), "{undo:?}");
     let (kept, new) = slots(&hub, "pump-1")?;
     ensure!(kept == old && new.is_string() && new != old, "{kept} {new}");
+    let both = station.provision(&hub, ["verify", "renewed/issued.csv"])?.expect_code(0)?;
+    ensure!(both.stdout.contains("3 equal"), "{both:?}");
 
     // A key that is lost: its unit stays as it is, and is told.
     let keys = station.path("renewed/private-keys.pem");
@@ -259,6 +261,9 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
     let connected: Vec<_> =
         hub.requests()?.into_iter().filter(|one| one.operation() == "DeviceGetTwin").collect();
     ensure!(connected.len() == 3, "{} connected", connected.len());
+    let verify = ["verify", "batch.csv", "--issue", "pki", "--out", "renewed"];
+    let alone = station.provision(&hub, verify)?.expect_code(0)?;
+    ensure!(alone.stdout.contains("3 equal"), "{alone:?}");
     // There is nothing left to do, and no way back but another rotation.
     let dry = station.provision(&hub, [&finish[..], &["--dry-run"]].concat())?.expect_code(0)?;
     ensure!(dry.stdout.starts_with("0 to change, 0 to delete, 3 to keep"), "{dry:?}");

@@ -253,8 +253,12 @@ fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
         let upper = |thumbprint: Option<_>| {
             json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
         };
-        check("primary_thumbprint", upper(primary), upper(twin.x509_thumbprint.primary_thumbprint));
-        check("secondary_thumbprint", upper(secondary), upper(twin.x509_thumbprint.secondary_thumbprint));
+        let [primary, secondary] = [primary, secondary].map(upper);
+        let found = &twin.x509_thumbprint;
+        let found = [found.primary_thumbprint, found.secondary_thumbprint].map(upper);
+        let [found_primary, found_secondary] = in_slots_of([&primary, &secondary], found);
+        check("primary_thumbprint", primary, found_primary);
+        check("secondary_thumbprint", secondary, found_secondary);
     }
     if let (AuthSpec::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
         (&state.auth, twin.authentication_type.as_str())
@@ -271,6 +275,18 @@ fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
         check("parent", json!(state.parent), json!(known.or(found)));
     }
     differences
+}
+
+/// The thumbprints on the hub in the order of the expected ones. A hub accepts a certificate that
+/// matches either slot, so the slots are interchangeable: a rotation puts the new thumbprint into the
+/// free one.
+fn in_slots_of(expected: [&Value; 2], found: [Value; 2]) -> [Value; 2] {
+    let same = |expected: &Value, found: &Value| !expected.is_null() && expected == found;
+    let [primary, secondary] = expected;
+    let [first, second] = found;
+    let is_in_order = same(primary, &first) || same(secondary, &second);
+    let is_swapped = same(primary, &second) || same(secondary, &first);
+    if is_swapped && !is_in_order { [second, first] } else { [first, second] }
 }
 
 /// The `authenticationType` of an identity for the batch's authentication.
@@ -395,6 +411,30 @@ mod tests {
         let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
         assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);
         assert_eq!(Comparison::of(&spec, None), Comparison::Missing);
+    }
+
+    #[test]
+    fn thumbprints_are_equal_in_either_slot() {
+        let mut spec = spec(json!({}), json!({}));
+        let thumbprint = |byte: &str| byte.repeat(32).parse().ok();
+        let (new, old, other) = (thumbprint("ab"), thumbprint("cd"), thumbprint("ef"));
+        let mut found = twin(json!({}), json!({}), 0);
+        let mut compare = |expected: [Option<_>; 2], slots: [Option<_>; 2]| {
+            let [primary, secondary] = expected;
+            spec.state.auth = AuthSpec::Thumbprint { primary, secondary };
+            [found.x509_thumbprint.primary_thumbprint, found.x509_thumbprint.secondary_thumbprint] = slots;
+            let comparison = Comparison::of(&spec, Some(&found));
+            comparison.differences().iter().map(Difference::to_string).collect::<Vec<_>>()
+        };
+        let nothing = Vec::<String>::new();
+        assert_eq!(compare([new, old], [new, old]), nothing);
+        assert_eq!(compare([new, old], [old, new]), nothing, "as a rotation leaves it");
+        assert_eq!(compare([new, None], [None, new]), nothing);
+        let missing = compare([new, old], [None, new]);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].starts_with("secondary_thumbprint: ") && missing[0].ends_with("hub has null"));
+        assert_eq!(compare([new, None], [old, new]).len(), 1, "a second certificate is let in");
+        assert_eq!(compare([new, old], [other, None]).len(), 2);
     }
 
     #[test]
