@@ -141,9 +141,14 @@ impl IssuedStore {
     /// issued yet: then it is the wrong one.
     pub fn folder_elsewhere(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
         match self.is_empty && !self.is_fresh {
-            true => self.index.folder_of(identity),
+            true => self.folder_of(identity),
             false => Ok(None),
         }
+    }
+
+    /// The folder with an identity's newest certificate, if there is one.
+    pub fn folder_of(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
+        self.index.folder_of(identity)
     }
 
     /// Says that all that was asked for was refused: an output that has nothing does not stay.

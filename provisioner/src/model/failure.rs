@@ -43,6 +43,8 @@ reason_codes! {
     CallerRefused = "caller_refused",
     /// The hub has different thumbprints than the batch: it may be a different unit.
     CertificateDiffers = "certificate_differs",
+    /// Its newest certificate is in a different folder from the one that the run issues to.
+    CertificateElsewhere = "certificate_elsewhere",
     /// No certificate was issued for it.
     CertificateNotIssued = "certificate_not_issued",
     /// Its certificate or key can't be used for a connection from here.

@@ -129,7 +129,8 @@ fn has_own_text(reason: Option<ReasonCode>) -> bool {
     matches!(
         reason,
         None | Some(
-            ReasonCode::CertificateNotIssued
+            ReasonCode::CertificateElsewhere
+                | ReasonCode::CertificateNotIssued
                 | ReasonCode::CertificateUnusable
                 | ReasonCode::NotLetIn
                 | ReasonCode::RefusedByPlan

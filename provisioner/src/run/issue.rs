@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cert_tool::{
     CaOptions, CertificateAuthority, Columns, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome,
-    ProfileRow, SecretSource, Sink,
+    ProfileRow, Refusal, SecretSource, Sink,
 };
 
 use super::error::RunFailure;
@@ -138,7 +138,7 @@ fn issue_missing(
         }
         let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
         let mut found = Vec::with_capacity(rows.len());
-        let (mut refused, mut owned) = (Vec::new(), Vec::new());
+        let (mut refused, mut elsewhere, mut owned) = (Vec::new(), Vec::new(), Vec::new());
         let issuer = ca.issuing_certificate().subject();
         cert_tool::issue_batch(ca, options, requests.into_iter(), store, &mut |issued| {
             progress(1);
@@ -148,12 +148,21 @@ fn issue_missing(
                 owned.push((issued.identity.clone(), thumbprint));
                 owned.push((issued.identity.clone(), Credential::serial(issuer, &facts.serial)));
             }
-            if let Outcome::Refused(reason) = &issued.outcome {
-                let text = format!("no certificate was issued: {}", with_causes(reason));
-                let record = Record::failed(ReasonCode::CertificateNotIssued, text);
-                refused.push((issued.identity.clone(), record));
+            match &issued.outcome {
+                Outcome::Refused(Refusal::IssuedElsewhere { .. }) => elsewhere.push(issued.identity.clone()),
+                Outcome::Refused(reason) => {
+                    let text = format!("no certificate was issued: {}", with_causes(reason));
+                    let record = Record::failed(ReasonCode::CertificateNotIssued, text);
+                    refused.push((issued.identity.clone(), record));
+                }
+                Outcome::AlreadyThere(_) | Outcome::Issued(_) => {}
             }
         })?;
+        for identity in elsewhere {
+            let folder = store.folder_of(&identity)?.unwrap_or_default();
+            let text = format!("its newest certificate is in a different folder: `{}`", folder.display());
+            refused.push((identity, Record::failed(ReasonCode::CertificateElsewhere, text)));
+        }
         ledger.remember(run, &owned)?;
         ledger.refuse(run, &refused, &Timestamp::now())?;
         Ok(found)

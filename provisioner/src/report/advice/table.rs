@@ -30,6 +30,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::BothSlotsTaken => "both slots hold thumbprints that the batch does not name",
         ReasonCode::CallerRefused => "the hub does not let this caller do that",
         ReasonCode::CertificateDiffers => "the hub has a different certificate from that of the batch",
+        ReasonCode::CertificateElsewhere => "its newest certificate is in a different folder",
         ReasonCode::CertificateNotIssued => "there is no new certificate for it",
         ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
         ReasonCode::ChangedSincePlan => "changed since the plan was made",
@@ -119,6 +120,12 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             verb,
         ),
         (Code::CertificateDiffers, _) => careful(verb),
+        (Code::CertificateElsewhere, Apply(_)) => {
+            "if that folder has the certificates of all rows, name it with `--out`. If they were renewed into it, rotate \
+             instead (docs/after-the-batch.md): `provisioner rotate FOLDER/issued.csv --dry-run` shows what that would do"
+                .into()
+        }
+        (Code::CertificateElsewhere, _) => careful(verb),
         (Code::CertificateNotIssued, Apply(_)) => {
             correct("see why no certificate was issued: the request or the public key is at fault", verb)
         }
