@@ -6,6 +6,7 @@ mod files;
 mod issued;
 mod ledger_sink;
 mod load;
+mod problem_groups;
 mod problem_limit;
 mod row;
 mod temporary;

@@ -9,7 +9,7 @@ use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
-use super::problem_limit::ProblemLimit;
+use super::problem_groups::ProblemGroups;
 use super::row::CertificateSource;
 use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable};
 use crate::model::observer::RunObserver;
@@ -68,7 +68,7 @@ pub(crate) struct LedgerSink<'a, 'l> {
     observer: &'a dyn RunObserver,
     /// Hashes the specifications, row by row, if this was requested.
     hasher: Option<Sha256>,
-    limit: ProblemLimit,
+    problems: ProblemGroups,
     /// The folder that certificates are issued to, if certificates are issued.
     store: Option<&'a IssuedStore>,
     elsewhere: Result<Option<CertificatesElsewhere>, cert_tool::Error>,
@@ -93,8 +93,17 @@ pub(crate) struct CertificatesElsewhere {
 impl<'a, 'l> LedgerSink<'a, 'l> {
     /// Puts rows into the run of `loader`.
     pub(crate) fn new(loader: &'a Loader<'l>, rules: LoadRules, observer: &'a dyn RunObserver) -> Self {
-        let limit = ProblemLimit::default();
-        Self { loader, owners: None, rules, observer, hasher: None, limit, store: None, elsewhere: Ok(None) }
+        let problems = ProblemGroups::default();
+        Self {
+            loader,
+            owners: None,
+            rules,
+            observer,
+            hasher: None,
+            problems,
+            store: None,
+            elsewhere: Ok(None),
+        }
     }
 
     /// Reads the owners of credentials from this ledger.
@@ -128,7 +137,10 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
             check_only: false,
         };
         let loaded = load(&batch.path, &options, &mut self)?;
-        if let Some(left_out) = self.limit.summary() {
+        for group in self.problems.groups() {
+            self.observer.note(group);
+        }
+        if let Some(left_out) = self.problems.summary() {
             self.observer.note(&format_args!("{}: {left_out}", batch.path.display()));
         }
         if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
@@ -188,8 +200,6 @@ impl BatchSink for LedgerSink<'_, '_> {
     }
 
     fn problem(&mut self, problem: Problem) {
-        if self.limit.shows(&problem) {
-            self.observer.note(&problem);
-        }
+        self.problems.add(problem);
     }
 }
