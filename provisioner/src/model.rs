@@ -8,6 +8,7 @@ pub(crate) mod holds;
 pub(crate) mod lifecycle;
 pub(crate) mod observer;
 pub(crate) mod options;
+pub(crate) mod secret_file;
 pub(crate) mod service_status;
 pub(crate) mod spec;
 pub(crate) mod text;

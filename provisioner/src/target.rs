@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
 use crate::model::observer::RunObserver;
+use crate::model::secret_file::note_if_exposed;
 pub(crate) use config::ConfigError;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
 
@@ -76,6 +77,8 @@ pub(crate) enum Target {
         size: Option<HubSize>,
         /// True if the host leads to this machine.
         is_on_this_machine: bool,
+        /// The file with the connection string, if it is in a file.
+        secret_file: Option<PathBuf>,
     },
 }
 
@@ -217,7 +220,7 @@ impl Target {
             (None, None) => return Self::unconfigured(folder),
         };
         let TargetChoice { device_host, ca_files, size, .. } = choice;
-        Ok(Self::remote(access, device_host, ca_files, size))
+        Ok(Self::remote(access, device_host, ca_files, size, None))
     }
 
     /// The embedded hub, unless the configuration file lists hubs: then one of those is probably
@@ -232,15 +235,15 @@ impl Target {
     }
 
     fn configured(hub: ConfiguredHub, choice: TargetChoice) -> Result<Self, TargetError> {
-        let access = match hub.access {
-            ConfiguredAccess::ConnectionString(file) => read_access(&file)?,
+        let (access, secret_file) = match hub.access {
+            ConfiguredAccess::ConnectionString(file) => (read_access(&file)?, Some(file)),
             ConfiguredAccess::Entra(host, sign_in) => {
-                Access::Entra(EntraAccess::new(host, sign_in, choice.entra))
+                (Access::Entra(EntraAccess::new(host, sign_in, choice.entra)), None)
             }
         };
         let device_host = choice.device_host.or(hub.device_host);
         let ca_files = choice.ca_files.into_iter().chain(hub.ca_file).collect();
-        Ok(Self::remote(access, device_host, ca_files, choice.size.or(hub.size)))
+        Ok(Self::remote(access, device_host, ca_files, choice.size.or(hub.size), secret_file))
     }
 
     /// A hub elsewhere, which is on this machine if its host says so.
@@ -249,9 +252,10 @@ impl Target {
         device_host: Option<HubHost>,
         ca_files: Vec<PathBuf>,
         size: Option<HubSize>,
+        secret_file: Option<PathBuf>,
     ) -> Self {
         let is_on_this_machine = access.host().is_loopback();
-        Self::Remote { access, device_host, ca_files, size, is_on_this_machine }
+        Self::Remote { access, device_host, ca_files, size, is_on_this_machine, secret_file }
     }
 
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
@@ -259,6 +263,14 @@ impl Target {
         match self {
             Self::Embedded { .. } => true,
             Self::Remote { is_on_this_machine, .. } => *is_on_this_machine,
+        }
+    }
+
+    /// Tells an observer the hub, and the file with its connection string if others can read it.
+    pub(crate) fn announce(&self, observer: &dyn RunObserver) {
+        observer.hub(self, self.is_test_hub());
+        if let Self::Remote { secret_file: Some(path), .. } = self {
+            note_if_exposed(path, observer);
         }
     }
 
@@ -364,7 +376,7 @@ pub(crate) async fn with_hub<T, E: From<TargetError>>(
     work: impl AsyncFnOnce(&OpenHub) -> Result<T, E>,
 ) -> Result<T, E> {
     let target = Target::resolve(choice, ".".as_ref()).await?;
-    observer.hub(&target, target.is_test_hub());
+    target.announce(observer);
     let hub = target.open().await?;
     hub.client.rate_limiter().be_brief(patience);
     let done = work(&hub).await;

@@ -177,6 +177,37 @@ fn a_secret_among_the_arguments_is_refused_and_not_repeated() -> Result<()> {
     ensure_untouched(&station)
 }
 
+#[cfg(unix)]
+#[test]
+fn a_secret_that_others_can_read_is_warned_of_once_with_the_remedy() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let station = station()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("line.secret", hub.connection_string())?;
+    let config = "[hubs.line]\nconnection_string_file = 'line.secret'\nca_file = 'hub/ca.pem'\n";
+    station.write("provisioner.toml", config)?;
+    let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    station.write("key.secret", key)?;
+    let create = ["device", "create", "-d", "k", "--hub", "line"];
+    let keys = ["--primary-key-file", "key.secret", "--secondary-key-file", "key.secret"];
+    let apply = || station.run("provisioner", ["apply", "batch.csv", "--hub", "line"]);
+    let warning = |file: &str| format!("can read it; run `chmod 600 {file}`");
+    for (mode, times) in [(0o644, 1), (0o640, 1), (0o600, 0)] {
+        for file in ["line.secret", "key.secret"] {
+            std::fs::set_permissions(station.path(file), std::fs::Permissions::from_mode(mode))?;
+        }
+        let ended = apply()?.expect_code(0)?;
+        ensure!(ended.stderr.matches(&warning("line.secret")).count() == times, "{}", ended.stderr);
+    }
+    std::fs::set_permissions(station.path("key.secret"), std::fs::Permissions::from_mode(0o644))?;
+    let created = station.run("provisioner", [&create[..], &keys].concat())?.expect_code(0)?;
+    ensure!(created.stderr.matches(&warning("key.secret")).count() == 1, "{}", created.stderr);
+    ensure!(!created.stderr.contains(&warning("line.secret")), "{}", created.stderr);
+    ensure!(!created.stderr.contains(key), "{}", created.stderr);
+    Ok(())
+}
+
 #[test]
 fn a_secret_in_the_configuration_is_refused_and_not_repeated() -> Result<()> {
     let station = station()?;

@@ -13,6 +13,7 @@ use super::problem_groups::ProblemGroups;
 use super::row::CertificateSource;
 use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable};
 use crate::model::observer::RunObserver;
+use crate::model::secret_file::note_if_exposed;
 use crate::model::spec::IdentitySpec;
 use crate::model::text::counted;
 use crate::target::{TargetError, configured_id_pattern};
@@ -142,6 +143,9 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         }
         if let Some(left_out) = self.problems.summary() {
             self.observer.note(&format_args!("{}: {left_out}", batch.path.display()));
+        }
+        if !loaded.keys.is_empty() {
+            note_if_exposed(&batch.path, self.observer);
         }
         if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
             return Err(LoadError::NotClean {

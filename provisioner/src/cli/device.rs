@@ -24,14 +24,15 @@ async fn call(verb: &DeviceVerb, objects: Objects<'_>, printer: &Printer) -> Res
     match verb {
         DeviceVerb::Create(args) => {
             let (device, choice) = (&args.id.device_id, args.settings.choice());
-            let created = objects.create_device(device, &choice, &args.auth.choice()).await?;
+            let created = objects.create_device(device, &choice, &args.auth.choice(printer)).await?;
             print(created, args.shown.show_keys, printer)
         }
         DeviceVerb::Show(args) => {
             print(objects.device(&args.id.device_id).await?, args.shown.show_keys, printer)
         }
         DeviceVerb::Update(args) => {
-            let (device, choice, auth) = (&args.id.device_id, args.settings.choice(), args.auth.choice());
+            let (device, choice, auth) =
+                (&args.id.device_id, args.settings.choice(), args.auth.choice(printer));
             let changed = objects.update_device(device, &choice, &auth, args.etag.etag.clone()).await?;
             print(changed, args.shown.show_keys, printer)
         }

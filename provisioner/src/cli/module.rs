@@ -25,7 +25,8 @@ async fn call(verb: &ModuleVerb, objects: Objects<'_>, printer: &Printer) -> Res
         ModuleVerb::Create(args) => {
             let choice =
                 ModuleChoice { module_id: args.id.module_id.clone(), managed_by: args.managed_by.clone() };
-            let created = objects.create_module(&args.id.identity(), &choice, &args.auth.choice()).await?;
+            let created =
+                objects.create_module(&args.id.identity(), &choice, &args.auth.choice(printer)).await?;
             print(created, args.shown.show_keys, printer)
         }
         ModuleVerb::Show(args) => {
@@ -33,7 +34,7 @@ async fn call(verb: &ModuleVerb, objects: Objects<'_>, printer: &Printer) -> Res
         }
         ModuleVerb::Update(args) => {
             let (managed_by, etag) = (args.managed_by.clone(), args.etag.etag.clone());
-            let (identity, auth) = (args.id.identity(), args.auth.choice());
+            let (identity, auth) = (args.id.identity(), args.auth.choice(printer));
             let changed = objects.update_module(&identity, managed_by, &auth, etag).await?;
             print(changed, args.shown.show_keys, printer)
         }

@@ -1,5 +1,7 @@
 //! The common parts of the verbs for one object: the output of an identity or a list.
 
+use std::collections::BTreeSet;
+
 use hub_types::Authentication;
 use serde::Serialize;
 use serde_json::Value;
@@ -7,11 +9,15 @@ use serde_json::Value;
 use super::args::{AuthArgs, Format, ListArgs};
 use super::failure::Failure;
 use super::printer::{Printer, json_line};
+use crate::model::secret_file::note_if_exposed;
 use crate::objects::{AuthChoice, Objects, TwinCollection};
 
 impl AuthArgs {
-    /// The choice of an authentication.
-    pub(super) fn choice(&self) -> AuthChoice {
+    /// The choice of an authentication. Key files that others can read are noted.
+    pub(super) fn choice(&self, printer: &Printer) -> AuthChoice {
+        for file in BTreeSet::from([&self.primary_key_file, &self.secondary_key_file]).into_iter().flatten() {
+            note_if_exposed(file, printer);
+        }
         AuthChoice {
             method: self.auth_method.map(Into::into),
             primary: self.primary_thumbprint,

@@ -105,7 +105,7 @@ impl BatchPlan {
         let PlanRequest { hub, size, batch, mut options, skip_bad_rows, ledger: location, output } = request;
         refuse_existing(output.as_deref())?;
         let target = Target::resolve(hub, ".".as_ref()).await?;
-        observer.hub(&target, target.is_test_hub());
+        target.announce(observer);
         let mut owners = open_owners(&location)?;
         let batch = batch.resolve(".".as_ref())?;
         options.map.clone_from(&batch.read.map);

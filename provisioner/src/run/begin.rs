@@ -27,7 +27,7 @@ pub(super) async fn apply(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    context.observer.hub(&target, target.is_test_hub());
+    target.announce(context.observer);
     let secrets = request.secrets.clone();
     let new = NewRun::to_apply(request, &target)?;
     let certificates = Certificates::open(new.options.issue.clone(), &secrets, &target, context.observer)?;

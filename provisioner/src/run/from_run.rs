@@ -84,7 +84,7 @@ impl Origin {
     ) -> Result<Self, RunFailure> {
         let run = ledger.run(Some(request.run))?;
         let target = target_of(&run, target)?;
-        observer.hub(&target, target.is_test_hub());
+        target.announce(observer);
         observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let id = request.run;
         let (maintenance, filter) = match (request.change, &run.options.maintenance) {

@@ -78,7 +78,7 @@ async fn resolve(
     let BatchChangeRequest { maintenance, batch, issue, certificates, skip_bad_rows, .. } = request;
     let batch: BatchFile = batch.resolve(".".as_ref())?;
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    observer.hub(&target, target.is_test_hub());
+    target.announce(observer);
     let options = RunOptions {
         maintenance: Some(maintenance),
         issue,

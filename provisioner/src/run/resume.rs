@@ -102,7 +102,7 @@ impl FoundRun {
         context: &RunContext<'_>,
     ) -> Result<Self, RunFailure> {
         let target = target_of(&run, Target::resolve(hub, ".".as_ref()).await?)?;
-        context.observer.hub(&target, target.is_test_hub());
+        target.announce(context.observer);
         context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;
         Ok(Self { ledger, run, target, batch, keys })

@@ -117,7 +117,7 @@ pub(crate) async fn verify_batch(
 ) -> Result<(HubLabel, Verified), VerifyError> {
     let VerifyRequest { hub, batch, issued: folder, ledger: location, within, connect } = request;
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    observer.hub(&target, target.is_test_hub());
+    target.announce(observer);
     let batch = batch.resolve(".".as_ref())?;
     let rules = LoadRules { note_files: true, ..LoadRules::default() };
     let certificates = CertificateSource::of(folder.is_some());
