@@ -2,28 +2,18 @@
 
 pub(crate) mod cells;
 pub(crate) mod column;
-pub(crate) mod nearest;
-pub(crate) mod setting;
+pub(crate) mod suggest;
+pub(crate) mod twin_column;
 
 use std::sync::Arc;
 
 use crate::header::column::{Column, Field};
-use crate::header::nearest::nearest;
-use crate::header::setting::Setting;
+use crate::header::suggest::suggest;
+use crate::header::twin_column::TwinColumn;
 use crate::problem::{Findings, Flaw};
-use crate::row::id_pattern::IdPattern;
 
 /// The most columns that a batch may have.
 pub(crate) const MAX_COLUMNS: usize = 1000;
-
-/// Options for reading a file, in addition to its own content.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// Pairs of a name in the file and its name in our vocabulary.
-    pub map: Vec<(String, String)>,
-    /// The required form of each device id.
-    pub id_pattern: Option<IdPattern>,
-}
 
 /// A column's original name, and its meaning.
 #[derive(Debug)]
@@ -46,7 +36,7 @@ pub(crate) struct Header {
     pub(crate) overlaps: Vec<(usize, usize)>,
 }
 
-/// The pairs of [`ReadOptions::map`], parsed.
+/// The pairs of [`crate::ReadOptions::map`], parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct NameMap {
     pairs: Vec<(String, Column)>,
@@ -65,12 +55,12 @@ pub struct MapError {
 }
 
 impl NameMap {
-    pub(crate) fn new(options: &ReadOptions) -> Result<Self, MapError> {
+    pub(crate) fn new(pairs: &[(String, String)]) -> Result<Self, MapError> {
         let parse = |(theirs, ours): &(String, String)| match Column::parse(ours) {
             Ok(column) => Ok((theirs.trim().to_owned(), column)),
             Err(flaw) => Err(MapError { theirs: theirs.clone(), ours: ours.clone(), remedy: flaw.remedy }),
         };
-        let pairs = options.map.iter().map(parse).collect::<Result<_, _>>()?;
+        let pairs = pairs.iter().map(parse).collect::<Result<_, _>>()?;
         Ok(Self { pairs })
     }
 
@@ -96,7 +86,7 @@ impl NameMap {
         let written = || header.cells.iter().map(|cell| cell.written.trim());
         for (theirs, _) in &self.pairs {
             if !written().any(|name| is_same_name(theirs, name)) {
-                let remedy = match nearest(theirs, written()) {
+                let remedy = match suggest(theirs, written()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "name a column of this file, or leave the pair out".to_owned(),
                 };
@@ -117,7 +107,7 @@ impl Header {
         let cells: Vec<_> = written.enumerate().map(read).collect();
         let header = Self { overlaps: overlaps(&cells), cells };
         map.check_used(&header, findings);
-        header.check_doubled(findings);
+        header.check_duplicates(findings);
         if !header.has_device_id() {
             findings.column_error(
                 Field::DeviceId.name(),
@@ -135,7 +125,7 @@ impl Header {
         self.cells.iter().any(|cell| cell.column == device_id)
     }
 
-    fn check_doubled(&self, findings: &mut Findings<'_>) {
+    fn check_duplicates(&self, findings: &mut Findings<'_>) {
         for (index, cell) in self.cells.iter().enumerate() {
             let earlier = self.cells.iter().take(index).position(|other| is_same_column(other, cell));
             if let Some(earlier) = earlier {
@@ -158,7 +148,7 @@ impl Header {
 /// Returns true if two columns have the same meaning, regardless of forced types.
 pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
     match (&one.column, &other.column) {
-        (Some(Column::Setting(one)), Some(Column::Setting(other))) => one.is_same_place(other),
+        (Some(Column::Twin(one)), Some(Column::Twin(other))) => one.is_same_place(other),
         (Some(one), Some(other)) => one == other,
         _ => false,
     }
@@ -166,18 +156,19 @@ pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
 
 /// The pairs of columns that are paths of the twin, one inside the other.
 pub(crate) fn overlaps(cells: &[Arc<HeaderCell>]) -> Vec<(usize, usize)> {
-    let settings: Vec<(usize, &Setting)> = cells
+    let twin_columns: Vec<(usize, &TwinColumn)> = cells
         .iter()
         .enumerate()
         .filter_map(|(index, cell)| match &cell.column {
-            Some(Column::Setting(setting)) => Some((index, setting)),
+            Some(Column::Twin(twin_column)) => Some((index, twin_column)),
             _ => None,
         })
         .collect();
     let mut pairs = Vec::new();
-    for (nth, (index, setting)) in settings.iter().enumerate() {
-        let earlier = settings.iter().take(nth);
-        let inside = earlier.filter(|(_, other)| setting.overlaps(other) && !setting.is_same_place(other));
+    for (nth, (index, twin_column)) in twin_columns.iter().enumerate() {
+        let earlier = twin_columns.iter().take(nth);
+        let inside =
+            earlier.filter(|(_, other)| twin_column.overlaps(other) && !twin_column.is_same_place(other));
         pairs.extend(inside.map(|(other, _)| (*other, *index)));
     }
     pairs
@@ -192,8 +183,8 @@ mod tests {
     use super::*;
 
     fn header(names: &[&str], map: &[(&str, &str)]) -> (Header, Vec<String>) {
-        let map = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let map = NameMap::new(&ReadOptions { map, ..ReadOptions::default() }).unwrap();
+        let pairs: Vec<_> = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
+        let map = NameMap::new(&pairs).unwrap();
         let mut findings = Findings::new("f", Some(1));
         let header = Header::parse(names.iter().copied(), &map, &mut findings);
         let problems = findings.into_problems();
@@ -211,9 +202,7 @@ mod tests {
 
     #[test]
     fn a_map_to_nowhere_or_from_nowhere_is_refused() {
-        let map = vec![("a".into(), "devce_id".into())];
-        let options = ReadOptions { map, ..ReadOptions::default() };
-        let error = NameMap::new(&options).unwrap_err();
+        let error = NameMap::new(&[("a".into(), "devce_id".into())]).unwrap_err();
         assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
         let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);
         assert!(problems[0].contains("did you mean `Serial1`?"), "{problems:?}");

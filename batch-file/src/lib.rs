@@ -18,6 +18,8 @@
 //! | `header` | columns and their names, and the cells of a row by column |
 //! | `across` | the comparison of rows: duplicates, parents, lost zeros, types |
 //! | `row` | a row: its source, CSV or JSON Lines, its values and their combinations |
+//!
+//! Each room uses only rooms above it in this table. `reader` and `writer` use all of them.
 
 mod across;
 mod header;
@@ -27,13 +29,14 @@ mod row;
 mod text;
 mod writer;
 
+pub use header::MapError;
 pub use header::cells::Cells;
-pub use header::setting::untyped_value;
-pub use header::{MapError, ReadOptions};
-pub use problem::shown::shown;
+pub use header::twin_column::untyped_value;
+pub use problem::redact::redact;
 pub use problem::{Problem, Severity};
-pub use reader::{Batch, BatchReader, OpenError};
+pub use reader::{Batch, BatchReader, ReadOptions};
 pub use row::id_pattern::{IdPattern, IdPatternError};
+pub use row::source::OpenError;
 pub use row::{BadRow, PemSource, Row, RowAuth};
 pub use text::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 pub use writer::{BatchWriter, WriteError};

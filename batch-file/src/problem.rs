@@ -1,13 +1,13 @@
 //! [`Problem`]: one error or warning about a batch, with its place and its remedy.
 
-pub(crate) mod shown;
+pub(crate) mod redact;
 
 use std::fmt;
 
 use hub_types::shown::ShownText;
 use serde::Serialize;
 
-use crate::problem::shown::shown;
+use crate::problem::redact::redact;
 
 /// One error or warning about a batch file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,8 +152,8 @@ impl<'a> Findings<'a> {
             severity,
             file: self.file.to_owned(),
             line: self.line,
-            column: column.and_then(shown),
-            value: value.and_then(shown),
+            column: column.and_then(redact),
+            value: value.and_then(redact),
             message: flaw.message,
             remedy: flaw.remedy,
         });

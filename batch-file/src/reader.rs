@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
 use crate::across::blanks::Blanks;
-use crate::across::digits::Digits;
+use crate::across::duplicates::Duplicates;
+use crate::across::lost_zeros::LostZeros;
 use crate::across::parents::Parents;
-use crate::across::seen::Seen;
-use crate::header::{MapError, NameMap, ReadOptions};
+use crate::header::NameMap;
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::id_pattern::IdPattern;
-use crate::row::interpret::{RowPlace, interpret};
-use crate::row::source::{Opened, RawCells, RawRow, Source};
+use crate::row::interpret::{RowContext, interpret};
+use crate::row::source::{MAX_ROWS_AHEAD, OpenError, OpenedSource, RawCells, RawRow, Source};
 use crate::row::twins::Twins;
 use crate::row::{BadRow, Row};
 use crate::text::dialect::Format;
@@ -35,14 +35,23 @@ pub struct BatchReader {
     /// The result of the source, once it has ended.
     end: Option<io::Result<()>>,
     twins: Twins,
-    seen: Seen,
-    digits: Digits,
+    duplicates: Duplicates,
+    lost_zeros: LostZeros,
     blanks: Blanks,
     id_pattern: Option<IdPattern>,
     parents: Parents,
     rows: u64,
     file_problems: Vec<Problem>,
     is_done: bool,
+}
+
+/// Options for reading a file, in addition to its own content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Pairs of a name in the file and its name in our vocabulary.
+    pub map: Vec<(String, String)>,
+    /// The required form of each device id.
+    pub id_pattern: Option<IdPattern>,
 }
 
 /// A whole batch in memory.
@@ -54,31 +63,6 @@ pub struct Batch {
     pub bad_rows: Vec<BadRow>,
     /// The problems of the file as a whole.
     pub file_problems: Vec<Problem>,
-}
-
-/// The reason why a file can't be read as a batch at all.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The file can't be opened or read.
-    #[error("can't read `{file}`")]
-    Io {
-        /// The file.
-        file: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A pair of [`ReadOptions::map`] has an unknown target.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// It is not a batch: no text, no header, or no `device_id`.
-    #[error("`{file}` is no batch file{}", listed(problems))]
-    NoBatch {
-        /// The file.
-        file: String,
-        /// Its problems, with at least one error.
-        problems: Vec<Problem>,
-    },
 }
 
 impl BatchReader {
@@ -98,16 +82,16 @@ impl BatchReader {
         base: &Path,
         options: &ReadOptions,
     ) -> Result<Self, OpenError> {
-        let map = NameMap::new(options)?;
-        let Opened { source, format, problems } = Source::open(input, map, name)?;
+        let map = NameMap::new(&options.map)?;
+        let OpenedSource { source, format, problems } = Source::open(input, map, name)?;
         Ok(Self {
             name: name.to_owned(),
             base: base.to_owned(),
             format,
             source,
             twins: Twins::default(),
-            seen: Seen::new(),
-            digits: Digits::default(),
+            duplicates: Duplicates::new(),
+            lost_zeros: LostZeros::default(),
             blanks: Blanks::default(),
             id_pattern: options.id_pattern.clone(),
             parents: Parents::default(),
@@ -160,11 +144,11 @@ impl BatchReader {
                 Err(error) => self.end = Some(Err(error)),
             }
         }
-        self.seen.look_ahead();
+        self.duplicates.prefetch();
         for row in &mut self.ahead {
-            compare(row, &mut self.seen, &self.name);
+            compare(row, &mut self.duplicates, &self.name);
             if let Ok(row) = row {
-                self.parents.note(row, &mut self.seen.keys);
+                self.parents.note(row.line, &row.identity, row.parent.as_ref(), &mut self.duplicates.keys);
             }
         }
     }
@@ -175,16 +159,16 @@ impl BatchReader {
         self.rows += 1;
         let cells = match cells {
             RawCells::Aligned(cells) => {
-                self.digits.look_at(&cells, line);
+                self.lost_zeros.observe(&cells, line);
                 let findings = Findings::of_row(&self.name, line, problems);
-                let place = RowPlace { line, base: &self.base, id_pattern: self.id_pattern.as_ref() };
-                let known = (&mut self.seen, &mut self.blanks);
+                let place = RowContext { line, base: &self.base, id_pattern: self.id_pattern.as_ref() };
+                let known = (&mut self.duplicates, &mut self.blanks);
                 return interpret(cells, &place, &mut self.twins, known, findings);
             }
             RawCells::Misaligned(cells) => Some(cells),
             RawCells::Broken => None,
         };
-        self.seen.claim_nothing();
+        self.duplicates.queue_without_keys();
         Err(BadRow { line, cells, problems })
     }
 
@@ -210,23 +194,23 @@ impl BatchReader {
                 "split it over several hubs, or have Azure's support raise the limit of yours",
             ));
         }
-        self.digits.report(&mut findings);
+        self.lost_zeros.report(&mut findings);
         self.twins.report(&mut findings);
         self.blanks.report(&mut findings);
         self.source.report(&mut findings);
-        self.parents.report(&mut self.seen, &mut findings);
+        self.parents.report(&mut self.duplicates, &mut findings);
         self.file_problems.extend(findings.into_problems());
     }
 }
 
 /// Compares a row with earlier ones.
-fn compare(row: &mut Result<Row, BadRow>, seen: &mut Seen, file: &str) {
+fn compare(row: &mut Result<Row, BadRow>, duplicates: &mut Duplicates, file: &str) {
     let (line, cells) = match row {
         Ok(row) => (row.line, Some(&row.cells)),
         Err(bad) => (bad.line, bad.cells.as_ref()),
     };
     let mut findings = Findings::new(file, Some(line));
-    seen.check_next(line, cells, &mut findings);
+    duplicates.check_next(line, cells, &mut findings);
     let is_bad = findings.has_errors();
     let found = findings.into_problems();
     match row {
@@ -237,10 +221,6 @@ fn compare(row: &mut Result<Row, BadRow>, seen: &mut Seen, file: &str) {
         Ok(good) => good.warnings.extend(found),
         Err(bad) => bad.problems.extend(found),
     }
-}
-
-fn listed(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n{problem}")).collect()
 }
 
 impl Iterator for BatchReader {
@@ -260,7 +240,5 @@ impl Iterator for BatchReader {
     }
 }
 
-/// The number of lookups that a processor performs at the same time, approximately.
-pub(crate) const MAX_ROWS_AHEAD: usize = 16;
 /// The number of bytes after which reading ahead ends. Rows are usually far shorter.
 const MAX_BYTES_AHEAD: usize = 64 * 1024;

@@ -7,11 +7,11 @@ use crate::problem::{Findings, Flaw};
 /// have them if a program padded them: so a column is reported once.
 #[derive(Debug, Default)]
 pub(crate) struct Blanks {
-    columns: Vec<LeftOut>,
+    columns: Vec<RemovedBlanks>,
 }
 
 #[derive(Debug)]
-struct LeftOut {
+struct RemovedBlanks {
     field: Field,
     line: u64,
     cell: String,
@@ -23,13 +23,13 @@ impl Blanks {
     pub(crate) fn note(&mut self, field: Field, cell: &str, line: u64) {
         match self.columns.iter_mut().find(|column| column.field == field) {
             Some(column) => column.count += 1,
-            None => self.columns.push(LeftOut { field, line, cell: cell.to_owned(), count: 1 }),
+            None => self.columns.push(RemovedBlanks { field, line, cell: cell.to_owned(), count: 1 }),
         }
     }
 
     /// Reports, at the end, the columns with blanks.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
-        for LeftOut { field, line, cell, count } in &self.columns {
+        for RemovedBlanks { field, line, cell, count } in &self.columns {
             let cells = if *count == 1 { "1 cell".to_owned() } else { format!("{count} cells") };
             findings.set_line(*line);
             findings.cell_warning(

@@ -42,7 +42,7 @@ impl Links {
             return files.write(&link);
         }
         self.recent.push(link);
-        if self.recent.len() >= MOST_IN_MEMORY {
+        if self.recent.len() >= MAX_IN_MEMORY {
             let mut files = Files::new()?;
             self.recent.drain(..).try_for_each(|link| files.write(&link))?;
             self.files = Some(files);
@@ -172,6 +172,6 @@ fn reopened(file: &mut BufWriter<File>) -> io::Result<BufReader<&File>> {
 }
 
 /// Some 5 MB of links.
-pub(crate) const MOST_IN_MEMORY: usize = 1 << 16;
+pub(crate) const MAX_IN_MEMORY: usize = 1 << 16;
 const KEY_BYTES: usize = 10;
 const BUFFER_BYTES: usize = 2048;

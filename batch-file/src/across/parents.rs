@@ -3,15 +3,14 @@
 
 use std::io;
 
-use hub_types::DeviceId;
+use hub_types::{DeviceId, IdentityId};
 
-use crate::across::circles::{self, Circles};
+use crate::across::cycles::{self, Cycles};
+use crate::across::duplicates::{Duplicates, KeyHasher, MAX_PROBLEMS, number};
 use crate::across::links::{Link, Links};
-use crate::across::seen::{Keys, MAX_PROBLEMS, Seen, number};
 use crate::across::spill::{PARTS, unusable};
 use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
-use crate::row::Row;
 
 /// The parents named by the rows so far. Rows of the parents themselves may follow until the end.
 #[derive(Default)]
@@ -20,61 +19,71 @@ pub(crate) struct Parents {
     failed: Option<io::Error>,
 }
 
-/// Something that is wrong with the parent that a line names.
-struct Wrong {
+/// A problem with the parent that a line names.
+struct ParentProblem {
     line: u32,
     parent: DeviceId,
     flaw: Flaw,
 }
 
-/// The first few of what is wrong, by their lines.
+/// The first problems with parents, by their lines.
 #[derive(Default)]
-struct FirstWrong {
-    kept: Vec<Wrong>,
+struct FirstParentProblems {
+    kept: Vec<ParentProblem>,
     left_out: u64,
 }
 
 impl Parents {
-    /// Notes the parent of a row. That it could not be kept is told at the end.
-    pub(crate) fn note(&mut self, row: &Row, keys: &mut Keys) {
-        let Some(parent) = row.parent.as_ref().filter(|_| self.failed.is_none()) else { return };
+    /// Records the parent of a row. An I/O error is reported at the end.
+    pub(crate) fn note(
+        &mut self,
+        line: u64,
+        identity: &IdentityId,
+        parent: Option<&DeviceId>,
+        keys: &mut KeyHasher,
+    ) {
+        let Some(parent) = parent.filter(|_| self.failed.is_none()) else { return };
         let link = Link {
-            child: keys.of_identity(row.identity.device(), None),
+            child: keys.of_identity(identity.device(), None),
             parent: keys.of_identity(parent, None),
-            line: number(row.line),
+            line: number(line),
             named: parent.clone(),
         };
         self.failed = self.links.push(link).err();
     }
 
-    /// Says which parents have a row that makes them no edge devices, and which devices are in circles. Compares, on
-    /// the way, what `seen` had no room for.
-    pub(crate) fn report(&mut self, seen: &mut Seen, findings: &mut Findings<'_>) {
-        let mut wrong = FirstWrong::default();
+    /// Reports parents whose rows declare no edge device, and devices in cycles. Also compares the
+    /// keys that `duplicates` had no room for.
+    pub(crate) fn report(&mut self, duplicates: &mut Duplicates, findings: &mut Findings<'_>) {
+        let mut problems = FirstParentProblems::default();
         let links = &mut self.links;
-        seen.compare_spilled(findings, |part, seen| {
+        duplicates.compare_spilled(findings, |part, duplicates| {
             for (key, link) in links.parents(part)? {
-                if let Some((line, false)) = seen.device(key) {
-                    wrong.push(no_edge_device(link, line));
+                if let Some((line, false)) = duplicates.device(key) {
+                    problems.push(no_edge_device(link, line));
                 }
             }
             Ok(())
         });
-        let circles = match self.failed.take() {
+        let cycles = match self.failed.take() {
             Some(error) => Err(error),
-            None => circles::find(std::mem::take(&mut self.links)),
+            None => cycles::find(std::mem::take(&mut self.links)),
         };
-        if let Err(error) = circles.and_then(|circles| in_circles(circles, &mut wrong, findings)) {
+        if let Err(error) = cycles.and_then(|cycles| report_cycles(cycles, &mut problems, findings)) {
             findings.error_without_line(unusable("the parents can't be compared", &error));
         }
-        wrong.report(findings);
+        problems.report(findings);
     }
 }
 
-fn in_circles(circles: Circles, wrong: &mut FirstWrong, findings: &mut Findings<'_>) -> io::Result<()> {
-    let mut links = match circles {
-        Circles::Found(links) => links,
-        Circles::TooDeep(devices) => {
+fn report_cycles(
+    cycles: Cycles,
+    problems: &mut FirstParentProblems,
+    findings: &mut Findings<'_>,
+) -> io::Result<()> {
+    let mut links = match cycles {
+        Cycles::Found(links) => links,
+        Cycles::TooDeep(devices) => {
             findings.error_without_line(Flaw::new(
                 format!(
                     "the parents of {devices} devices have too many parents above them, or lead back to themselves"
@@ -86,44 +95,44 @@ fn in_circles(circles: Circles, wrong: &mut FirstWrong, findings: &mut Findings<
     };
     for part in 0..PARTS {
         links.each(part, |link| {
-            wrong.push(in_circle(link));
+            problems.push(in_cycle(link));
             Ok(())
         })?;
     }
     Ok(())
 }
 
-fn no_edge_device(link: Link, line: u32) -> Wrong {
+fn no_edge_device(link: Link, line: u32) -> ParentProblem {
     let flaw = Flaw::new(
         format!("only edge devices have children, and this one, on line {line}, is none"),
         format!("write `true` into `edge` on line {line}, or name another parent"),
     );
-    Wrong { line: link.line, parent: link.named, flaw }
+    ParentProblem { line: link.line, parent: link.named, flaw }
 }
 
-fn in_circle(link: Link) -> Wrong {
+fn in_cycle(link: Link) -> ParentProblem {
     let flaw =
         Flaw::new("the parents of this device lead back to itself", "leave the parent of one of them empty");
-    Wrong { line: link.line, parent: link.named, flaw }
+    ParentProblem { line: link.line, parent: link.named, flaw }
 }
 
-impl FirstWrong {
-    fn push(&mut self, wrong: Wrong) {
-        self.kept.push(wrong);
+impl FirstParentProblems {
+    fn push(&mut self, problem: ParentProblem) {
+        self.kept.push(problem);
         if self.kept.len() >= 2 * MAX_PROBLEMS {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
-        self.kept.sort_by_key(|wrong| wrong.line);
+        self.kept.sort_by_key(|problem| problem.line);
         self.left_out += self.kept.len().saturating_sub(MAX_PROBLEMS) as u64;
         self.kept.truncate(MAX_PROBLEMS);
     }
 
     fn report(mut self, findings: &mut Findings<'_>) {
         self.cut();
-        for Wrong { line, parent, flaw } in self.kept {
+        for ParentProblem { line, parent, flaw } in self.kept {
             findings.set_line(line.into());
             findings.cell_error(Field::Parent.name(), parent.as_str(), flaw);
         }

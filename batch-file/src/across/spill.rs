@@ -1,4 +1,4 @@
-//! [`Spill`]: claims of rows beyond the memory bound, stored in files and compared at the end.
+//! [`Spill`]: keys of rows beyond the memory bound, stored in files and compared at the end.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write
 use crate::across::table::Key;
 use crate::problem::Flaw;
 
-/// The subject of a claim; only claims with the same subject can collide.
+/// The subject of a key; only keys with the same subject can collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Device,
@@ -17,19 +17,19 @@ pub(crate) enum Subject {
     ModuleOf,
 }
 
-/// A claim.
+/// The key of a row beyond the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct SpilledKey {
     pub(crate) subject: Subject,
     pub(crate) key: Key,
     pub(crate) line: u32,
     /// The number of the column, if the subject does not determine it.
     pub(crate) column: u8,
     /// True if a different spelling of it was already reported.
-    pub(crate) is_told: bool,
+    pub(crate) is_reported: bool,
 }
 
-/// Claims in unnamed files. Those that may collide are in the same file, which is small enough to
+/// Keys in unnamed files. Those that may collide are in the same file, which is small enough to
 /// be sorted in memory.
 #[derive(Default)]
 pub(crate) struct Spill {
@@ -38,18 +38,18 @@ pub(crate) struct Spill {
 }
 
 impl Spill {
-    /// Stores a claim. A write error is returned when the claims are read.
-    pub(crate) fn push(&mut self, claim: Claim) {
+    /// Stores a key. A write error is returned when the keys are read.
+    pub(crate) fn push(&mut self, spilled: SpilledKey) {
         if self.failed.is_none()
-            && let Err(error) = self.write(claim)
+            && let Err(error) = self.write(spilled)
         {
             self.failed = Some(error);
         }
     }
 
-    /// Returns the claims of a part; claims that can collide are adjacent, in the order of their
+    /// Returns the keys of a part; keys that can collide are adjacent, in the order of their
     /// lines.
-    pub(crate) fn part(&mut self, part: usize) -> io::Result<Vec<Claim>> {
+    pub(crate) fn part(&mut self, part: usize) -> io::Result<Vec<SpilledKey>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -57,17 +57,17 @@ impl Spill {
         file.flush()?;
         file.seek(SeekFrom::Start(0))?;
         let bytes = usize::try_from(file.get_ref().metadata()?.len()).unwrap_or_default();
-        let mut claims = read(BufReader::new(file.get_ref()), bytes / BYTES)?;
-        claims.sort_unstable_by_key(|claim| (claim.subject.group(), claim.key, claim.line));
-        Ok(claims)
+        let mut keys = read(BufReader::new(file.get_ref()), bytes / BYTES)?;
+        keys.sort_unstable_by_key(|spilled| (spilled.subject.group(), spilled.key, spilled.line));
+        Ok(keys)
     }
 
-    fn write(&mut self, claim: Claim) -> io::Result<()> {
+    fn write(&mut self, spilled: SpilledKey) -> io::Result<()> {
         while self.parts.len() < PARTS {
             self.parts.push(BufWriter::with_capacity(BUFFER_BYTES, tempfile::tempfile()?));
         }
-        match self.parts.get_mut(claim.key.part(PARTS)) {
-            Some(part) => part.write_all(&claim.to_bytes()),
+        match self.parts.get_mut(spilled.key.part(PARTS)) {
+            Some(part) => part.write_all(&spilled.to_bytes()),
             None => Ok(()),
         }
     }
@@ -86,39 +86,39 @@ impl Subject {
     }
 }
 
-impl Claim {
+impl SpilledKey {
     fn to_bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         let (key, rest) = bytes.split_at_mut(10);
         key.copy_from_slice(&self.key.to_bytes());
         let (line, rest) = rest.split_at_mut(4);
         line.copy_from_slice(&self.line.to_le_bytes());
-        let told = if self.is_told { TOLD } else { 0 };
-        rest.copy_from_slice(&[self.subject as u8 | told, self.column]);
+        let reported = if self.is_reported { REPORTED } else { 0 };
+        rest.copy_from_slice(&[self.subject as u8 | reported, self.column]);
         bytes
     }
 
     fn from_bytes(bytes: [u8; BYTES]) -> Option<Self> {
         let [key @ .., a, b, c, d, subject, column] = bytes;
         Some(Self {
-            subject: *Subject::ALL.get(usize::from(subject & !TOLD))?,
+            subject: *Subject::ALL.get(usize::from(subject & !REPORTED))?,
             key: Key::from_bytes(key),
             line: u32::from_le_bytes([a, b, c, d]),
             column,
-            is_told: subject & TOLD != 0,
+            is_reported: subject & REPORTED != 0,
         })
     }
 }
 
-fn read(mut file: impl Read, count: usize) -> io::Result<Vec<Claim>> {
-    let mut claims = Vec::with_capacity(count);
+fn read(mut file: impl Read, count: usize) -> io::Result<Vec<SpilledKey>> {
+    let mut keys = Vec::with_capacity(count);
     let mut bytes = [0; BYTES];
     loop {
         match file.read_exact(&mut bytes) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(claims),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(keys),
             read => read?,
         }
-        claims.push(Claim::from_bytes(bytes).ok_or(ErrorKind::InvalidData)?);
+        keys.push(SpilledKey::from_bytes(bytes).ok_or(ErrorKind::InvalidData)?);
     }
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn unusable(what: &str, error: &io::Error) -> Flaw {
 }
 
 const BYTES: usize = 16;
-const TOLD: u8 = 1 << 7;
+const REPORTED: u8 = 1 << 7;
 /// The number of parts. With ten million rows that have a thumbprint each, a part has some 140,000
-/// claims.
+/// keys.
 pub(crate) const PARTS: usize = 128;
 const BUFFER_BYTES: usize = 4096;

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::header::HeaderCell;
 use crate::header::cells::Cell;
-use crate::header::setting::{Kind, Setting};
-use crate::problem::shown::shown;
+use crate::header::twin_column::{Kind, TwinColumn};
+use crate::problem::redact::redact;
 use crate::problem::{Findings, Flaw};
 
 /// The types so far in the columns for twin values.
@@ -44,9 +44,9 @@ struct Respelled {
 
 impl Types {
     /// Records a cell and its value.
-    pub(crate) fn look_at(
+    pub(crate) fn observe(
         &mut self,
-        (header, setting): (&HeaderCell, &Setting),
+        (header, twin_column): (&HeaderCell, &TwinColumn),
         (cell, value): (Cell<'_>, &Value),
         line: u64,
     ) {
@@ -55,8 +55,8 @@ impl Types {
             self.columns.resize_with(place + 1, || None);
         }
         if let Some(slot) = self.columns.get_mut(place) {
-            slot.get_or_insert_with(|| ColumnTypes::new(&header.name, setting.kind))
-                .look_at(cell, value, line);
+            slot.get_or_insert_with(|| ColumnTypes::new(&header.name, twin_column.kind))
+                .observe(cell, value, line);
         }
     }
 
@@ -71,7 +71,7 @@ impl ColumnTypes {
         Self { column: column.to_owned(), kind, first: Default::default(), comma: None, respelled: None }
     }
 
-    fn look_at(&mut self, cell: Cell<'_>, value: &Value, line: u64) {
+    fn observe(&mut self, cell: Cell<'_>, value: &Value, line: u64) {
         let example = || Example { line, text: cell.text().into_owned() };
         if let Some(first) = type_of(value).and_then(|place| self.first.get_mut(place)) {
             first.get_or_insert_with(example);
@@ -193,7 +193,7 @@ fn decimal_comma() -> Flaw {
 
 /// A text for a message, without a secret.
 fn quoted(text: &str) -> String {
-    shown(text).unwrap_or_else(|| "…".to_owned())
+    redact(text).unwrap_or_else(|| "…".to_owned())
 }
 
 const TYPES: [&str; 4] = ["a string", "a number", "a boolean", "an array or an object"];

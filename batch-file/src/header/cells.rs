@@ -8,7 +8,7 @@ use csv::StringRecord;
 use serde_json::Value;
 
 use crate::header::column::Column;
-use crate::header::setting::Kind;
+use crate::header::twin_column::Kind;
 use crate::header::{Header, HeaderCell, overlaps};
 
 /// The unchanged cells of one row, with the names of their columns.
@@ -122,8 +122,9 @@ impl HeaderCell {
 
     /// Returns true if a row with this cell gives no value. An empty string of JSON Lines is a
     /// value if the column takes any JSON, because it has a type there, unlike an empty CSV cell.
-    pub(crate) fn says_nothing(&self, cell: Cell<'_>) -> bool {
-        let takes_json = matches!(&self.column, Some(Column::Setting(setting)) if setting.kind == Kind::Json);
+    pub(crate) fn gives_no_value(&self, cell: Cell<'_>) -> bool {
+        let takes_json =
+            matches!(&self.column, Some(Column::Twin(twin_column)) if twin_column.kind == Kind::Json);
         cell.is_empty()
             && !(takes_json && matches!(cell, Cell::Json(JsonCell { value: Value::String(_), .. })))
     }
@@ -164,7 +165,7 @@ impl JsonCell {
     /// The value to write into a different file, so that it is read as the same value in a column.
     pub(crate) fn to_write(&self, header: &HeaderCell) -> Cow<'_, Value> {
         let takes_numbers =
-            matches!(&header.column, Some(Column::Setting(setting)) if setting.kind != Kind::String);
+            matches!(&header.column, Some(Column::Twin(twin_column)) if twin_column.kind != Kind::String);
         match (&self.value, self.numbers.as_slice()) {
             (Value::Number(_), [written]) if !takes_numbers => Cow::Owned(Value::from(&*written.text)),
             (value, _) => Cow::Borrowed(value),

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::header::nearest::nearest;
-use crate::header::setting::Setting;
+use crate::header::suggest::suggest;
+use crate::header::twin_column::TwinColumn;
 use crate::problem::Flaw;
 
 /// The meaning of a column.
@@ -14,7 +14,7 @@ pub(crate) enum Column {
     /// A free column `x_…`, for templates and people.
     Free(String),
     /// One value of the twin: `tags.…` or `desired.…`.
-    Setting(Setting),
+    Twin(TwinColumn),
 }
 
 impl Column {
@@ -24,8 +24,8 @@ impl Column {
         if let Some(field) = Field::from_name(name) {
             return Ok(Self::Field(field));
         }
-        if let Some(setting) = Setting::parse(name) {
-            return setting.map(Self::Setting);
+        if let Some(twin_column) = TwinColumn::parse(name) {
+            return twin_column.map(Self::Twin);
         }
         match name.get(..2) {
             Some("x_" | "X_") => Ok(Self::Free(name.replacen('X', "x", 1))),
@@ -39,7 +39,7 @@ impl fmt::Display for Column {
         match self {
             Self::Field(field) => f.write_str(field.name()),
             Self::Free(name) => f.write_str(name),
-            Self::Setting(setting) => write!(f, "{setting}"),
+            Self::Twin(twin_column) => write!(f, "{twin_column}"),
         }
     }
 }
@@ -124,7 +124,7 @@ fn squash(name: &str) -> String {
 fn unknown(name: &str) -> Flaw {
     let message = "no such column in a batch";
     let ways_out = "or begin a free column's name with `x_`, or rename it with `--map theirs=ours`";
-    let remedy = match nearest_name(name) {
+    let remedy = match suggest_name(name) {
         Some(legal) => format!("did you mean `{legal}`? {ways_out}"),
         None => {
             let legal: Vec<_> = Field::ALL.iter().map(|field| field.name()).collect();
@@ -134,9 +134,9 @@ fn unknown(name: &str) -> Flaw {
     Flaw::new(message, remedy)
 }
 
-fn nearest_name(name: &str) -> Option<String> {
+fn suggest_name(name: &str) -> Option<String> {
     if let Some((section, path)) = name.split_once('.')
-        && let Some(section) = nearest(section, ["tags", "desired"])
+        && let Some(section) = suggest(section, ["tags", "desired"])
     {
         return Some(format!("{section}.{path}"));
     }
@@ -144,7 +144,7 @@ fn nearest_name(name: &str) -> Option<String> {
         .iter()
         .flat_map(|&field| field.spellings().map(move |spelling| (spelling, field)))
         .collect();
-    let found = nearest(&squash(name), spellings.iter().map(|(spelling, _)| spelling.as_str()))?;
+    let found = suggest(&squash(name), spellings.iter().map(|(spelling, _)| spelling.as_str()))?;
     let field = spellings.iter().find(|(spelling, _)| spelling == found);
     field.map(|(_, field)| field.name().to_owned())
 }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_legal_name_is_offered() {
+    fn a_legal_name_is_suggested() {
         for (wrong, legal) in [
             ("devce_id", "`device_id`"),
             ("primary_thumprint", "`primary_thumbprint`"),

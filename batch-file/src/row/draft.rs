@@ -10,8 +10,8 @@ use hub_types::{DeviceId, IdentityId, ModuleId, SymmetricKey, Thumbprint};
 use crate::across::blanks::Blanks;
 use crate::header::cells::{Cell, Cells};
 use crate::header::column::{Column, Field};
-use crate::header::nearest::nearest;
-use crate::problem::shown::secret_in;
+use crate::header::suggest::suggest;
+use crate::problem::redact::secret_in;
 use crate::problem::{Findings, Flaw};
 use crate::row::PemSource;
 use crate::row::id_pattern::IdPattern;
@@ -29,7 +29,7 @@ pub(crate) struct Draft<'a> {
 
 /// The value of `auth`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthWord {
+pub(crate) enum AuthMethod {
     Sas,
     X509Ca,
     X509Thumbprint,
@@ -130,8 +130,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(crate) fn auth(&self, findings: &mut Findings<'_>) -> Option<AuthWord> {
-        self.parse(Field::Auth, findings, auth_word)
+    pub(crate) fn auth(&self, findings: &mut Findings<'_>) -> Option<AuthMethod> {
+        self.parse(Field::Auth, findings, auth_method)
     }
 
     pub(crate) fn thumbprint(&self, field: Field, findings: &mut Findings<'_>) -> Option<Thumbprint> {
@@ -257,7 +257,7 @@ fn forbidden(column: &Option<Column>, cell: Cell<'_>, text: &str) -> Option<Flaw
         return Some(excel::formula_error());
     }
     let is_nested = matches!(cell, Cell::Json(cell) if cell.value.is_array() || cell.value.is_object());
-    let takes_nested = matches!(column, Some(Column::Setting(_)));
+    let takes_nested = matches!(column, Some(Column::Twin(_)));
     (is_nested && !takes_nested).then(|| {
         Flaw::new(
             "an array or an object stands where a text is due",
@@ -305,15 +305,15 @@ fn id_flaw(error: &hub_types::id::IdError) -> Flaw {
     Flaw::new(error.to_string(), "correct the id, here and on the label of the device")
 }
 
-fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
+fn auth_method(text: &str) -> Result<AuthMethod, Flaw> {
     let squashed = text.to_ascii_lowercase().replace(['_', '-', ' '], "");
     match squashed.as_str() {
-        "sas" => Ok(AuthWord::Sas),
-        "x509ca" | "certificateauthority" => Ok(AuthWord::X509Ca),
-        "x509thumbprint" | "selfsigned" => Ok(AuthWord::X509Thumbprint),
+        "sas" => Ok(AuthMethod::Sas),
+        "x509ca" | "certificateauthority" => Ok(AuthMethod::X509Ca),
+        "x509thumbprint" | "selfsigned" => Ok(AuthMethod::X509Thumbprint),
         _ => {
             let legal = ["sas", "x509_ca", "x509_thumbprint"];
-            let remedy = match nearest(&text.to_ascii_lowercase(), legal) {
+            let remedy = match suggest(&text.to_ascii_lowercase(), legal) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("legal are `{}`, or nothing for `x509_thumbprint`", legal.join("`, `")),
             };

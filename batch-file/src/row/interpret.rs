@@ -5,7 +5,7 @@ use std::path::Path;
 use hub_types::Thumbprint;
 
 use crate::across::blanks::Blanks;
-use crate::across::seen::{Credentials, Keys, Seen};
+use crate::across::duplicates::{Credentials, Duplicates, KeyHasher};
 use crate::header::cells::Cells;
 use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
@@ -15,13 +15,13 @@ use crate::row::rules;
 use crate::row::twins::Twins;
 use crate::row::{BadRow, Row, RowAuth};
 
-/// Reads a row by itself, with the problems already found in its text. Its claims, valid or not,
-/// are queued in `seen`.
+/// Reads a row by itself, with the problems already found in its text. Its unique keys, valid or not,
+/// are queued in `duplicates`.
 pub(crate) fn interpret(
     cells: Cells,
-    place: &RowPlace<'_>,
+    place: &RowContext<'_>,
     twins: &mut Twins,
-    (seen, blanks): (&mut Seen, &mut Blanks),
+    (duplicates, blanks): (&mut Duplicates, &mut Blanks),
     mut findings: Findings<'_>,
 ) -> Result<Row, BadRow> {
     check_overlaps(&cells, &mut findings);
@@ -47,8 +47,8 @@ pub(crate) fn interpret(
     let edge = draft.edge(&mut findings);
     let parent = draft.parent(&mut findings);
     let twin_template = draft.path(Field::Twin, place.base, &mut findings);
-    let credentials = credentials(auth.as_ref(), &draft, &seen.keys);
-    seen.claim(identity.as_ref(), edge == Some(true), credentials);
+    let credentials = credentials(auth.as_ref(), &draft, &duplicates.keys);
+    duplicates.queue(identity.as_ref(), edge == Some(true), credentials);
     drop(draft);
     let line = place.line;
     match (identity, auth) {
@@ -76,7 +76,7 @@ pub(crate) fn interpret(
 }
 
 /// The place of a row.
-pub(crate) struct RowPlace<'a> {
+pub(crate) struct RowContext<'a> {
     /// The line on which the row begins.
     pub(crate) line: u64,
     /// The folder that its paths are relative to.
@@ -91,7 +91,7 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
         return;
     }
     let filled: Vec<_> =
-        cells.pairs().map(|(header, cell)| (!header.says_nothing(cell)).then_some(&header.name)).collect();
+        cells.pairs().map(|(header, cell)| (!header.gives_no_value(cell)).then_some(&header.name)).collect();
     let filled = |index: usize| filled.get(index).copied().flatten();
     for &(one, other) in overlaps.iter() {
         if let (Some(one), Some(other)) = (filled(one), filled(other)) {
@@ -108,7 +108,7 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
 
 /// The values that only one identity may have, with their columns. A certificate is identified by
 /// its thumbprint if that is given.
-fn credentials(auth: Option<&RowAuth>, draft: &Draft<'_>, keys: &Keys) -> Credentials {
+fn credentials(auth: Option<&RowAuth>, draft: &Draft<'_>, keys: &KeyHasher) -> Credentials {
     match auth {
         Some(&RowAuth::X509Thumbprint { primary, secondary }) if primary.or(secondary).is_some() => {
             let key = |thumbprint: Thumbprint| keys.of_thumbprint(thumbprint.digest());

@@ -9,7 +9,7 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 
 use crate::header::cells::{Cells, JsonCell, WrittenNumber};
-use crate::header::setting::json_reason;
+use crate::header::twin_column::json_reason;
 use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
 use crate::problem::{Findings, Flaw};
 
@@ -42,7 +42,7 @@ impl JsonRows {
         }
         let (names, values): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         let cells: Vec<_> = names.iter().map(|name| self.cell(name, findings)).collect();
-        check_doubled(&cells, findings);
+        check_duplicates(&cells, findings);
         Some(Cells::of_json(cells, values))
     }
 
@@ -60,7 +60,7 @@ impl JsonRows {
     }
 }
 
-fn check_doubled(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
+fn check_duplicates(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
     for (index, cell) in cells.iter().enumerate() {
         if cells.iter().take(index).any(|other| is_same_column(other, cell)) {
             let flaw = Flaw::new("the object has this member twice", "leave one of them out");

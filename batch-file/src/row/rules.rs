@@ -7,7 +7,7 @@ use hub_types::{IdentityId, Thumbprint};
 use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
 use crate::row::RowAuth;
-use crate::row::draft::{AuthWord, Draft};
+use crate::row::draft::{AuthMethod, Draft};
 use crate::text::excel;
 
 /// The authentication of the identity, if the columns for it agree.
@@ -18,10 +18,10 @@ pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Row
         return None;
     }
     check_columns_of_other_auth(draft, word, findings);
-    match word.unwrap_or(AuthWord::X509Thumbprint) {
-        AuthWord::Sas => keys(draft, findings).map(|keys| RowAuth::Sas { keys }),
-        AuthWord::X509Ca => Some(RowAuth::X509Ca),
-        AuthWord::X509Thumbprint => Some(thumbprints(draft, findings)),
+    match word.unwrap_or(AuthMethod::X509Thumbprint) {
+        AuthMethod::Sas => keys(draft, findings).map(|keys| RowAuth::Sas { keys }),
+        AuthMethod::X509Ca => Some(RowAuth::X509Ca),
+        AuthMethod::X509Thumbprint => Some(thumbprints(draft, findings)),
     }
 }
 
@@ -112,11 +112,11 @@ fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthWord>, findings: &mut Findings<'_>) {
+fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthMethod>, findings: &mut Findings<'_>) {
     let (needless, name) = match word {
-        Some(AuthWord::Sas) => (NEEDLESS_FOR_SAS, "sas"),
-        Some(AuthWord::X509Ca) => (NEEDLESS_FOR_X509_CA, "x509_ca"),
-        Some(AuthWord::X509Thumbprint) => (NEEDLESS_FOR_X509_THUMBPRINT, "x509_thumbprint"),
+        Some(AuthMethod::Sas) => (NEEDLESS_FOR_SAS, "sas"),
+        Some(AuthMethod::X509Ca) => (NEEDLESS_FOR_X509_CA, "x509_ca"),
+        Some(AuthMethod::X509Thumbprint) => (NEEDLESS_FOR_X509_THUMBPRINT, "x509_thumbprint"),
         None => (NEEDLESS_FOR_X509_THUMBPRINT, ""),
     };
     for field in needless.iter().copied().filter(|&field| draft.has(field)) {

@@ -7,13 +7,37 @@ use std::sync::Arc;
 use csv::StringRecord;
 
 use crate::header::cells::{Cells, CsvRow};
-use crate::header::{Header, MAX_COLUMNS, NameMap};
+use crate::header::{Header, MAX_COLUMNS, MapError, NameMap};
 use crate::problem::{Findings, Flaw, Problem};
-use crate::reader::{MAX_ROWS_AHEAD, OpenError};
 use crate::row::json_lines::JsonRows;
 use crate::text::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
 use crate::text::lines::{Lines, LinesError, NextLine};
 use crate::text::records::{Records, encoding_flaw, too_long};
+
+/// The reason why a file can't be read as a batch at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file can't be opened or read.
+    #[error("can't read `{file}`")]
+    Io {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A pair of [`crate::ReadOptions::map`] has an unknown target.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// It is not a batch: no text, no header, or no `device_id`.
+    #[error("`{file}` is no batch file{}", listed(problems))]
+    NoBatch {
+        /// The file.
+        file: String,
+        /// Its problems, with at least one error.
+        problems: Vec<Problem>,
+    },
+}
 
 /// The source of rows.
 pub(crate) enum Source {
@@ -29,14 +53,14 @@ pub(crate) struct CsvRows {
     /// True if the header ends in one or more delimiters without a name after them.
     has_nameless_end: bool,
     /// The unclosed quote whose lines are being read, if there is one.
-    unclosed: Option<Unclosed>,
+    unclosed: Option<UnclosedQuote>,
     /// The first of the earlier unclosed quotes.
-    first_unclosed: Option<Unclosed>,
+    first_unclosed: Option<UnclosedQuote>,
 }
 
 /// A quote that is never closed.
 #[derive(Debug, Clone, Copy)]
-struct Unclosed {
+struct UnclosedQuote {
     line: u64,
     /// The number of lines directly after it that are not valid rows: they may be the rest of its
     /// cell.
@@ -63,7 +87,7 @@ pub(crate) enum RawCells {
 }
 
 /// A source, and the content of its header.
-pub(crate) struct Opened {
+pub(crate) struct OpenedSource {
     pub(crate) source: Source,
     pub(crate) format: Format,
     pub(crate) problems: Vec<Problem>,
@@ -76,16 +100,16 @@ impl Source {
         input: impl Read + Send + 'static,
         map: NameMap,
         name: &str,
-    ) -> Result<Opened, OpenError> {
+    ) -> Result<OpenedSource, OpenError> {
         let (mut lines, mark) = Lines::open(input).map_err(|error| match error {
             LinesError::Io(source) => io_error(name, source),
             LinesError::Refused(flaw) => refusal(name, flaw),
         })?;
         match first_line(&mut lines, name)? {
             FirstLine::JsonArray => Err(refusal(name, json_array())),
-            FirstLine::JsonLines => Ok(Opened::json_lines(lines, map)),
+            FirstLine::JsonLines => Ok(OpenedSource::json_lines(lines, map)),
             FirstLine::Header(delimiter) | FirstLine::Separator(delimiter) => {
-                Opened::csv(lines, delimiter, mark, &map, name)
+                OpenedSource::csv(lines, delimiter, mark, &map, name)
             }
         }
     }
@@ -135,7 +159,7 @@ impl CsvRows {
         let before = self.unclosed.take();
         self.first_unclosed =
             self.first_unclosed.or_else(|| before.filter(|unclosed| unclosed.passed_over > 0));
-        self.unclosed = found.is_unclosed.then_some(Unclosed { line: found.line, passed_over: 0 });
+        self.unclosed = found.is_unclosed.then_some(UnclosedQuote { line: found.line, passed_over: 0 });
         findings.set_line(found.line);
         let bytes = record.as_slice().len() + record.len() * size_of::<usize>();
         let cells = match found.broken {
@@ -154,7 +178,7 @@ impl CsvRows {
     /// Reports, at the end, the lines that were taken for the rest of a cell.
     fn report(&self, findings: &mut Findings<'_>) {
         let unclosed = self.first_unclosed.or(self.unclosed).filter(|unclosed| unclosed.passed_over > 0);
-        if let Some(Unclosed { line, passed_over }) = unclosed {
+        if let Some(UnclosedQuote { line, passed_over }) = unclosed {
             findings.set_line(line);
             findings.error(Flaw::new(
                 format!(
@@ -217,7 +241,7 @@ fn next_object(
     }
 }
 
-impl Opened {
+impl OpenedSource {
     fn json_lines(lines: Lines, map: NameMap) -> Self {
         Self {
             source: Source::JsonLines { lines, rows: JsonRows::new(map), text: Vec::new() },
@@ -282,17 +306,23 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
         }
         let first = FirstLine::read(&text);
         if !matches!(first, FirstLine::Separator(_)) {
-            lines.give_back(&text);
+            lines.unread(&text);
         }
         return Ok(first);
     }
 }
 
+/// The number of lookups that a processor performs at the same time, approximately.
+pub(crate) const MAX_ROWS_AHEAD: usize = 16;
 /// The number of kept rows: those that are read ahead, the one before them, and the caller's
 /// current one.
 const KEPT_ROWS: usize = MAX_ROWS_AHEAD + 2;
 /// The size in bytes above which a row's memory is released.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n{problem}")).collect()
+}
 
 fn io_error(name: &str, source: io::Error) -> OpenError {
     OpenError::Io { file: name.to_owned(), source }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::across::types::Types;
 use crate::header::cells::{Cell, Cells};
 use crate::header::column::Column;
-use crate::header::setting::{Kind, Setting, section_name};
+use crate::header::twin_column::{Kind, TwinColumn, section_name};
 use crate::problem::{Findings, Flaw};
 use crate::text::excel;
 
@@ -67,10 +67,10 @@ fn same(one: &Cells, other: &Cells) -> Same {
         if !std::ptr::eq(header, other_header) {
             return Same::default();
         }
-        if let Some(Column::Setting(setting)) = &header.column
+        if let Some(Column::Twin(twin_column)) = &header.column
             && cell != other
         {
-            match setting.section {
+            match twin_column.section {
                 Section::Tags => same.tags = false,
                 _ => same.desired = false,
             }
@@ -97,18 +97,18 @@ fn read(
 fn values(section: Section, row: &mut RowValues<'_>, findings: &mut Findings<'_>) -> JsonObject {
     let mut values = JsonObject::new();
     for (header, cell) in row.cells.pairs() {
-        let setting = match &header.column {
-            Some(Column::Setting(setting)) if setting.section == section => setting,
+        let twin_column = match &header.column {
+            Some(Column::Twin(twin_column)) if twin_column.section == section => twin_column,
             _ => continue,
         };
-        if header.says_nothing(cell) {
+        if header.gives_no_value(cell) {
             continue;
         }
-        match setting.value(cell) {
+        match twin_column.value(cell) {
             Ok(value) => {
-                row.types.look_at((header, setting), (cell, &value), row.line);
-                warn_of_near_json(&header.name, setting, cell, &value, findings);
-                setting.insert(&mut values, value);
+                row.types.observe((header, twin_column), (cell, &value), row.line);
+                warn_of_near_json(&header.name, twin_column, cell, &value, findings);
+                twin_column.insert(&mut values, value);
             }
             Err(flaw) => findings.cell_error(&header.name, &cell.text(), flaw),
         }
@@ -120,7 +120,7 @@ fn values(section: Section, row: &mut RowValues<'_>, findings: &mut Findings<'_>
 /// Warns of strings that look as if a different type was intended.
 fn warn_of_near_json(
     name: &str,
-    setting: &Setting,
+    twin_column: &TwinColumn,
     cell: Cell<'_>,
     value: &Value,
     findings: &mut Findings<'_>,
@@ -131,7 +131,7 @@ fn warn_of_near_json(
     if let Some(flaw) = excel::doubt(text) {
         findings.cell_warning(name, text, flaw);
     }
-    if setting.kind != Kind::AsWritten {
+    if twin_column.kind != Kind::AsWritten {
         return;
     }
     if matches!(text, "TRUE" | "FALSE") {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     /// The result of one row, without its line.
-    fn told(row: &Row) -> String {
+    fn text_of(row: &Row) -> String {
         let about = |problem: &Problem| format!("{:?} {}", problem.column, problem.message);
         let warnings: Vec<_> = row.warnings.iter().map(about).collect();
         format!("{:?} {:?} {warnings:?}", row.tags, row.desired)
@@ -220,8 +220,8 @@ mod tests {
             let lines: Vec<_> = (0..).zip(&rows).map(|(n, cells)| format!("d{n},{}\n", cells.join(","))).collect();
             let together = read(&format!("{header}{}", lines.concat()));
             let alone: Vec<_> = lines.iter().map(|line| read(&format!("{header}{line}"))).collect();
-            let good: Vec<_> = alone.iter().flat_map(|batch| &batch.rows).map(told).collect();
-            prop_assert_eq!(together.rows.iter().map(told).collect::<Vec<_>>(), good);
+            let good: Vec<_> = alone.iter().flat_map(|batch| &batch.rows).map(text_of).collect();
+            prop_assert_eq!(together.rows.iter().map(text_of).collect::<Vec<_>>(), good);
             let bad = alone.iter().map(|batch| batch.bad_rows.len()).sum::<usize>();
             prop_assert_eq!(together.bad_rows.len(), bad);
         }

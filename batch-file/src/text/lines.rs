@@ -32,7 +32,7 @@ pub(crate) struct Lines {
 
 /// The rest of the file, after returned bytes.
 struct Input {
-    given_back: Cursor<Vec<u8>>,
+    unread: Cursor<Vec<u8>>,
     rest: Utf8Stream,
 }
 
@@ -54,7 +54,7 @@ impl Lines {
             true => ByteOrderMark::Present,
             false => ByteOrderMark::Absent,
         };
-        Ok((Self { input: Input { given_back: Cursor::default(), rest }, number: 0 }, mark))
+        Ok((Self { input: Input { unread: Cursor::default(), rest }, number: 0 }, mark))
     }
 
     /// Returns the encoding of the file; its lines are UTF-8, except where it is damaged.
@@ -85,16 +85,16 @@ impl Lines {
     }
 
     /// Takes back the last lines, whole ones, so that they are read again.
-    pub(crate) fn give_back(&mut self, lines: &[u8]) {
+    pub(crate) fn unread(&mut self, lines: &[u8]) {
         self.number -= lines.split_inclusive(|&byte| byte == b'\n').count() as u64;
-        self.input.give_back(lines);
+        self.input.unread(lines);
     }
 
     /// Handles a line that continues beyond the available room.
     fn refuse(&mut self, row: &mut Vec<u8>, before: usize) -> io::Result<NextLine> {
         let part = row.split_off(before);
         if before > 0 {
-            self.input.give_back(&part);
+            self.input.unread(&part);
             return Ok(NextLine::NoRoom);
         }
         self.input.skip_until(b'\n')?;
@@ -104,15 +104,15 @@ impl Lines {
 }
 
 impl Input {
-    fn give_back(&mut self, bytes: &[u8]) {
-        let unread = self.given_back.fill_buf().unwrap_or_default();
-        self.given_back = Cursor::new([bytes, unread].concat());
+    fn unread(&mut self, bytes: &[u8]) {
+        let unread = self.unread.fill_buf().unwrap_or_default();
+        self.unread = Cursor::new([bytes, unread].concat());
     }
 }
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.given_back.read(buffer)? {
+        match self.unread.read(buffer)? {
             0 => self.rest.read(buffer),
             count => Ok(count),
         }
@@ -121,15 +121,15 @@ impl Read for Input {
 
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.given_back.fill_buf()?.is_empty() {
+        if self.unread.fill_buf()?.is_empty() {
             return self.rest.fill_buf();
         }
-        self.given_back.fill_buf()
+        self.unread.fill_buf()
     }
 
     fn consume(&mut self, count: usize) {
-        if self.given_back.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
-            self.given_back.consume(count);
+        if self.unread.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            self.unread.consume(count);
         } else {
             self.rest.consume(count);
         }
@@ -239,7 +239,7 @@ mod tests {
         let (mut lines, _) = open(b"a\nb\nc").unwrap();
         let mut row = Vec::new();
         while lines.append_next(&mut row).unwrap() != NextLine::End {}
-        lines.give_back(b"b\nc");
+        lines.unread(b"b\nc");
         assert_eq!(lines.number(), 1);
         row.clear();
         lines.append_next(&mut row).unwrap();

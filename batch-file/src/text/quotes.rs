@@ -23,7 +23,7 @@ pub(crate) enum QuoteState {
 
 /// A character in a forbidden place, by its offset in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum QuoteError {
     AfterClosing(usize),
     InsideCell(usize),
     LoneReturn(usize),
@@ -43,7 +43,7 @@ impl Quotes {
     }
 
     /// Scans to the end of the text, which has grown by a line since the last call.
-    pub(crate) fn scan(&mut self, text: &[u8]) -> Result<QuoteState, Fault> {
+    pub(crate) fn scan(&mut self, text: &[u8]) -> Result<QuoteState, QuoteError> {
         for (at, &byte) in text.iter().enumerate().skip(self.scanned) {
             let is_lone_return = || byte == b'\r' && !matches!(text.get(at + 1), None | Some(b'\n'));
             self.state = match (self.state, byte) {
@@ -53,11 +53,11 @@ impl Quotes {
                 }
                 (State::Quoted, b'"') => State::AfterQuote,
                 (State::Quoted, _) | (State::AfterQuote, b'"') => State::Quoted,
-                (State::Plain, b'"') => return Err(Fault::InsideCell(at)),
+                (State::Plain, b'"') => return Err(QuoteError::InsideCell(at)),
                 _ if byte == self.delimiter => State::CellStart,
-                _ if is_lone_return() => return Err(Fault::LoneReturn(at)),
+                _ if is_lone_return() => return Err(QuoteError::LoneReturn(at)),
                 (state, b'\r' | b'\n') => state,
-                (State::AfterQuote, _) => return Err(Fault::AfterClosing(at)),
+                (State::AfterQuote, _) => return Err(QuoteError::AfterClosing(at)),
                 (State::CellStart | State::Plain, _) => State::Plain,
             };
         }
@@ -69,7 +69,7 @@ impl Quotes {
     }
 }
 
-impl Fault {
+impl QuoteError {
     pub(crate) fn offset(self) -> usize {
         match self {
             Self::AfterClosing(at) | Self::InsideCell(at) | Self::LoneReturn(at) => at,
@@ -131,7 +131,7 @@ impl fmt::Display for Place {
 mod tests {
     use super::*;
 
-    fn scan(text: &str) -> Result<QuoteState, Fault> {
+    fn scan(text: &str) -> Result<QuoteState, QuoteError> {
         Quotes::new(b',').scan(text.as_bytes())
     }
 
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn stray_quotes_and_returns_are_faults() {
-        assert_eq!(scan("a\"b"), Err(Fault::InsideCell(1)));
-        assert_eq!(scan("\"a\"b"), Err(Fault::AfterClosing(3)));
-        assert_eq!(scan("\"a\" ,b"), Err(Fault::AfterClosing(3)));
-        assert_eq!(scan("a\rb"), Err(Fault::LoneReturn(1)));
+        assert_eq!(scan("a\"b"), Err(QuoteError::InsideCell(1)));
+        assert_eq!(scan("\"a\"b"), Err(QuoteError::AfterClosing(3)));
+        assert_eq!(scan("\"a\" ,b"), Err(QuoteError::AfterClosing(3)));
+        assert_eq!(scan("a\rb"), Err(QuoteError::LoneReturn(1)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Records {
 }
 
 /// The result of [`Records::next`].
-pub(crate) struct Found {
+pub(crate) struct NextRecord {
     /// The line on which the record begins.
     pub(crate) line: u64,
     /// The reason why it can't be split.
@@ -43,7 +43,7 @@ impl Records {
     }
 
     /// Reads the next record that is not blank into `record`, unless it is broken.
-    pub(crate) fn next(&mut self, record: &mut StringRecord) -> io::Result<Option<Found>> {
+    pub(crate) fn next(&mut self, record: &mut StringRecord) -> io::Result<Option<NextRecord>> {
         loop {
             self.text.clear();
             let next = self.lines.append_next(&mut self.text)?;
@@ -56,7 +56,7 @@ impl Records {
                 _ if is_plain(&self.text) => self.split_plain(line, record),
                 _ => self.split_quoted(line, record)?,
             };
-            return Ok(Some(Found { line, broken, is_unclosed: self.is_unclosed }));
+            return Ok(Some(NextRecord { line, broken, is_unclosed: self.is_unclosed }));
         }
     }
 
@@ -124,7 +124,7 @@ impl Records {
         };
         // The quote was probably not meant to swallow the lines after the first: they may be good rows.
         let rest = self.text.split_off(first_line_end);
-        self.lines.give_back(&rest);
+        self.lines.unread(&rest);
         Ok(Some(flaw))
     }
 }

@@ -265,7 +265,7 @@ fn uses(expression: &str, name: &str) -> bool {
 
 /// A column with its value, unless that may be a secret.
 fn told(name: &str, text: &str) -> String {
-    match batch_file::shown(text) {
+    match batch_file::redact(text) {
         Some(text) => format!("the column `{name}` holds `{text}`"),
         None => format!("of what the column `{name}` holds"),
     }

@@ -1,4 +1,4 @@
-//! [`Setting`]: a column that is one value of the twin, `tags.<path>` or `desired.<path>`.
+//! [`TwinColumn`]: a column that is one value of the twin, `tags.<path>` or `desired.<path>`.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::text::quotes::Place;
 
 /// One value of the twin: its path and its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
+pub(crate) struct TwinColumn {
     pub(crate) section: Section,
     pub(crate) path: Vec<String>,
     pub(crate) kind: Kind,
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     String,
 }
 
-impl Setting {
+impl TwinColumn {
     /// Parses a name; `None` if it does not name a value of a twin.
     pub(crate) fn parse(name: &str) -> Option<Result<Self, Flaw>> {
         let starts = [
@@ -57,9 +57,9 @@ impl Setting {
                 "write names between the dots, as in `desired.conditions.temperature`",
             ));
         }
-        let setting = Self { section, path, kind };
-        setting.check_names()?;
-        Ok(setting)
+        let twin_column = Self { section, path, kind };
+        twin_column.check_names()?;
+        Ok(twin_column)
     }
 
     /// Checks names and depth, for the header, because they would be wrong in every row.
@@ -127,7 +127,7 @@ impl Setting {
     }
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for TwinColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", section_name(self.section), self.path.join("."))
     }
@@ -277,18 +277,18 @@ mod tests {
     use crate::header::cells::WrittenNumber;
     use serde_json::json;
 
-    fn setting(name: &str) -> Setting {
-        Setting::parse(name).unwrap().unwrap()
+    fn twin_column(name: &str) -> TwinColumn {
+        TwinColumn::parse(name).unwrap().unwrap()
     }
 
     fn value(name: &str, text: &str) -> Result<Value, String> {
-        setting(name).value(Cell::Text(text)).map_err(|flaw| flaw.message)
+        twin_column(name).value(Cell::Text(text)).map_err(|flaw| flaw.message)
     }
 
     fn of_json(name: &str, json: &str) -> Result<Value, String> {
         let value = serde_json::from_str(json).unwrap();
         let cell = JsonCell { value, numbers: vec![WrittenNumber { text: json.into(), character: 1 }] };
-        setting(name).value(Cell::Json(&cell)).map_err(|flaw| flaw.message)
+        twin_column(name).value(Cell::Json(&cell)).map_err(|flaw| flaw.message)
     }
 
     #[test]
@@ -376,26 +376,26 @@ mod tests {
             ("desired.a:int", "not known"),
             ("desired.1.2.3.4.5.6.7.8.9.10.11.12", "nested more than 10 deep"),
         ] {
-            let message = Setting::parse(name).unwrap().unwrap_err().message;
+            let message = TwinColumn::parse(name).unwrap().unwrap_err().message;
             assert!(message.contains(wanted), "{name}: {message}");
         }
-        assert_eq!(setting("tags.urn:dev:string").path, ["urn:dev"]);
+        assert_eq!(twin_column("tags.urn:dev:string").path, ["urn:dev"]);
     }
 
     #[test]
     fn values_are_put_at_their_place() {
         let mut object = JsonObject::new();
-        setting("desired.a.b").insert(&mut object, json!(1));
-        setting("desired.a.c.d").insert(&mut object, json!(2));
+        twin_column("desired.a.b").insert(&mut object, json!(1));
+        twin_column("desired.a.c.d").insert(&mut object, json!(2));
         assert_eq!(Value::Object(object), json!({"a": {"b": 1, "c": {"d": 2}}}));
     }
 
     #[test]
     fn a_place_and_what_is_inside_it_overlap() {
-        assert!(setting("tags.a").overlaps(&setting("tags.a.b")));
-        assert!(setting("tags.a.b").overlaps(&setting("tags.a")));
-        assert!(!setting("tags.a.b").overlaps(&setting("tags.a.c")));
-        assert!(!setting("tags.a").overlaps(&setting("desired.a")));
-        assert!(!setting("tags.a").overlaps(&setting("tags.ab")));
+        assert!(twin_column("tags.a").overlaps(&twin_column("tags.a.b")));
+        assert!(twin_column("tags.a.b").overlaps(&twin_column("tags.a")));
+        assert!(!twin_column("tags.a.b").overlaps(&twin_column("tags.a.c")));
+        assert!(!twin_column("tags.a").overlaps(&twin_column("desired.a")));
+        assert!(!twin_column("tags.a").overlaps(&twin_column("tags.ab")));
     }
 }

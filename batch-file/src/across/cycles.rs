@@ -3,32 +3,33 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::across::links::{Link, Links, MOST_IN_MEMORY};
+use crate::across::links::{Link, Links, MAX_IN_MEMORY};
 use crate::across::spill::PARTS;
 use crate::across::table::Key;
 
-/// The result of the search for circles.
-pub(crate) enum Circles {
-    /// The links that are part of a circle, or lead into one.
+/// The result of the search for cycles.
+pub(crate) enum Cycles {
+    /// The links that are part of a cycle, or lead into one.
     Found(Links),
-    /// More devices than can be looked at have more ancestors than any hub allows, or are in circles.
+    /// This many devices, more than can be checked, have more ancestors than any hub allows, or are in cycles.
     TooDeep(u64),
 }
 
-/// Finds the links that lead into a circle.
-pub(crate) fn find(links: Links) -> io::Result<Circles> {
-    find_beyond(links, MOST_IN_MEMORY as u64)
+/// Finds the links that lead into a cycle.
+pub(crate) fn find(links: Links) -> io::Result<Cycles> {
+    find_with_limit(links, MAX_IN_MEMORY as u64)
 }
 
-/// The same; more links than this are not walked along, but taken away as long as their parents have no parents.
-fn find_beyond(mut links: Links, most_in_memory: u64) -> io::Result<Circles> {
-    for _ in 0..MOST_ROUNDS {
-        if links.count() <= most_in_memory
+/// Finds them like [`find`]. If there are more links than this, those whose parents have no parents
+/// are removed until the rest fits, and only the rest is followed.
+fn find_with_limit(mut links: Links, max_in_memory: u64) -> io::Result<Cycles> {
+    for _ in 0..MAX_ROUNDS {
+        if links.count() <= max_in_memory
             && let Some(few) = links.in_memory()
         {
-            let mut circles = Links::default();
-            leading_back(few).into_iter().try_for_each(|link| circles.push(link.clone()))?;
-            return Ok(Circles::Found(circles));
+            let mut cycles = Links::default();
+            cyclic_links(few).into_iter().try_for_each(|link| cycles.push(link.clone()))?;
+            return Ok(Cycles::Found(cycles));
         }
         let mut left = Links::default();
         for part in 0..PARTS {
@@ -39,52 +40,52 @@ fn find_beyond(mut links: Links, most_in_memory: u64) -> io::Result<Circles> {
             })?;
         }
         if left.count() == links.count() {
-            return Ok(Circles::Found(left));
+            return Ok(Cycles::Found(left));
         }
         links = left;
     }
-    Ok(Circles::TooDeep(links.count()))
+    Ok(Cycles::TooDeep(links.count()))
 }
 
 /// The state of a link during the search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Unknown,
-    OnTheWay,
-    EndsSomewhere,
-    LeadsBack,
+    OnPath,
+    Acyclic,
+    Cyclic,
 }
 
-/// The links that lead into a circle. Each is walked along once.
-fn leading_back(links: &[Link]) -> Vec<&Link> {
+/// The links that lead into a cycle. Each is followed once.
+fn cyclic_links(links: &[Link]) -> Vec<&Link> {
     let of_child: HashMap<Key, usize> = links.iter().map(|link| link.child).zip(0..).collect();
     let mut marks = vec![Mark::Unknown; links.len()];
-    let mut way = Vec::new();
+    let mut path = Vec::new();
     for start in 0..links.len() {
         let mut next = Some(start);
         let mark = loop {
             let Some((link, mark)) = next.and_then(|at| links.get(at).zip(marks.get_mut(at))) else {
-                break Mark::EndsSomewhere;
+                break Mark::Acyclic;
             };
             match mark {
-                Mark::Unknown => *mark = Mark::OnTheWay,
-                Mark::OnTheWay => break Mark::LeadsBack,
+                Mark::Unknown => *mark = Mark::OnPath,
+                Mark::OnPath => break Mark::Cyclic,
                 known => break *known,
             }
-            way.extend(next);
+            path.extend(next);
             next = of_child.get(&link.parent).copied();
         };
-        for at in way.drain(..) {
+        for at in path.drain(..) {
             if let Some(known) = marks.get_mut(at) {
                 *known = mark;
             }
         }
     }
-    links.iter().zip(marks).filter(|(_, mark)| *mark == Mark::LeadsBack).map(|(link, _)| link).collect()
+    links.iter().zip(marks).filter(|(_, mark)| *mark == Mark::Cyclic).map(|(link, _)| link).collect()
 }
 
 /// A hub nests edge devices a few levels deep.
-const MOST_ROUNDS: u32 = 64;
+const MAX_ROUNDS: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +108,7 @@ mod tests {
         links
     }
 
-    /// The devices whose parents lead into a circle, as it is defined.
+    /// The devices whose parents lead into a cycle, as it is defined.
     fn expected(parents: &BTreeMap<u32, u32>) -> Vec<u32> {
         let leads_back = |child: &&u32| {
             let mut next = Some(*child);
@@ -125,7 +126,7 @@ mod tests {
             parents in proptest::collection::btree_map(0..40_u32, 0..60_u32, 0..40)
         ) {
             for most in [u64::MAX, 0] {
-                let Circles::Found(mut found) = find_beyond(links(&parents), most).unwrap() else {
+                let Cycles::Found(mut found) = find_with_limit(links(&parents), most).unwrap() else {
                     panic!("too deep");
                 };
                 let mut lines = Vec::new();
@@ -143,19 +144,19 @@ mod tests {
 
     #[test]
     fn many_links_are_in_files_and_what_is_deeper_than_any_hub_allows_is_told() {
-        let many = MOST_IN_MEMORY as u32 * 2;
+        let many = MAX_IN_MEMORY as u32 * 2;
         let leaves: BTreeMap<u32, u32> = (1_000..many).map(|child| (child, child % 1_000)).collect();
-        let circle = leaves.clone().into_iter().chain([(7, 8), (8, 7)]).collect();
-        let Circles::Found(found) = find(links(&leaves)).unwrap() else { panic!("too deep") };
+        let cycle = leaves.clone().into_iter().chain([(7, 8), (8, 7)]).collect();
+        let Cycles::Found(found) = find(links(&leaves)).unwrap() else { panic!("too deep") };
         assert_eq!(found.count(), 0);
-        let Circles::Found(found) = find(links(&circle)).unwrap() else { panic!("too deep") };
-        assert_eq!(found.count(), expected_around(&circle, [7, 8]));
+        let Cycles::Found(found) = find(links(&cycle)).unwrap() else { panic!("too deep") };
+        assert_eq!(found.count(), expected_around(&cycle, [7, 8]));
         let chain = (0..many).map(|child| (child, child + 1)).collect();
-        assert!(matches!(find(links(&chain)).unwrap(), Circles::TooDeep(_)));
+        assert!(matches!(find(links(&chain)).unwrap(), Cycles::TooDeep(_)));
     }
 
-    /// The devices of a circle and their children.
-    fn expected_around(parents: &BTreeMap<u32, u32>, circle: [u32; 2]) -> u64 {
-        parents.values().filter(|parent| circle.contains(parent)).count() as u64
+    /// The devices of a cycle and their children.
+    fn expected_around(parents: &BTreeMap<u32, u32>, cycle: [u32; 2]) -> u64 {
+        parents.values().filter(|parent| cycle.contains(parent)).count() as u64
     }
 }

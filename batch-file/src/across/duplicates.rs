@@ -1,4 +1,4 @@
-//! [`Seen`]: values of earlier rows, to find duplicates of values that must be unique in a file.
+//! [`Duplicates`]: values of earlier rows, to find duplicates of values that must be unique in a file.
 //!
 //! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept, 12
 //! bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
@@ -14,17 +14,17 @@ use hub_types::limits::MAX_MODULES_PER_DEVICE;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
-use crate::across::spill::{Claim, PARTS, Spill, Subject, unusable};
+use crate::across::spill::{PARTS, Spill, SpilledKey, Subject, unusable};
 use crate::across::table::{Key, Table};
 use crate::header::cells::Cells;
 use crate::header::column::Field;
 use crate::problem::{Findings, Flaw};
 
 /// The unique values of earlier rows.
-pub(crate) struct Seen {
-    pub(crate) keys: Keys,
-    /// The claims of rows that are not checked yet, in their order.
-    waiting: VecDeque<Claims>,
+pub(crate) struct Duplicates {
+    pub(crate) keys: KeyHasher,
+    /// The unique keys of rows that are not checked yet, in their order.
+    waiting: VecDeque<UniqueKeys>,
     /// The line of each identity; with [`EDGE`] for edge devices.
     identities: Table,
     credentials: Table,
@@ -33,21 +33,21 @@ pub(crate) struct Seen {
     /// The number of entries in the tables, and its bound.
     entries: usize,
     room: usize,
-    /// The claims that did not fit into the tables.
+    /// The keys that did not fit into the tables.
     spill: Spill,
 }
 
 /// Makes the keys of table entries.
-pub(crate) struct Keys {
+pub(crate) struct KeyHasher {
     hashers: [RandomState; 2],
     /// The texts of the present identity, reused to avoid allocations.
     name: String,
     lower_case: String,
 }
 
-/// The values that a row claims as unique.
+/// The keys of the values of a row that must be unique.
 #[derive(Default)]
-struct Claims {
+struct UniqueKeys {
     identity: Option<(IdentityId, Key)>,
     /// True if the row declares an edge device.
     is_edge: bool,
@@ -57,10 +57,10 @@ struct Claims {
 /// Thumbprints, the names of files, or requests, with their columns.
 pub(crate) type Credentials = [Option<(Field, Key)>; 3];
 
-impl Seen {
+impl Duplicates {
     pub(crate) fn new() -> Self {
         Self {
-            keys: Keys {
+            keys: KeyHasher {
                 hashers: [RandomState::default(), RandomState::default()],
                 name: String::new(),
                 lower_case: String::new(),
@@ -75,52 +75,52 @@ impl Seen {
         }
     }
 
-    /// Queues a row's claims until they are checked.
-    pub(crate) fn claim(&mut self, identity: Option<&IdentityId>, is_edge: bool, credentials: Credentials) {
+    /// Queues a row's unique keys until they are checked.
+    pub(crate) fn queue(&mut self, identity: Option<&IdentityId>, is_edge: bool, credentials: Credentials) {
         let identity = identity
             .map(|identity| (identity.clone(), self.keys.of_identity(identity.device(), identity.module())));
-        self.waiting.push_back(Claims { identity, is_edge, credentials });
+        self.waiting.push_back(UniqueKeys { identity, is_edge, credentials });
     }
 
-    /// Queues a row without claims.
-    pub(crate) fn claim_nothing(&mut self) {
-        self.waiting.push_back(Claims::default());
+    /// Queues a row without unique keys.
+    pub(crate) fn queue_without_keys(&mut self) {
+        self.waiting.push_back(UniqueKeys::default());
     }
 
-    /// Reads the table slots of the queued claims, so that the processor waits for memory outside
+    /// Reads the table slots of the queued keys, so that the processor waits for memory outside
     /// of its caches once for all of them.
-    pub(crate) fn look_ahead(&self) {
-        let found = self.waiting.iter().fold(0, |found, claims| {
-            let identity = claims.identity.as_ref().map_or(0, |(_, key)| self.identities.at_home(*key));
-            let credentials = claims.credentials.iter().flatten();
+    pub(crate) fn prefetch(&self) {
+        let found = self.waiting.iter().fold(0, |found, keys| {
+            let identity = keys.identity.as_ref().map_or(0, |(_, key)| self.identities.at_home(*key));
+            let credentials = keys.credentials.iter().flatten();
             credentials.fold(found ^ identity, |found, (_, key)| found ^ self.credentials.at_home(*key))
         });
         black_box(found);
     }
 
-    /// Reports claims of the next row that an earlier row has already made.
+    /// Reports keys of the next row that an earlier row has too.
     pub(crate) fn check_next(&mut self, line: u64, cells: Option<&Cells>, findings: &mut Findings<'_>) {
-        let Some(claims) = self.waiting.pop_front() else { return };
-        if let Some((identity, key)) = &claims.identity {
-            self.check_identity(identity, (*key, claims.is_edge), line, findings);
-            if claims.is_edge
+        let Some(keys) = self.waiting.pop_front() else { return };
+        if let Some((identity, key)) = &keys.identity {
+            self.check_identity(identity, (*key, keys.is_edge), line, findings);
+            if keys.is_edge
                 && identity.module().is_none()
                 && let Some(line) = self.identities.get(*key)
             {
                 *line |= EDGE;
             }
         }
-        for &(field, key) in claims.credentials.iter().flatten() {
+        for &(field, key) in keys.credentials.iter().flatten() {
             match self.credentials.get(key).map(|line| *line) {
                 Some(first) if first != number(line) => report_credential(field, first, cells, findings),
                 Some(_) => {}
                 None if self.has_room() => self.credentials.insert(key, number(line)),
-                None => self.spill.push(Claim {
+                None => self.spill.push(SpilledKey {
                     subject: Subject::Credential,
                     key,
                     line: number(line),
                     column: field as u8,
-                    is_told: false,
+                    is_reported: false,
                 }),
             }
         }
@@ -157,12 +157,12 @@ impl Seen {
                 None if is_edge => Subject::EdgeDevice,
                 None => Subject::Device,
             };
-            self.spill.push(Claim {
+            self.spill.push(SpilledKey {
                 subject,
                 key,
                 line: number(line),
                 column: field as u8,
-                is_told: other_case.is_some(),
+                is_reported: other_case.is_some(),
             });
         }
         if let Some(module) = identity.module() {
@@ -177,7 +177,7 @@ impl Seen {
         has_room
     }
 
-    /// Compares, at the end, the claims outside of the tables with one another; they were compared
+    /// Compares, at the end, the keys outside of the tables with one another; they were compared
     /// with the tables at once. Shows `visit` one part of the devices after the other.
     pub(crate) fn compare_spilled(
         &mut self,
@@ -186,10 +186,10 @@ impl Seen {
     ) {
         let mut more = 0_u64;
         let compared = (0..PARTS).try_for_each(|part| {
-            let claims = self.spill.part(part)?;
-            more += report_same(&claims, findings);
-            warn_of_case(&claims, findings);
-            visit(part, &mut DevicesOfPart { claims: &claims, identities: &mut self.identities })
+            let keys = self.spill.part(part)?;
+            more += report_same(&keys, findings);
+            warn_of_case(&keys, findings);
+            visit(part, &mut DevicesOfPart { keys: &keys, identities: &mut self.identities })
         });
         if more > 0 {
             findings.error_without_line(Flaw::new(
@@ -208,12 +208,12 @@ impl Seen {
         let Some(count) = self.modules.get(key) else {
             return match self.has_room() {
                 true => self.modules.insert(key, 1),
-                false => self.spill.push(Claim {
+                false => self.spill.push(SpilledKey {
                     subject: Subject::ModuleOf,
                     key,
                     line: number(line),
                     column: Field::ModuleId as u8,
-                    is_told: false,
+                    is_reported: false,
                 }),
             };
         };
@@ -232,7 +232,7 @@ impl Seen {
 
 /// The devices that have rows and whose keys are in a part.
 pub(crate) struct DevicesOfPart<'a> {
-    claims: &'a [Claim],
+    keys: &'a [SpilledKey],
     identities: &'a mut Table,
 }
 
@@ -243,30 +243,31 @@ impl DevicesOfPart<'_> {
             return Some((*line & !EDGE, *line & EDGE != 0));
         }
         // Identities are the first group.
-        let place = self.claims.partition_point(|claim| claim.subject.group() == 0 && claim.key < key);
-        let found = self.claims.get(place).filter(|claim| claim.subject.group() == 0 && claim.key == key);
-        found.map(|claim| (claim.line, claim.subject == Subject::EdgeDevice))
+        let place = self.keys.partition_point(|spilled| spilled.subject.group() == 0 && spilled.key < key);
+        let found = self.keys.get(place).filter(|spilled| spilled.subject.group() == 0 && spilled.key == key);
+        found.map(|spilled| (spilled.line, spilled.subject == Subject::EdgeDevice))
     }
 }
 
-/// Reports claims that are the same, and returns how many more there are than can be listed.
-fn report_same(claims: &[Claim], findings: &mut Findings<'_>) -> u64 {
+/// Reports keys that are the same, and returns how many more there are than can be listed.
+fn report_same(keys: &[SpilledKey], findings: &mut Findings<'_>) -> u64 {
     let mut more = 0;
-    let meet =
-        |one: &Claim, other: &Claim| one.subject.group() == other.subject.group() && one.key == other.key;
-    for same in claims.chunk_by(meet) {
+    let meet = |one: &SpilledKey, other: &SpilledKey| {
+        one.subject.group() == other.subject.group() && one.key == other.key
+    };
+    for same in keys.chunk_by(meet) {
         let Some(first) = same.first() else { continue };
         let needless = if first.subject == Subject::ModuleOf { MAX_MODULES_PER_DEVICE } else { 1 };
         // The two slots of one row may hold the same.
-        for claim in same.iter().skip(needless).filter(|claim| claim.line != first.line) {
-            let field = *Field::ALL.get(usize::from(claim.column)).unwrap_or(&Field::DeviceId);
-            let flaw = match claim.subject {
+        for spilled in same.iter().skip(needless).filter(|spilled| spilled.line != first.line) {
+            let field = *Field::ALL.get(usize::from(spilled.column)).unwrap_or(&Field::DeviceId);
+            let flaw = match spilled.subject {
                 Subject::ModuleOf => too_many_modules(),
                 Subject::Credential => same_credential(field, first.line),
                 Subject::Device | Subject::EdgeDevice | Subject::Module => same_identity(first.line),
             };
             if findings.count() < MAX_PROBLEMS {
-                findings.set_line(claim.line.into());
+                findings.set_line(spilled.line.into());
                 findings.column_error(field.name(), flaw);
             } else {
                 more += 1;
@@ -276,7 +277,7 @@ fn report_same(claims: &[Claim], findings: &mut Findings<'_>) -> u64 {
     more
 }
 
-impl Keys {
+impl KeyHasher {
     /// Writes the identity's common name as it is and in lower case, for its key.
     pub(crate) fn of_identity(&mut self, device: &DeviceId, module: Option<&ModuleId>) -> Key {
         self.name.clear();
@@ -323,14 +324,14 @@ fn report_credential(field: Field, first: u32, cells: Option<&Cells>, findings: 
 
 /// Warns of identities outside of the tables that differ in letter case only and are not reported
 /// yet.
-fn warn_of_case(claims: &[Claim], findings: &mut Findings<'_>) {
-    let identities = claims.iter().take_while(|claim| claim.subject.group() == 0);
-    let identities: Vec<_> = identities.filter(|claim| !claim.is_told).collect();
+fn warn_of_case(keys: &[SpilledKey], findings: &mut Findings<'_>) {
+    let identities = keys.iter().take_while(|spilled| spilled.subject.group() == 0);
+    let identities: Vec<_> = identities.filter(|spilled| !spilled.is_reported).collect();
     for alike in identities.chunk_by(|one, other| one.key.is_similar(other.key)) {
         // Of each spelling the first.
         let mut spellings: Vec<_> =
             alike.chunk_by(|one, other| one.key == other.key).filter_map(|same| same.first()).collect();
-        spellings.sort_unstable_by_key(|claim| claim.line);
+        spellings.sort_unstable_by_key(|spilled| spilled.line);
         let Some((first, others)) = spellings.split_first() else { continue };
         for other in others {
             let field = if other.subject == Subject::Module { Field::ModuleId } else { Field::DeviceId };
@@ -385,11 +386,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn identity_problems(names: &[&str]) -> Vec<String> {
-        let mut seen = Seen::new();
+        let mut duplicates = Duplicates::new();
         let mut findings = Findings::new("f", Some(9));
         for (line, name) in (2..).zip(names) {
-            seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), false, Default::default());
-            seen.check_next(line, None, &mut findings);
+            duplicates.queue(Some(&IdentityId::from_common_name(name).unwrap()), false, Default::default());
+            duplicates.check_next(line, None, &mut findings);
         }
         findings.into_problems().iter().map(ToString::to_string).collect()
     }
@@ -403,24 +404,24 @@ mod tests {
     }
 
     /// The problems of the same rows, by line and column, with tables of limited room.
-    fn told(names: &[String], room: usize) -> Vec<(Option<u64>, Option<String>, bool)> {
-        let mut seen = Seen { room, ..Seen::new() };
+    fn reported(names: &[String], room: usize) -> Vec<(Option<u64>, Option<String>, bool)> {
+        let mut duplicates = Duplicates { room, ..Duplicates::new() };
         let mut findings = Findings::new("f", None);
         for (line, name) in (2..).zip(names) {
             findings.set_line(line);
-            let thumbprint = seen.keys.of_text(&name.to_lowercase().replace('/', ""));
+            let thumbprint = duplicates.keys.of_text(&name.to_lowercase().replace('/', ""));
             let credentials = [Some((Field::PrimaryThumbprint, thumbprint)), None, None];
-            seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), false, credentials);
-            seen.check_next(line, None, &mut findings);
+            duplicates.queue(Some(&IdentityId::from_common_name(name).unwrap()), false, credentials);
+            duplicates.check_next(line, None, &mut findings);
         }
-        seen.compare_spilled(&mut findings, |_, _| Ok(()));
+        duplicates.compare_spilled(&mut findings, |_, _| Ok(()));
         let problems = findings.into_problems().into_iter();
-        let mut told: Vec<_> =
+        let mut reported: Vec<_> =
             problems.map(|problem| (problem.line, problem.column.clone(), !problem.is_error())).collect();
         // A row that is an error may be warned of too.
-        told.sort();
-        told.dedup_by_key(|(line, column, _)| (*line, column.clone()));
-        told
+        reported.sort();
+        reported.dedup_by_key(|(line, column, _)| (*line, column.clone()));
+        reported
     }
 
     proptest! {
@@ -429,23 +430,23 @@ mod tests {
             names in proptest::collection::vec("[abAB]{1,2}(/m)?", 1..60),
             room in 0_usize..40,
         ) {
-            prop_assert_eq!(told(&names, room), told(&names, usize::MAX));
+            prop_assert_eq!(reported(&names, room), reported(&names, usize::MAX));
         }
     }
 
     #[test]
     fn parents_and_modules_without_room_are_counted() {
         let names: Vec<String> = (0..53).map(|n| format!("a/m{n}")).collect();
-        assert_eq!(told(&names, 0).len(), 3);
-        let mut seen = Seen { room: 0, ..Seen::new() };
+        assert_eq!(reported(&names, 0).len(), 3);
+        let mut duplicates = Duplicates { room: 0, ..Duplicates::new() };
         let mut findings = Findings::new("f", None);
         for (line, (name, is_edge)) in (2..).zip([("gw", true), ("b", false), ("c", false)]) {
-            seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), is_edge, Default::default());
-            seen.check_next(line, None, &mut findings);
+            duplicates.queue(Some(&IdentityId::from_common_name(name).unwrap()), is_edge, Default::default());
+            duplicates.check_next(line, None, &mut findings);
         }
-        let known = ["gw", "b", "d"].map(|id| seen.keys.of_identity(&DeviceId::new(id).unwrap(), None));
+        let known = ["gw", "b", "d"].map(|id| duplicates.keys.of_identity(&DeviceId::new(id).unwrap(), None));
         let mut found = Vec::new();
-        seen.compare_spilled(&mut findings, |part, devices| {
+        duplicates.compare_spilled(&mut findings, |part, devices| {
             let in_part = known.iter().filter(|key| key.part(PARTS) == part);
             found.extend(in_part.filter_map(|key| devices.device(*key)));
             Ok(())

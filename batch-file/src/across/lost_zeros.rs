@@ -1,4 +1,4 @@
-//! [`Digits`]: numbers that may have lost their leading zeros, found by comparison within a column.
+//! [`LostZeros`]: numbers that may have lost their leading zeros, found by comparison within a column.
 //!
 //! A spreadsheet that opens a CSV changes `007` to `7` without a message. The value alone does not
 //! show the damage, but its neighbours may: numeric ids usually have one length. JSON has no such
@@ -6,12 +6,12 @@
 
 use crate::header::cells::{Cell, Cells};
 use crate::header::column::{Column, Field};
-use crate::header::setting::Kind;
+use crate::header::twin_column::Kind;
 use crate::problem::{Findings, Flaw};
 
 /// The all-digit values of the rows so far.
 #[derive(Debug, Default)]
-pub(crate) struct Digits {
+pub(crate) struct LostZeros {
     /// The lengths by column index; `None` if digits are a quantity, or no value was all digits
     /// yet.
     columns: Vec<Option<Lengths>>,
@@ -38,9 +38,9 @@ struct Values {
     line: u64,
 }
 
-impl Digits {
+impl LostZeros {
     /// Checks a row; the cost is very small if no value is all digits.
-    pub(crate) fn look_at(&mut self, cells: &Cells, line: u64) {
+    pub(crate) fn observe(&mut self, cells: &Cells, line: u64) {
         for (place, (header, cell)) in cells.pairs().enumerate() {
             let Cell::Text(text) = cell else { continue };
             let Some(is_name) = header.column.as_ref().and_then(is_name) else { continue };
@@ -116,7 +116,7 @@ fn is_name(column: &Column) -> Option<bool> {
     match column {
         Column::Field(Field::DeviceId | Field::ModuleId | Field::Parent) => Some(true),
         Column::Free(_) => Some(false),
-        Column::Setting(setting) => match setting.kind {
+        Column::Twin(twin_column) => match twin_column.kind {
             Kind::String => Some(true),
             Kind::AsWritten => Some(false),
             Kind::Bool | Kind::Json | Kind::Number => None,

@@ -1,7 +1,7 @@
 //! Suggestions of legal names for mistyped ones.
 
 /// The candidate with the fewest edits from `text`, if those are few for its length.
-pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn suggest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = text.chars().count();
     if length > MAX_CHARS {
         return None;
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_a_near_name_is_offered() {
-        assert_eq!(nearest("statis", ["status", "twin"]), Some("status"));
-        assert_eq!(nearest("colour", ["status", "twin"]), None);
+        assert_eq!(suggest("statis", ["status", "twin"]), Some("status"));
+        assert_eq!(suggest("colour", ["status", "twin"]), None);
     }
 }

@@ -7,7 +7,7 @@ use memchr::memchr2;
 use crate::problem::Flaw;
 
 /// The value, shortened for a message; `None` when it may be a secret.
-pub fn shown(value: &str) -> Option<String> {
+pub fn redact(value: &str) -> Option<String> {
     if secret_in(value).is_some() || looks_like_a_key(value) {
         return None;
     }
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn long_values_are_cut() {
-        assert_eq!(shown("short"), Some("short".into()));
-        assert_eq!(shown(&"ü".repeat(41)), Some("ü".repeat(40) + "…"));
+        assert_eq!(redact("short"), Some("short".into()));
+        assert_eq!(redact(&"ü".repeat(41)), Some("ü".repeat(40) + "…"));
     }
 
     #[test]
@@ -70,9 +70,9 @@ mod tests {
             "SharedAccessSignature sr=h&sig=abc&se=1",
         ] {
             assert!(secret_in(secret).is_some(), "{secret}");
-            assert_eq!(shown(secret), None, "{secret}");
+            assert_eq!(redact(secret), None, "{secret}");
         }
-        assert_eq!(shown("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="), None);
+        assert_eq!(redact("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="), None);
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
             "A9993E364706816ABA3E25717850C26C9CD0D89D",
         ] {
             assert!(secret_in(value).is_none(), "{value}");
-            assert!(shown(value).is_some(), "{value}");
+            assert!(redact(value).is_some(), "{value}");
         }
     }
 }
