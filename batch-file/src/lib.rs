@@ -38,5 +38,5 @@ pub use reader::{Batch, BatchReader, ReadOptions};
 pub use row::id_pattern::{IdPattern, IdPatternError};
 pub use row::source::OpenError;
 pub use row::{BadRow, PemSource, Row, RowAuth};
-pub use text::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
+pub use text::dialect::Format;
 pub use writer::{BatchWriter, WriteError};

@@ -178,7 +178,7 @@ impl Duplicates {
     }
 
     /// Compares, at the end, the keys outside of the tables with one another; they were compared
-    /// with the tables at once. Shows `visit` one part of the devices after the other.
+    /// with the tables at once. Passes the devices to `visit`, one part after the other.
     pub(crate) fn compare_spilled(
         &mut self,
         findings: &mut Findings<'_>,

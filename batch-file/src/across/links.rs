@@ -1,4 +1,4 @@
-//! [`Links`]: which device names which as its parent, in files where there are many.
+//! [`Links`]: the parent of each device, stored in files if there are many.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -20,7 +20,7 @@ pub(crate) struct Link {
     pub(crate) named: DeviceId,
 }
 
-/// Links, a few in memory and all of them in files as soon as they are more.
+/// Links, in memory as long as they are few, otherwise in files.
 #[derive(Default)]
 pub(crate) struct Links {
     recent: Vec<Link>,
@@ -28,8 +28,8 @@ pub(crate) struct Links {
     count: u64,
 }
 
-/// The links by the keys of the parents, and the keys of the children by themselves: what can be the same is in files of
-/// one number.
+/// The links by the keys of their parents, and the keys of the children by themselves. Equal keys
+/// are in files with the same number.
 struct Files {
     links: Vec<BufWriter<File>>,
     children: Vec<BufWriter<File>>,
@@ -70,7 +70,7 @@ impl Links {
         Ok(parents)
     }
 
-    /// Shows the links whose parents are in a part.
+    /// Passes the links whose parents are in a part to `visit`.
     pub(crate) fn each(
         &mut self,
         part: usize,

@@ -3,8 +3,7 @@
 
 /// The syntax of a batch file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// Comma-separated values with a header.
     Csv {
         /// The character between two cells.
@@ -20,7 +19,7 @@ pub enum Dialect {
 
 /// The line ends of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineEnd {
+pub(crate) enum LineEnd {
     /// `\r\n`
     CrLf,
     /// `\n`
@@ -29,7 +28,7 @@ pub enum LineEnd {
 
 /// The presence of a UTF-8 byte order mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ByteOrderMark {
+pub(crate) enum ByteOrderMark {
     /// The file has no mark.
     Absent,
     /// The file begins with a mark.
@@ -40,6 +39,7 @@ pub enum ByteOrderMark {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     pub(crate) dialect: Dialect,
+    /// The original names of the columns; empty in JSON Lines, where each row has its own names.
     pub(crate) names: Vec<String>,
 }
 
@@ -50,16 +50,6 @@ impl Format {
             dialect: Dialect::Csv { delimiter: b',', line_end: LineEnd::Lf, mark: ByteOrderMark::Absent },
             names: names.into_iter().map(str::to_owned).collect(),
         }
-    }
-
-    /// The syntax of the rows.
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    /// The original names of the columns; empty in JSON Lines, where each row has its own names.
-    pub fn names(&self) -> &[String] {
-        &self.names
     }
 }
 

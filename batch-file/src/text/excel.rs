@@ -20,7 +20,7 @@ pub(crate) fn formula_error() -> Flaw {
 /// Returns true if the value has the form in which spreadsheets show a long number: `1.2E+11`, in
 /// German `1,2E+11`.
 pub(crate) fn is_rounded_number(value: &str) -> bool {
-    // Nearly every value is none, and is told so by one look for a letter.
+    // Nearly every value lacks the letter, so one search for it is enough.
     let Some((mantissa, exponent)) = memchr(b'E', value.as_bytes()).and_then(|at| value.split_at_checked(at))
     else {
         return false;

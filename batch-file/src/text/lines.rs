@@ -84,7 +84,7 @@ impl Lines {
         Ok(NextLine::Line)
     }
 
-    /// Takes back the last lines, whole ones, so that they are read again.
+    /// Returns the last lines, which must be whole, to the input, so that they are read again.
     pub(crate) fn unread(&mut self, lines: &[u8]) {
         self.number -= lines.split_inclusive(|&byte| byte == b'\n').count() as u64;
         self.input.unread(lines);
@@ -136,7 +136,7 @@ impl BufRead for Input {
     }
 }
 
-/// Refuses what is no text. UTF-16 with a mark is looked at as it is decoded.
+/// Refuses a file that is not text. UTF-16 with a mark is checked while it is decoded.
 fn check_start(start: &[u8]) -> Result<(), Flaw> {
     if start.starts_with(b"PK\x03\x04") {
         return Err(Flaw::new(
