@@ -258,13 +258,20 @@ fn a_common_name_that_openssl_takes_for_a_host_is_refused_by_a_limited_ca() {
     }
     let said = shop.fails(1, "issue --ca plant --device-id gw-1.other.example --out out");
     assert!(said.contains("gw-1.other.example") && said.contains("OpenSSL"), "{said}");
-    // The same for a request of the device, and for a renewal.
+    // The same for a request of the device.
     shop.ok("csr --device-id gw-2.other.example --key-out gw-2.key --out gw-2.csr");
     let said = shop.fails(1, "sign gw-2.csr --ca plant --out signed");
     assert!(said.contains("rule name_constraints"), "{said}");
-    // A CA without limits issues it.
-    shop.ok("ca init free");
+    // A CA without limits issues it, and does not renew it with the limits of its next certificate.
+    shop.ok("ca csr free --name Free");
+    shop.ok("ca sign free/issuing.csr --ca vault --out free.pem");
+    shop.ok("ca import free --certificate free.pem");
     shop.ok("issue --ca free --device-id gw-1.other.example --out free-out");
+    shop.ok("ca renew free");
+    shop.ok("ca sign free/issuing.csr --ca vault --keep-subject --days 3655 --permit dns:plant7.example --out limited.pem");
+    shop.ok("ca import free --certificate limited.pem");
+    let said = shop.fails(1, "renew --ca free --device-id gw-1.other.example --out renewed");
+    assert!(said.contains("rule name_constraints"), "{said}");
 }
 
 #[test]
