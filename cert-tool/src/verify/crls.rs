@@ -1,10 +1,11 @@
 //! Revocation lists: which of those given count, and what they say of a certificate.
 //!
-//! Any list that revokes the certificate or one of its issuers wins. Of the lists of one issuer for
-//! one part of its certificates, the newest that is valid counts (RFC 5280 §6.3.3), in whatever
-//! order they are given.
+//! Any list that revokes the certificate or one of its issuers wins. Of the valid lists of one issuer
+//! for one part of its certificates, the one with the highest number counts (RFC 5280 §5.2.3), then
+//! the newest. Where that leaves several, all of them count. The order in which they are given is
+//! not looked at.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use time::OffsetDateTime;
 use webpki::{
@@ -13,6 +14,7 @@ use webpki::{
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::X509Extension;
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use x509_parser::revocation_list::RevokedCertificate;
 use x509_parser::x509::ReasonCode;
@@ -25,41 +27,57 @@ use crate::x509::name::{self, comparable};
 
 /// Looks at a certificate whose path is good; `names` are those of all certificates on the path.
 pub(super) fn check(search: &Search<'_>, path: &Path, names: &[Named]) -> Check {
-    let mut counted: Vec<Counted<'_>> = Vec::new();
-    let mut passed_over: Vec<String> = Vec::new();
-    let mut open = None;
+    let mut found: Vec<Counted<'_>> = Vec::new();
+    let mut passed_over: BTreeSet<String> = BTreeSet::new();
+    let mut open: BTreeSet<String> = BTreeSet::new();
     for list in &search.paths.lists {
         match list.counted(search, path) {
-            Ok(Some(found)) => match counted.iter_mut().find(|other| other.part == found.part) {
-                Some(other) if other.this_update < found.this_update => *other = found,
-                Some(_) => {}
-                None => counted.push(found),
-            },
-            // Of another issuer.
-            Ok(None) => {}
+            Ok(counted) => found.extend(counted),
             Err(reason) => {
                 if list.may_revoke(names) {
-                    open = Some(format!(
+                    open.insert(format!(
                         "a revocation list names it or one of its issuers, but can't be used: {reason}"
                     ));
                 }
-                if !passed_over.contains(&reason) {
-                    passed_over.push(reason);
-                }
+                passed_over.insert(reason);
             }
         }
     }
-    let reasons = (!passed_over.is_empty()).then(|| passed_over.join("; "));
-    let (fault, note) = if counted.iter().any(|found| found.is_revoking) {
+    let joined = |texts: BTreeSet<String>| {
+        (!texts.is_empty()).then(|| texts.into_iter().collect::<Vec<_>>().join("; "))
+    };
+    let (reasons, open) = (joined(passed_over), joined(open));
+    let (fault, note) = if not_superseded(&found).any(|counted| counted.is_revoking) {
         (Some(words::of(&Error::CertRevoked)), None)
     } else if open.is_some() {
         (open, None)
-    } else if counted.is_empty() {
+    } else if found.is_empty() {
         (Some(reasons.unwrap_or_else(|| words::of(&Error::UnknownRevocationStatus))), None)
     } else {
         (None, reasons.map(|reasons| format!("passed over: {reasons}")))
     };
     Check { note, ..Check::new(CheckName::Revocation, fault) }
+}
+
+/// The lists that no other one takes the place of.
+///
+/// Lists with numbers are compared with each other first: a list without a number may be newer than one of them and
+/// older than a different one, so comparing each list with each would depend on the order, or leave none.
+fn not_superseded<'a>(found: &'a [Counted<'a>]) -> impl Iterator<Item = &'a Counted<'a>> {
+    let is_newest = |counted: &Counted<'_>| {
+        let others = || found.iter().filter(|other| other.part == counted.part);
+        let newest_numbered =
+            others().filter(|other| other.number.is_some()).max_by_key(|it| (it.number, it.this_update));
+        let newest_bare =
+            others().filter(|other| other.number.is_none()).max_by_key(|other| other.this_update);
+        let (same_kind, other_kind) = match counted.number {
+            Some(_) => (newest_numbered, newest_bare),
+            None => (newest_bare, newest_numbered),
+        };
+        same_kind.is_none_or(|it| (it.number, it.this_update) <= (counted.number, counted.this_update))
+            && other_kind.is_none_or(|it| it.this_update <= counted.this_update)
+    };
+    found.iter().filter(move |counted| is_newest(counted))
 }
 
 /// The name of a certificate: its issuer, in the form that equal names share, and its serial
@@ -82,6 +100,7 @@ pub(super) struct List {
     /// The list, or why it can't be used.
     usable: Result<CertRevocationList<'static>, String>,
     this_update: OffsetDateTime,
+    number: Option<BigUint>,
     /// The issuer, and the part of its certificates that the list is for.
     part: Vec<u8>,
     issuer: Vec<u8>,
@@ -93,6 +112,7 @@ pub(super) struct List {
 struct Counted<'a> {
     part: &'a [u8],
     this_update: OffsetDateTime,
+    number: Option<&'a BigUint>,
     is_revoking: bool,
 }
 
@@ -109,6 +129,7 @@ impl List {
             return Self {
                 usable,
                 this_update,
+                number: None,
                 part: Vec::new(),
                 issuer: Vec::new(),
                 revoked: HashSet::new(),
@@ -131,7 +152,9 @@ impl List {
         if let Some(scope) = scope {
             part.extend_from_slice(scope.value);
         }
-        Self { usable, this_update: parsed.last_update().to_datetime(), part, issuer, revoked }
+        let this_update = parsed.last_update().to_datetime();
+        let number = parsed.crl_number().cloned();
+        Self { usable, this_update, number, part, issuer, revoked }
     }
 
     /// `None` where the list is of another issuer; an error where it can't be used.
@@ -154,7 +177,8 @@ impl List {
         match run(RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny) {
             Err(Error::UnknownRevocationStatus) if !is_revoking => Ok(None),
             Err(Error::CertRevoked | Error::UnknownRevocationStatus) | Ok(()) => {
-                Ok(Some(Counted { part: &self.part, this_update: self.this_update, is_revoking }))
+                let (part, this_update) = (self.part.as_slice(), self.this_update);
+                Ok(Some(Counted { part, this_update, number: self.number.as_ref(), is_revoking }))
             }
             Err(error) => Err(words::of(&error)),
         }

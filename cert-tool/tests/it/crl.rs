@@ -1,11 +1,12 @@
 //! Revocation lists, judged by OpenSSL.
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssuanceIndex, KeyType, RevocationList, RevocationReason, Revoked, Sink,
-    read_certificate,
+    CaOptions, Certificate, CertificateAuthority, CheckName, IssuanceIndex, KeyType, Purpose, RevocationList,
+    RevocationReason, Revoked, Sink, Verification, read_certificate, verify_certificate,
 };
 use openssl::bn::BigNum;
 use openssl::x509::{X509, X509Crl};
+use proptest::prelude::*;
 use time::Duration;
 
 use crate::support::{Factory, Shop, generate, now, record};
@@ -63,11 +64,11 @@ fn verdict(shop: &Shop, files: &str) -> String {
 #[test]
 fn of_several_lists_the_newest_valid_one_counts_in_any_order() {
     let shop = lists(&[
+        ("oldest", -20, 20, true),
         ("old", -9, 9, false),
         ("new", -1, 9, true),
         ("expired", -9, -1, false),
         ("future", 1, 9, false),
-        ("oldest", -20, 20, true),
     ]);
     for revoked in ["old new", "new old", "new future", "expired new", "future new old"] {
         assert_eq!(verdict(&shop, revoked), "FAILED: it, or one of its issuers, is revoked", "{revoked}");
@@ -78,6 +79,94 @@ fn of_several_lists_the_newest_valid_one_counts_in_any_order() {
     assert_eq!(verdict(&shop, "old future"), "ok (passed over: the revocation list is not good yet)");
     assert_eq!(verdict(&shop, "expired"), "FAILED: the revocation list is too old");
     assert_eq!(verdict(&shop, "future"), "FAILED: the revocation list is not good yet");
+}
+
+#[test]
+fn of_lists_of_one_time_the_one_with_the_highest_number_counts_in_any_order() {
+    let shop = lists(&[("clean", -1, 9, false), ("hold", -1, 9, true), ("released", -1, 9, false)]);
+    for revoked in ["clean hold", "hold clean"] {
+        assert_eq!(verdict(&shop, revoked), "FAILED: it, or one of its issuers, is revoked", "{revoked}");
+    }
+    for good in ["hold released", "released hold", "released clean hold"] {
+        assert_eq!(verdict(&shop, good), "ok", "{good}");
+    }
+}
+
+/// A list as OpenSSL signs it, with whatever number, or without.
+fn list_by_openssl(shop: &Shop, (file, number, second): (&str, Option<u8>, u8), revoked: Option<&str>) {
+    let entry = revoked.map(|serial| format!("R\t400101000000Z\t240101000000Z\t{serial}\tunknown\t/CN=a\n"));
+    shop.write("database", &entry.unwrap_or_default());
+    let number_file = number.map_or("", |_| "crlnumber = number\n");
+    shop.write("number", &format!("{:02X}\n", number.unwrap_or_default()));
+    let extensions = "crl_extensions=extensions\n[extensions]\nauthorityKeyIdentifier=keyid:always\n";
+    let own = format!("[ca]\ndefault_ca=own\n[own]\ndatabase=database\n{number_file}{extensions}");
+    shop.write("lists.cnf", &own);
+    shop.openssl(&format!(
+        "ca -config lists.cnf -gencrl -md sha256 -cert ca/issuing.pem -keyfile ca/issuing.key -crl_lastupdate \
+         2401010000{second:02}Z -crl_nextupdate 401231000000Z -out {file}"
+    ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    /// Lists with and without numbers, of the same and of different times.
+    #[test]
+    fn the_order_of_lists_and_certificates_does_not_change_the_verdict(
+        lists in proptest::collection::vec((proptest::option::of(1_u8..3), 1_u8..3, any::<bool>()), 2..5),
+        seed in Just(()).prop_perturb(|(), random| random),
+    ) {
+        let shop = Shop::new();
+        shop.ok("issue --ca ca --device-id a --out out");
+        let leaf = read_certificate(&shop.path("out/devices/a/cert.pem")).unwrap();
+        let mut files = Vec::new();
+        for (place, (number, second, is_revoked)) in lists.iter().enumerate() {
+            let file = format!("{place}.crl");
+            let revoked = is_revoked.then(|| leaf.serial());
+            list_by_openssl(&shop, (&file, *number, *second), revoked.as_deref());
+            files.push(der_of(&shop, &file));
+        }
+        let above = [shop.path("ca/root.pem"), shop.path("ca/issuing.pem")].map(|path| read_certificate(&path).unwrap());
+        let between = vec![above[1].clone(), leaf.clone(), above[0].clone()];
+        let judge = |crls: &[Vec<u8>], between: &[Certificate]| {
+            let trusted = &above[..1];
+            let by = Verification {
+                purpose: Purpose::HubCa, trusted, between, crls, expected: None, host: None, thumbprints: &[],
+                key: None, at: now(),
+            };
+            verify_certificate(&leaf, &by)
+        };
+        let first = judge(&files, &between);
+        let mut random = seed;
+        for _ in 0..6 {
+            let (mut crls, mut between) = (files.clone(), between.clone());
+            crls.sort_by_cached_key(|_| random.next_u32());
+            between.sort_by_cached_key(|_| random.next_u32());
+            prop_assert_eq!(&judge(&crls, &between), &first);
+        }
+        // Without numbers and at one time, one list that revokes is enough.
+        let is_alike = lists.iter().all(|(number, second, _)| number.is_none() && *second == lists[0].1);
+        if is_alike {
+            let revocation = first.iter().find(|check| check.name == CheckName::Revocation).unwrap();
+            prop_assert_eq!(revocation.fault.is_some(), lists.iter().any(|(_, _, is_revoked)| *is_revoked));
+        }
+    }
+}
+
+fn der_of(shop: &Shop, file: &str) -> Vec<u8> {
+    X509Crl::from_pem(&std::fs::read(shop.path(file)).unwrap()).unwrap().to_der().unwrap()
+}
+
+#[test]
+fn of_lists_of_one_time_without_numbers_one_that_revokes_is_enough() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    let serial = read_certificate(&shop.path("out/devices/a/cert.pem")).unwrap().serial();
+    list_by_openssl(&shop, ("clean", None, 1), None);
+    list_by_openssl(&shop, ("revokes", None, 1), Some(&serial));
+    for both in ["clean revokes", "revokes clean"] {
+        assert_eq!(verdict(&shop, both), "FAILED: it, or one of its issuers, is revoked", "{both}");
+    }
 }
 
 #[test]
