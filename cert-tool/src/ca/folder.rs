@@ -46,6 +46,15 @@ impl Staging {
         Ok(staging)
     }
 
+    /// Makes the folder as [`Self::begin`] does, where nothing is in it but what an earlier process left.
+    pub(super) fn begin_new(folder: &Path) -> Result<Self, Error> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        if folder.exists() && (!folder.is_dir() || entries.into_iter().any(|it| it.file_name() != STAGING)) {
+            return Err(Error::AlreadyExists { path: folder.to_owned() });
+        }
+        Self::begin(folder, &FILES)
+    }
+
     /// The folder in which the files are made.
     pub(super) fn place(&self) -> PathBuf {
         self.folder.join(STAGING)

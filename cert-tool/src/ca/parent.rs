@@ -229,12 +229,26 @@ impl ParentCa {
         };
         let der =
             self.signer.sign_ca(subject, key, &terms, &self.publication, Serial::random()?, validity)?;
-        self.entered(&der)
+        let certificate = self.checked(&der)?;
+        self.index()?.enter_subordinate(&certificate)?;
+        Ok(certificate)
+    }
+
+    /// Signs a certificate again, and enters it into the books.
+    pub(super) fn sign_again(
+        &self,
+        other: &Certificate,
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Certificate, Error> {
+        let certificate = self.signed_again(other, days, now)?;
+        self.index()?.enter_subordinate(&certificate)?;
+        Ok(certificate)
     }
 
     /// Signs a certificate again that a CA has already: with its name, its key and its extensions, for so many
     /// days more.
-    pub(super) fn sign_again(
+    fn signed_again(
         &self,
         other: &Certificate,
         days: u32,
@@ -249,7 +263,7 @@ impl ParentCa {
             validity_below(&self.certificate, &self.folder, days, now)?
         };
         let der = self.signer.sign_again(&parsed, &self.publication, Serial::random()?, validity)?;
-        self.entered(&der)
+        self.checked(&der)
     }
 
     /// Signs the key of another root under the other root's name: a cross-certificate. Whoever trusts this CA then
@@ -272,6 +286,18 @@ impl ParentCa {
     /// # }
     /// ```
     pub fn cross_sign(
+        &self,
+        other: &Certificate,
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Certificate, Error> {
+        let certificate = self.cross_certificate(other, days, now)?;
+        self.index()?.enter_subordinate(&certificate)?;
+        Ok(certificate)
+    }
+
+    /// A cross-certificate as [`Self::cross_sign`] makes it. The caller enters it into the books when a file has it.
+    pub(super) fn cross_certificate(
         &self,
         other: &Certificate,
         days: u32,
@@ -303,16 +329,15 @@ impl ParentCa {
         self.check_name(parsed.subject().as_raw(), other)?;
         let days_left = (other.not_after() - now).whole_days().clamp(1, u32::MAX.into());
         let days = days.min(u32::try_from(days_left).unwrap_or(u32::MAX));
-        self.sign_again(other, days, now)
+        self.signed_again(other, days, now)
     }
 
-    /// Parses what was signed, makes sure that its name is nobody else's, and enters it into the books.
-    fn entered(&self, der: &[u8]) -> Result<Certificate, Error> {
+    /// Parses what was signed, and makes sure that its name is nobody else's.
+    fn checked(&self, der: &[u8]) -> Result<Certificate, Error> {
         let certificate = Certificate::from_der(der).ok_or(Error::Crypto("encoding a certificate"))?;
         let (_, parsed) =
             X509Certificate::from_der(der).map_err(|_| Error::Crypto("encoding a certificate"))?;
         self.check_name(parsed.subject().as_raw(), &certificate)?;
-        self.index()?.enter_subordinate(&certificate)?;
         Ok(certificate)
     }
 

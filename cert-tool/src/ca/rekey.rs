@@ -7,16 +7,16 @@ use time::OffsetDateTime;
 use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY};
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY, Staging};
 use super::init::{self, CaOptions, root_name};
 use super::parent::ParentCa;
 use crate::error::Error;
-use crate::platform::fs;
 use crate::policy;
 use crate::policy::Tier;
 use crate::profile::rest_of_subject;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
+use crate::x509::signed_by::signature_fault;
 
 /// Makes a root and an issuing CA in a new folder that take the place of those in an old one. A folder with a root
 /// only gets a root only. The path lengths stay; a CA with name constraints is refused. Where `options` has no name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
@@ -24,7 +24,8 @@ use crate::x509::certificate::{Certificate, read_certificate};
 /// The new root's key is also certified by the old root (`new-by-old.pem`, and in the chain that devices present):
 /// whoever still trusts the old root takes the new CA's certificates. The old root's key is certified by the new one
 /// (`old-by-new.pem`): whoever trusts the new root alone takes the old CA's certificates, if devices present it. So
-/// devices and those who trust them may change in any order. The folder appears only when all of it is there.
+/// devices and those who trust them may change in any order. The CA appears only when all of it is there. After a
+/// process that was killed, the same call begins anew or completes the rest.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,10 +58,11 @@ pub fn rekey_ca(
                       (`cert-tool ca import`)";
         return Err(bad(reason.to_owned()));
     }
-    if new.exists() {
-        return Err(Error::AlreadyExists { path: new.to_owned() });
-    }
     let old_root = ParentCa::open_with(old, Tier::Root, ask)?;
+    if enter_earlier(&old_root, new)? {
+        return Ok(());
+    }
+    let staging = Staging::begin_new(new)?;
     let name = match name {
         Some(name) => name.to_owned(),
         None => next_generation(old_root.certificate().common_name().ok_or_else(|| {
@@ -98,11 +100,7 @@ pub fn rekey_ca(
         issuing_path_length: old_issuing.as_ref().and_then(path_length).unwrap_or_default(),
         ..options.clone()
     };
-    // A folder beside the new one: it can take the new one's name at once.
-    let parent = fs::folder_of(new);
-    let temporary = tempfile::Builder::new().prefix(".rekey-").tempdir_in(parent);
-    let temporary = temporary.map_err(Error::io("make a folder in", parent))?;
-    let folder = &temporary.path().join("ca");
+    let folder = &staging.place();
     let new_root = match old_issuing {
         None => ParentCa::init_root(folder, &options, now, ask)?,
         Some(_) => {
@@ -118,15 +116,28 @@ pub fn rekey_ca(
     }
     let old_by_new = new_root.cross_sign(old_root.certificate(), u32::MAX, now)?;
     folder::write_certificates(&folder.join(OLD_BY_NEW), [&old_by_new])?;
-    let new_by_old = old_root.cross_sign(new_root.certificate(), u32::MAX, now)?;
+    let new_by_old = old_root.cross_certificate(new_root.certificate(), u32::MAX, now)?;
     folder::write_certificates(&folder.join(NEW_BY_OLD), [&new_by_old])?;
     if old_issuing.is_some() {
         folder::write_certificates(&folder.join(CHAIN), [&new_by_old])?;
     }
     drop(new_root);
-    fs::sync_folder(folder)?;
-    std::fs::rename(folder, new).map_err(Error::io("make the folder", new))?;
-    fs::sync_folder(parent)
+    staging.finish()?;
+    // The last step: the books do not name a CA that is nowhere, whenever the process is killed or the disk is full.
+    old_root.index()?.enter_subordinate(&new_by_old).map(drop)
+}
+
+/// Enters the cross-certificate of an earlier run that was killed before it had done so. Answers whether there is such
+/// a run, which is complete then.
+fn enter_earlier(old_root: &ParentCa, new: &Path) -> Result<bool, Error> {
+    folder::recover(new)?;
+    let path = new.join(NEW_BY_OLD);
+    if !path.exists() {
+        return Ok(false);
+    }
+    let new_by_old = read_certificate(&path)?;
+    Ok(signature_fault(&new_by_old, old_root.certificate()).is_none()
+        && old_root.index()?.enter_subordinate(&new_by_old)?)
 }
 
 /// The number of CAs that may stand below a CA; no certificate of this program has more than 255.

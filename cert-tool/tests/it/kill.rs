@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cert_tool::{Error, IssuanceIndex, IssuedStore, Lookup, Sink};
+use cert_tool::{
+    Certificate, CertificateAuthority, Error, IssuanceIndex, IssuedStore, Lookup, Sink, Tier,
+    read_certificate,
+};
 use proptest::prelude::*;
 
 use crate::support::{Factory, Shop, generate, openssl_certificate, record};
@@ -196,6 +199,53 @@ fn bundles_are_whole_whenever_their_maker_is_killed() {
         let left: Vec<_> =
             names(&shop.path(&folder).join("devices")).filter(|name| name.starts_with('.')).collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// A new key for a CA, killed at each of its renames: the same command makes it again or completes it.
+#[test]
+fn a_new_key_that_was_cut_off_is_made_again_or_gone_on_with() {
+    let shop = Shop::new();
+    let untouched = signed(&shop.path("ca"));
+    copy_files(&shop.path("ca"), &names(&shop.path("ca")).collect::<Vec<_>>(), &shop.path("before"));
+    shop.ok("ca rekey ca new");
+    let made: Vec<_> = names(&shop.path("new")).collect();
+    assert!(made.iter().all(|name| !name.starts_with('.')), "{made:?}");
+    // Killed while the files were being moved to their places: after none, after each, after all of them.
+    for moved in 0..=made.len() {
+        let [cut, old] = ["cut", "old"].map(|name| format!("{name}-{moved}"));
+        copy_files(&shop.path("before"), &names(&shop.path("before")).collect::<Vec<_>>(), &shop.path(&old));
+        let (there, rest) = made.split_at(moved);
+        copy_files(&shop.path("new"), there, &shop.path(&cut));
+        copy_files(&shop.path("new"), rest, &shop.path(&cut).join(".ready"));
+        shop.ok(&format!("ca rekey {old} {cut}"));
+        CertificateAuthority::open(&shop.path(&cut)).unwrap();
+        let cross = read_certificate(&shop.path(&cut).join("new-by-old.pem")).unwrap();
+        assert_eq!(signed(&shop.path(&old)), [untouched.as_slice(), &[cross]].concat());
+        assert!(shop.fails(3, &format!("ca rekey {old} {cut}")).contains("already there"));
+    }
+    // Killed before it was whole: the keys that are there are nobody's, and the same command makes others.
+    let keys = ["root.key".to_owned(), "issuing.key".to_owned()];
+    copy_files(&shop.path("new"), &keys, &shop.path("cut").join(".new"));
+    shop.ok("ca rekey before cut");
+    assert!(names(&shop.path("cut")).all(|name| !name.starts_with('.')));
+    let key = |ca: &str| std::fs::read(shop.path(ca).join("root.key")).unwrap();
+    assert_ne!(key("cut"), key("new"));
+    assert_eq!(signed(&shop.path("before")).len(), untouched.len() + 1);
+    assert!(names(&shop.path("")).all(|name| !name.starts_with('.')));
+}
+
+/// The certificates of CAs in the books of a root.
+fn signed(ca: &Path) -> Vec<Certificate> {
+    let index = IssuanceIndex::open_books(ca, Tier::Root).unwrap();
+    index.subordinates(&Lookup::All).unwrap().into_iter().map(|one| one.certificate).collect()
+}
+
+fn copy_files(from: &Path, names: &[String], to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
 }
 

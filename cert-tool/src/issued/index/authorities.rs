@@ -24,8 +24,8 @@ pub struct SubordinateCa {
 }
 
 impl IssuanceIndex {
-    /// Enters the certificate of a CA.
-    pub(crate) fn enter_subordinate(&self, certificate: &Certificate) -> Result<(), Error> {
+    /// Enters the certificate of a CA; answers whether it was missing.
+    pub(crate) fn enter_subordinate(&self, certificate: &Certificate) -> Result<bool, Error> {
         let sql = "INSERT INTO authorities (name, common_name, key, serial, sha256, sha1, der)
             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
             WHERE NOT EXISTS (SELECT 1 FROM authorities WHERE sha256 = ?5)";
@@ -40,7 +40,7 @@ impl IssuanceIndex {
             sha1.as_bytes(),
             certificate.der()
         ];
-        self.execute(sql, values).map(drop)
+        self.execute(sql, values).map(|count| count > 0)
     }
 
     /// The certificates of CAs that are asked for, the first one first.
