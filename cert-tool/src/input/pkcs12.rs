@@ -34,8 +34,10 @@ pub(crate) fn read(
         Err(_) => {}
     }
     let password = ask(asked_for)?.ok_or_else(|| Error::secret_needed(asked_for))?;
-    // A password that PKCS #12 can't encode opens nothing.
-    check_password(password.expose()).map_err(|_| Error::WrongSecret { what: asked_for.to_string() })?;
+    // Other programs encode such passwords in UTF-16. The library does not, so nobody knows whether it is the right one.
+    if !is_bmp(password.expose()) {
+        return Err(unsupported(name, "to be opened with a password that has characters beyond U+FFFF"));
+    }
     Pkcs12Archive::from_pkcs12(bytes, password.expose()).map_err(|error| {
         if may_be_the_password(&error) {
             Error::WrongSecret { what: asked_for.to_string() }
@@ -47,8 +49,11 @@ pub(crate) fn read(
 
 /// Refuses a password that PKCS #12 can't encode: it knows only characters of the Basic Multilingual Plane.
 pub(crate) fn check_password(password: &str) -> Result<(), Error> {
-    let is_bmp = password.chars().all(|char| u32::from(char) <= 0xffff);
-    if is_bmp { Ok(()) } else { Err(Error::PasswordNotBmp) }
+    if is_bmp(password) { Ok(()) } else { Err(Error::PasswordNotBmp) }
+}
+
+fn is_bmp(password: &str) -> bool {
+    password.chars().all(|char| u32::from(char) <= 0xffff)
 }
 
 /// A wrong password shows itself in the MAC, or in a padding that makes no sense.

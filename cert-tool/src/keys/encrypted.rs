@@ -29,7 +29,7 @@ pub(crate) fn seal(pkcs8: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8
     Ok(Zeroizing::new(sealed.map_err(|_| failed())?.as_bytes().to_vec()))
 }
 
-/// Decrypts a key to PKCS#8: PBES2 with any pseudo-random function of RFC 8018 or with scrypt (RFC 7914),
+/// Decrypts a key to PKCS#8: PBES2 with HMAC and SHA-1 to SHA-512 (RFC 8018) or with scrypt (RFC 7914),
 /// and with AES or triple DES.
 pub(crate) fn open(
     der: &[u8],

@@ -193,6 +193,20 @@ fn pfx_files_that_are_not_read_are_named_with_the_way_out() {
     shop.write_secret("emoji", "pass\u{1f600}word\n");
     let said = shop.fails(2, "pfx issued --device-id a --out a.pfx --password-file emoji");
     assert!(said.contains("beyond U+FFFF") && !shop.path("a.pfx").exists(), "{said}");
+    shop.openssl(
+        "pkcs12 -export -inkey ca/issuing.key -in ca/issuing.pem -passout file:emoji -out emoji.pfx",
+    );
+    shop.bash("chmod 600 emoji.pfx");
+    let said =
+        shop.run("ca import copy --certificate ca/issuing.pem --key emoji.pfx --passphrase-file emoji");
+    assert!(
+        said.code != 0
+            && said.err.contains("beyond U+FFFF")
+            && said.err.contains("openssl pkcs12 -in emoji.pfx")
+            && !said.err.contains("does not open"),
+        "{}",
+        said.err
+    );
     // SEQUENCE of indefinite length, version 3, and so on: as NSS begins its files.
     std::fs::write(shop.path("nss.pfx"), [0x30, 0x80, 0x02, 0x01, 0x03, 0x30, 0x80, 0, 0, 0, 0]).unwrap();
     let said = shop.fails(1, "show nss.pfx");
