@@ -49,13 +49,17 @@ pub(super) fn judge(
     };
     let mut warnings = Vec::new();
     let mut faults = Vec::new();
+    let mut advice = Vec::new();
     for check in verify_certificate(&leaf, &by) {
+        let name = check.name.as_str();
+        advice.extend(check.advice.map(|text| format!("{name}: {}", ShownBare(&text))));
         let Some(fault) = check.fault else { continue };
-        let text = format!("{}: {}", check.name.as_str(), ShownBare(&fault));
+        let text = format!("{name}: {}", ShownBare(&fault));
         // The names of certificates depend on the devices and their profile.
         if check.name == CheckName::NameConstraints { warnings.push(text) } else { faults.push(text) }
     }
     if faults.is_empty() {
+        warnings.extend(advice);
         return Ok(warnings);
     }
     faults.extend(warnings);

@@ -8,6 +8,7 @@ use x509_parser::der_parser::oid;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME};
+use x509_parser::x509::X509Version;
 
 use crate::x509::certificate::only_common_name;
 use crate::x509::name;
@@ -115,6 +116,10 @@ fn of_issuer(certificate: &X509Certificate<'_>) -> Option<String> {
     }
     if subject_key(certificate).is_none() {
         return Some("it is a CA's, and has no subject key identifier (RFC 5280 §4.2.1.2)".to_owned());
+    }
+    if certificate.version() == X509Version::V3 && certificate.key_usage().is_ok_and(|usage| usage.is_none())
+    {
+        return Some("it is a CA's, and has no key usage (RFC 5280 §4.2.1.3)".to_owned());
     }
     let constraints = certificate.name_constraints().ok().flatten()?.value;
     let subtrees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
