@@ -48,7 +48,7 @@ pub use init::{CaOptions, request_ca};
 pub use parent::{CaPurpose, ParentCa, SubordinateOptions};
 pub use rekey::rekey_ca;
 pub use renew::{RenewedCa, renew_ca};
-pub use show::{CaDescription, KeyPlace, ProfileSummary};
+pub use show::{CaCertificates, CaDescription, KeyPlace, ProfileSummary};
 use validity::validity_below;
 pub(crate) use validity::{check_clock, check_is_good, end_after};
 

@@ -56,8 +56,9 @@ pub use bundle::{
 };
 pub use ca::revocation::Crl;
 pub use ca::{
-    CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ParentCa,
-    ProfileSummary, RenewedCa, SubordinateOptions, import_ca, rekey_ca, renew_ca, request_ca,
+    CaCertificates, CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa,
+    KeyPlace, ParentCa, ProfileSummary, RenewedCa, SubordinateOptions, import_ca, rekey_ca, renew_ca,
+    request_ca,
 };
 pub use error::Error;
 pub use error::refusal::Refusal;

@@ -1,4 +1,4 @@
-//! [`CaDescription`]: what is in a CA's folder, for which no key has to be opened.
+//! [`CaDescription`] and [`CaCertificates`]: what is in a CA's folder, for which no key has to be opened.
 
 use std::path::Path;
 
@@ -9,6 +9,37 @@ use crate::platform::fs;
 use crate::policy::Policy;
 use crate::profile::Profiles;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
+
+/// The certificates of a CA's folder. Neither its policy nor its profiles are read for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaCertificates {
+    /// The root, where its certificate is kept there.
+    pub root: Option<Certificate>,
+    /// The CAs between the root and the issuing one, from below.
+    pub between: Vec<Certificate>,
+    /// The CA that issues; none where there is only a root, or a request that waits for an answer.
+    pub issuing: Option<Certificate>,
+}
+
+impl CaCertificates {
+    /// Reads the certificates in a folder.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        folder::recover(folder)?;
+        let optional = |file: &str| {
+            let path = folder.join(file);
+            path.exists().then(|| read_certificate(&path)).transpose()
+        };
+        let (root, issuing) = (optional(ROOT_CERTIFICATE)?, optional(ISSUING_CERTIFICATE)?);
+        if root.is_none() && issuing.is_none() && !folder.join(folder::ISSUING_REQUEST).exists() {
+            let reason = "there is no certificate and no request in it".to_owned();
+            return Err(Error::BadCa { path: folder.to_owned(), reason });
+        }
+        let chain = folder.join(CHAIN);
+        let between = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
+        Ok(Self { root, between, issuing })
+    }
+}
 
 /// The contents of a CA's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,17 +102,7 @@ impl CaDescription {
     /// # }
     /// ```
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        folder::recover(folder)?;
-        let optional = |file: &str| {
-            let path = folder.join(file);
-            path.exists().then(|| read_certificate(&path)).transpose()
-        };
-        let (root, issuing) = (optional(ROOT_CERTIFICATE)?, optional(ISSUING_CERTIFICATE)?);
-        if root.is_none() && issuing.is_none() && !folder.join(folder::ISSUING_REQUEST).exists() {
-            let reason = "there is no certificate and no request in it".to_owned();
-            return Err(Error::BadCa { path: folder.to_owned(), reason });
-        }
-        let chain = folder.join(CHAIN);
+        let CaCertificates { root, between, issuing } = CaCertificates::read(folder)?;
         let policy = Policy::read(folder)?;
         let profiles = Profiles::read(folder, &policy)?;
         let profiles = profiles.iter().map(|profile| ProfileSummary {
@@ -91,7 +112,7 @@ impl CaDescription {
         });
         Ok(Self {
             root,
-            between: if chain.exists() { read_certificates(&chain)? } else { Vec::new() },
+            between,
             issuing,
             root_key: KeyPlace::find(folder, ROOT_KEY)?,
             issuing_key: KeyPlace::find(folder, ISSUING_KEY)?,

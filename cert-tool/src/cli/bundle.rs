@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use cert_tool::{
-    BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, Certificate,
-    CertificateAuthority, Error, IssuedCertificate, IssuedList, read_certificates,
+    BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, CaCertificates,
+    Certificate, Error, IssuedCertificate, IssuedList, read_certificates,
 };
 use hub_types::IdentityId;
 use serde::Serialize;
@@ -61,9 +61,9 @@ fn roots(path: &Path) -> Result<Vec<Certificate>, Failure> {
     if !path.is_dir() {
         return read_certificates(path).map_err(unread_input);
     }
-    match CertificateAuthority::certificates(path)? {
-        (Some(root), _) => Ok(vec![root]),
-        (None, _) => Err(Failure::Usage(anyhow!(
+    match CaCertificates::read(path)?.root {
+        Some(root) => Ok(vec![root]),
+        None => Err(Failure::Usage(anyhow!(
             "`{}` has no `root.pem`: name the file of the root with --ca",
             path.display()
         ))),

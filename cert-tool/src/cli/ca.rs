@@ -208,11 +208,11 @@ fn check_is_new(path: &Path) -> Result<(), Failure> {
 
 fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
-    let proof = if args.root {
-        ParentCa::open_with(&args.dir, Tier::Root, &mut ask)?.prove(&args.code, now)
-    } else {
-        CertificateAuthority::open_with(&args.dir, &mut ask)?.prove(&args.code, now)
-    };
+    let tier = if args.root { Tier::Root } else { Tier::Issuing };
+    if tier == Tier::Issuing {
+        CertificateAuthority::certificates(&args.dir)?;
+    }
+    let proof = ParentCa::open_with(&args.dir, tier, &mut ask)?.prove(&args.code, now);
     let proof = proof.map_err(|error| match error {
         Error::BadCode => Failure::Typed(error),
         other => other.into(),

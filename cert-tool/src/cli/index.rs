@@ -5,8 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use cert_tool::{
-    CertificateAuthority, IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason,
-    SubordinateCa, Tier,
+    IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason, SubordinateCa, Tier,
 };
 use hub_types::shown::ShownBare;
 use hub_types::thumbprint::ThumbprintDigest;
@@ -91,17 +90,9 @@ pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Done, Failure> 
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let now = OffsetDateTime::now_utc();
     let index = books(&args.dir, args.root)?;
-    let (crl, end) = match tier(&args.dir, args.root) {
-        Tier::Root => {
-            let root = ParentCa::open_with(&args.dir, Tier::Root, &mut ask)?;
-            (index.crl_of_parent(&root, args.days, now)?, root.earlier_end(args.days, now))
-        }
-        Tier::Issuing => {
-            let ca = CertificateAuthority::open_with(&args.dir, &mut ask)?;
-            (index.crl(&ca, args.days, now)?, ca.earlier_end(args.days, now))
-        }
-    };
-    if let Some(end) = end {
+    let ca = ParentCa::open_with(&args.dir, tier(&args.dir, args.root), &mut ask)?;
+    let crl = index.crl_of_parent(&ca, args.days, now)?;
+    if let Some(end) = ca.earlier_end(args.days, now) {
         output.note(&format!("note: {end}"));
     }
     crl.write(&args.out)?;

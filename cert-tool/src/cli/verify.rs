@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    CaDescription, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
+    CaCertificates, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
     read_certificates, read_documents,
 };
 use hub_types::shown::ShownBare;
@@ -155,7 +155,7 @@ impl Trust {
                 trust.roots.extend(read_certificates(path).map_err(unread_input)?);
                 continue;
             }
-            let ca = CaDescription::read(path)?;
+            let ca = CaCertificates::read(path)?;
             if ca.root.is_some() {
                 trust.roots.extend(ca.root);
                 trust.between.extend(ca.issuing.into_iter().chain(ca.between));

@@ -190,3 +190,16 @@ fn a_bundle_has_the_root_of_the_hub_apart_from_that_of_the_devices() {
     );
     shop.fails(2, &format!("bundle out --device-id a {HUB} --edge --hub-root hub/root.pem --out edge"));
 }
+
+#[test]
+fn a_bundle_takes_the_folder_of_a_root_for_its_root() {
+    let shop = Shop::new();
+    shop.ok("ca init vault --root-only --name Vault");
+    shop.ok("ca csr plant --name Plant");
+    shop.ok("ca sign plant/issuing.csr --ca vault --out plant.pem");
+    shop.ok("ca import plant --certificate plant.pem");
+    shop.ok("issue --ca plant --device-id a --out out");
+    shop.ok("bundle out --device-id a --hub h.example --ca vault --out with-root");
+    let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
+    assert_eq!(read("with-root/root.pem"), read("vault/root.pem"));
+}

@@ -178,3 +178,33 @@ fn a_file_that_is_not_there_is_bad_input() {
     // A CA that is not there is no input.
     shop.fails(3, "issue --ca missing --device-id a --out out-b");
 }
+
+#[test]
+fn verbs_that_need_no_profile_do_not_read_it() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    shop.write("ca/profile.toml", "no_such_key = 1\n");
+    shop.ok("verify out/devices/a/chain.pem --ca ca");
+    shop.ok("revoke --ca ca --device-id a");
+    shop.ok("ca crl ca --out ca.crl");
+    shop.fails(1, "verify out/devices/a/chain.pem --ca ca --crl ca.crl");
+    shop.ok("ca prove ca --code CODE --out proof.pem");
+    assert!(shop.fails(3, "issue --ca ca --device-id b --out out").contains("profile.toml"));
+}
+
+#[test]
+fn a_ca_without_key_usage_is_told_of() {
+    let shop = Shop::new();
+    shop.write("bare.cnf", "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\n");
+    shop.openssl("req -new -key ca/issuing.key -subj /CN=Bare -out bare.csr");
+    shop.openssl("x509 -req -in bare.csr -key ca/issuing.key -days 900 -extfile bare.cnf -out bare.pem");
+    let said = shop.run("ca import bare --certificate bare.pem --key ca/issuing.key");
+    let told = "CN=Bare: it is a CA's, and has no key usage (RFC 5280 §4.2.1.3)";
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains("warning: ") && said.err.contains(told), "{}", said.err);
+    shop.ok("issue --ca bare --device-id a --out out");
+    let to_hub = shop.ok("verify out/devices/a/chain.pem --ca bare.pem");
+    assert!(to_hub.contains(&format!("profile: advice: {told}")), "{to_hub}");
+    let strict = shop.run("verify out/devices/a/chain.pem --ca bare.pem --for tls-client");
+    assert!(strict.out.contains(told), "{}", strict.out);
+}
