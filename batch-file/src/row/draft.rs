@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::symmetric_key::KeyError;
 use hub_types::{DeviceId, IdentityId, ModuleId, SymmetricKey, Thumbprint};
@@ -213,11 +215,11 @@ impl<'a> Draft<'a> {
         findings: &mut Findings<'_>,
     ) -> Option<PemSource> {
         let (wanted, labels): (_, &[&str]) = match field {
-            Field::PublicKey => ("public key", &["PUBLIC KEY"]),
+            Field::PublicKey => ("public key", &["PUBLIC KEY", "RSA PUBLIC KEY"]),
             _ => ("certificate signing request", &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]),
         };
         let text = self.get(field)?;
-        if let Some(pem) = labels.first().and_then(|label| base64_as_pem(text, label)) {
+        if let Some(pem) = base64_as_pem(text, labels) {
             return Some(PemSource::Pem(pem));
         }
         if !text.starts_with("-----BEGIN") {
@@ -323,17 +325,24 @@ fn auth_method(text: &str) -> Result<AuthMethod, Flaw> {
 }
 
 /// Converts DER in base64, in one line or several, to PEM, from which it differs by the first and
-/// last line. No file has such a name: it is too long, and begins with `M`, as every SEQUENCE of
-/// these lengths does.
-fn base64_as_pem(text: &str, label: &str) -> Option<String> {
-    if text.len() < SHORTEST_CHARS || !text.starts_with('M') {
-        return None;
-    }
+/// last line. It is told from a file's name by what it decodes to: a SEQUENCE that begins with a
+/// SEQUENCE, as requests and public keys do, or with an INTEGER, as the RSA keys of PKCS #1 do.
+fn base64_as_pem(text: &str, labels: &[&str]) -> Option<String> {
     let text = with_line_ends(text);
     let is_base64 =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n' | b' ');
-    let is_der = text.bytes().all(is_base64);
-    is_der.then(|| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", text.trim()))
+    // Only the beginning: what was cut off or damaged behind it is no file's name either.
+    let begin = text.as_bytes().get(..BEGIN_CHARS).filter(|_| text.bytes().all(is_base64))?;
+    let is_rsa = match STANDARD.decode(begin).ok()?.as_slice() {
+        [0x30, ..=0x7f, tag, ..] | [0x30, 0x81, _, tag, ..] | [0x30, 0x82, _, _, tag, ..] => match *tag {
+            0x30 => false,
+            0x02 => true,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let label = labels.iter().find(|label| label.starts_with("RSA") == is_rsa)?;
+    Some(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", text.trim()))
 }
 
 /// The text with line ends in place of the `\n` that programs write for them in single-line texts.
@@ -358,8 +367,8 @@ fn counts_blanks(field: Field) -> bool {
     )
 }
 
-/// The length of the base64 of a P-256 key, which is shorter than every request.
-const SHORTEST_CHARS: usize = 120;
+/// The length of the base64 of six bytes: the header of a SEQUENCE, and the tag of its first element.
+const BEGIN_CHARS: usize = 8;
 
 fn is_one_of(pem: &str, label: &str) -> bool {
     pem.starts_with(&format!("-----BEGIN {label}-----")) && pem.ends_with(&format!("-----END {label}-----"))

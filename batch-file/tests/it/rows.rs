@@ -54,7 +54,7 @@ fn a_csr_is_a_file_or_a_pem() {
 
 #[test]
 fn a_csr_in_a_cell_may_have_lost_or_changed_its_line_ends() {
-    let base64 = format!("M{}", "A".repeat(171));
+    let base64 = format!("MIIBIjAN{}", "A".repeat(164));
     let lines = [&base64[..64], &base64[64..128], &base64[128..]].join("\n");
     let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{lines}\n-----END CERTIFICATE REQUEST-----");
     let cells = [
@@ -133,7 +133,7 @@ fn an_unclosed_quote_is_one_message_however_many_lines_follow() {
 
 #[test]
 fn a_public_key_is_a_file_a_pem_or_base64_and_stands_alone() {
-    let der = format!("M{}", "A".repeat(123));
+    let der = format!("MFkw{}", "A".repeat(120));
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
     let batch = read(format!(
         "device_id,public_key,csr\na,a.pub,\nb,\"{pem}\n\",\nc,{}B,\nd,d.pub,d.csr\ne,-----BEGIN RSA PUBLIC KEY-----,\n",
@@ -147,6 +147,22 @@ fn a_public_key_is_a_file_a_pem_or_base64_and_stands_alone() {
     let said = report(&batch);
     assert!(said[0].contains("column public_key: `csr` is given too"), "{said:?}");
     assert!(said[1].contains("this PEM is no whole public key"), "{said:?}");
+    // What it decodes to decides, not its length: a compressed point, an RSA key of PKCS #1, DER that was cut off.
+    let compressed = format!("MDkw{}", "A".repeat(76));
+    let rsa = "-----BEGIN RSA PUBLIC KEY-----\nMAkCAwEAAQICAQE=\n-----END RSA PUBLIC KEY-----";
+    let batch = read(format!(
+        "device_id,public_key\na,{compressed}\nb,\"{rsa}\"\nc,MIIBCgKC\nd,MDkwEwYH\ne,MACHINE1\n"
+    ));
+    let pems: Vec<_> = batch.rows[..4]
+        .iter()
+        .map(|row| match &row.public_key {
+            Some(PemSource::Pem(pem)) => pem.split_once("-----\n").unwrap().0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (any, rsa) = ("-----BEGIN PUBLIC KEY", "-----BEGIN RSA PUBLIC KEY");
+    assert_eq!(pems, [any, rsa, rsa, any]);
+    assert_eq!(batch.rows[4].public_key, Some(PemSource::Path("lot/MACHINE1".into())));
 }
 
 #[test]
