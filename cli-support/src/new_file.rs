@@ -51,7 +51,7 @@ impl NewFile {
     /// Begins a file in the folder of its target.
     pub fn create(path: &Path, existing: Existing, readers: Readers) -> io::Result<Self> {
         let output = match target(path)? {
-            Target::Stream => Output::Stream(BufWriter::new(File::options().append(true).open(path)?)),
+            Target::Stream => Output::Stream(BufWriter::new(open_stream(path)?)),
             Target::Taken(_) if existing == Existing::Kept => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -120,6 +120,16 @@ pub fn remove_unfinished() {
     }
 }
 
+/// Opens a device, a pipe or an open file. The standard output is not opened a second time: where it is a file, each
+/// of the two would write over what the other one has written.
+fn open_stream(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    if STANDARD_OUTPUT.iter().any(|name| path == Path::new(name)) {
+        return std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned().map(File::from);
+    }
+    File::options().append(true).open(path)
+}
+
 /// The place that a path leads to.
 enum Target {
     /// A file, or a link to a file that does not exist.
@@ -151,6 +161,10 @@ fn target(path: &Path) -> io::Result<Target> {
 
 /// The places of files that a process has open. A shell has prepared them for what is written.
 const OPEN_FILES: [&str; 4] = ["/dev/fd", "/dev/stdout", "/dev/stderr", "/proc"];
+
+/// The names of the standard output.
+#[cfg(unix)]
+const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// Returns the folder that a file is in.
 pub fn folder_of(path: &Path) -> &Path {

@@ -203,3 +203,13 @@ fn a_bundle_takes_the_folder_of_a_root_for_its_root() {
     let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
     assert_eq!(read("with-root/root.pem"), read("vault/root.pem"));
 }
+
+#[test]
+fn a_key_on_the_standard_output_is_not_written_over() {
+    let shop = Shop::new();
+    shop.bash("cert-tool csr --device-id a --key-out /dev/stdout --out a.csr > key.pem");
+    let text = std::fs::read_to_string(shop.path("key.pem")).unwrap();
+    assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\n") && text.ends_with("a.csr\n"), "{text}");
+    let own = shop.openssl("pkey -in key.pem -pubout");
+    assert_eq!(own, shop.openssl("req -in a.csr -noout -pubkey"));
+}
