@@ -8,6 +8,7 @@ use super::row_list::{RowList, print_rejected};
 use crate::ledger::LedgerLocation;
 use crate::model::text::counted;
 use crate::plan::{BatchPlan, Plan, PlanRequest};
+use crate::report::quoted;
 
 pub(super) async fn run(
     args: &PlanArgs,
@@ -28,7 +29,8 @@ pub(super) async fn run(
     let mut rows = RowList::begin(printer);
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
-        printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
+        let path = path.display().to_string();
+        printer.note(format_args!("plan: {path} (`provisioner apply {}`)", quoted(&path)));
     }
     rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;
     Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })

@@ -3,12 +3,11 @@
 //! A reader may follow the advice at once, long after the run and after any changes to the hub. So
 //! its commands only read, or do what the hub refuses if it would overwrite something.
 
-use std::path::Path;
-
-use crate::ledger::{IssueFolders, Run, RunOptions};
+use super::batch_options::{batch_options, batch_options_under, quoted};
+use crate::ledger::{Run, RunOptions};
 use crate::maintain::change::Maintenance;
 use crate::model::failure::ReasonCode;
-use crate::model::options::ApplyMode;
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use table::entry;
 
 mod table;
@@ -89,43 +88,19 @@ pub(crate) fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
     let entry = entry(RunVerb::of(&run.options), reason);
     let undone = run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from);
     let undone = undone.map(|run| run.to_string()).unwrap_or_default();
+    let rules = run.options.rules;
+    let upsert = ApplyRules { mode: ApplyMode::Upsert, ..rules };
+    let merge = match rules.twin {
+        TwinPolicy::Initial => ApplyRules { twin: TwinPolicy::Merge, ..rules },
+        TwinPolicy::Merge | TwinPolicy::Replace => rules,
+    };
     let to_do = entry
         .to_do
         .replace("{run}", &run.id.to_string())
         .replace("{undone}", &undone)
-        .replace("{options}", &(issue_options(&run.options) + &batch_options(&run.options)))
-        .replace("{map}", &batch_options(&run.options))
+        .replace("{options}", &batch_options(run))
+        .replace("{options to upsert}", &batch_options_under(run, upsert))
+        .replace("{options to merge}", &batch_options_under(run, merge))
         .replace("{file}", &quoted(&run.input));
     Advice { cause: entry.cause, to_do }
-}
-
-/// The options that name the CA of the run, as they are typed after the batch.
-fn issue_options(options: &RunOptions) -> String {
-    let Some(IssueFolders { ca, out }) = &options.issue else { return String::new() };
-    let out = match *out == ca.join("issued") {
-        true => String::new(),
-        false => format!(" --out {}", path(out)),
-    };
-    format!(" --issue {}{out}", path(ca))
-}
-
-/// The options for reading the batch, as they are typed after it.
-fn batch_options(options: &RunOptions) -> String {
-    let map = |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
-    let pattern =
-        options.id_pattern.as_ref().map(|pattern| format!(" --id-pattern {}", quoted(&pattern.to_string())));
-    options.map.iter().map(map).chain(pattern).collect()
-}
-
-fn path(path: &Path) -> String {
-    quoted(&path.display().to_string())
-}
-
-/// The text as one word of a shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }

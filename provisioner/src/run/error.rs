@@ -9,7 +9,7 @@ use super::issue::IssueError;
 use crate::batch::LoadError;
 use crate::device::ConnectError;
 use crate::hub::HubError;
-use crate::ledger::{LedgerError, RunId};
+use crate::ledger::{LedgerError, Run, RunId};
 use crate::plan::PlanFileError;
 use crate::target::TargetError;
 use crate::workers::RunError;
@@ -20,16 +20,16 @@ use crate::workers::RunError;
 pub(crate) enum RunFailure {
     /// The run's batch file was changed since the run began.
     #[error(
-        "{} was changed since run {run} began: its SHA-256 is not {sha256} any more; nothing was sent",
-        path.display()
+        "{} was changed since run {} began: its SHA-256 is not {} any more; nothing was sent",
+        path.display(),
+        run.id,
+        run.input_sha256
     )]
     BatchChanged {
         /// The file.
         path: PathBuf,
         /// The run.
-        run: RunId,
-        /// The SHA-256 that the file had.
-        sha256: String,
+        run: Box<Run>,
     },
     /// The run's batch file can't be read.
     #[error("can't read `{}`, the run's batch", path.display())]

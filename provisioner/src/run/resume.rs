@@ -168,8 +168,7 @@ fn batch_of(
         }
         Err(source) => return Err(RunFailure::BatchUnreadable { path: path.to_owned(), source }),
         Ok(found) if found != run.input_sha256 => {
-            let (path, sha256) = (path.to_owned(), run.input_sha256.clone());
-            return Err(RunFailure::BatchChanged { path, run: run.id, sha256 });
+            return Err(RunFailure::BatchChanged { path: path.to_owned(), run: Box::new(run.clone()) });
         }
         Ok(_) => {}
     }

@@ -11,6 +11,7 @@ use batch_file::IdPattern;
 use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
 use crate::ledger::RunId;
 use crate::maintain::change::Maintenance;
+use crate::report::DEFAULT_REASON;
 
 /// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]
@@ -72,7 +73,7 @@ pub(in crate::cli) struct RetireArgs {
     #[arg(long)]
     delete: bool,
     /// Give the disabled devices this status reason, of at most 128 characters.
-    #[arg(long, default_value = "retired", value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
+    #[arg(long, default_value = DEFAULT_REASON, value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
     reason: StatusReason,
     /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]

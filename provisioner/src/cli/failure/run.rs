@@ -1,22 +1,17 @@
 //! The exit codes and hints of failures of a run.
 
+use std::path::Path;
+
 use super::{Exit, Failure};
 use crate::batch::FailedRowsError;
-use crate::ledger::RunId;
+use crate::ledger::{Run, RunId};
+use crate::report::{batch_options, quoted};
 use crate::run::{IssueError, NothingToDo, PlanMismatch, RunFailure};
 
 impl From<RunFailure> for Failure {
     fn from(error: RunFailure) -> Self {
         let (exit, hint) = match &error {
-            RunFailure::BatchChanged { path, run, .. } => (
-                Exit::BadInput,
-                format!(
-                    "to end run {run} as it was begun, put the old file back or name it with `--batch FILE`; to \
-                     provision the new one, run `provisioner apply {}`: what is on the hub already is compared, not \
-                     repeated",
-                    path.display()
-                ),
-            ),
+            RunFailure::BatchChanged { path, run } => (Exit::BadInput, what_to_do_with_changed(path, run)),
             RunFailure::BatchUnreadable { .. } => (
                 Exit::BadInput,
                 "name the run's batch file with `--batch FILE`; the ledger keeps no symmetric keys"
@@ -49,6 +44,23 @@ fn transparent(error: RunFailure) -> Failure {
         RunFailure::Target(error) => error.into(),
         other => Failure::new(Exit::BadInput, other),
     }
+}
+
+/// The remedy where the batch of a run was changed since.
+fn what_to_do_with_changed(path: &Path, run: &Run) -> String {
+    let end = format!(
+        "to end run {} as it was begun, put the old file back or name it with `--batch FILE`",
+        run.id
+    );
+    if run.options.maintenance.is_some() {
+        return format!("{end}; for the new one, begin a new run");
+    }
+    format!(
+        "{end}; to provision the new one, run `provisioner apply {}{}`: what is on the hub already is compared, not \
+         repeated",
+        quoted(&path.display().to_string()),
+        batch_options(run)
+    )
 }
 
 /// The remedy where an earlier run has no rows to change.

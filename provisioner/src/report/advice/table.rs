@@ -1,7 +1,8 @@
 //! The table of advice: each verb with each reason code.
 //!
-//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back or released, `{file}` its batch, `{options}`
-//! the options with which it read the batch, and `{map}` those of them that rename columns.
+//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back or released, `{file}` its batch, and
+//! `{options}` all options with which it was begun; `{options to upsert}` and `{options to merge}` are these in mode `upsert`
+//! and with a policy that writes twins.
 
 use super::RunVerb;
 use crate::model::failure::ReasonCode;
@@ -181,7 +182,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             verb,
         ),
         (Code::DeviceEnabled, Delete) => {
-            "they may be in use. `provisioner retire {file}{map} --dry-run` shows what disabling them first would do".into()
+            "they may be in use. `provisioner retire {file}{options} --dry-run` shows what disabling them first would do".into()
         }
         (Code::DeviceEnabled, _) => careful(verb),
         (Code::DeviceMissing, Apply(_)) => correct("give the device a row of its own", verb),
@@ -220,7 +221,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::ForeignModules, _) => careful(verb),
         (Code::IdentityDiffers, Apply(ApplyMode::Create)) => {
             "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
-             plan {file}{options} --mode upsert` what else would be changed in that mode"
+             plan {file}{options to upsert}` what else would be changed in that mode"
                 .into()
         }
         (Code::IdentityDiffers, _) => careful(verb),
@@ -273,7 +274,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::ThirdThumbprint, _) => careful(verb),
         (Code::TwinDiffers, Apply(_)) => {
             "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
-             plan {file}{options} --twin merge` what would be written"
+             plan {file}{options to merge}` what would be written"
                 .into()
         }
         (Code::TwinDiffers, _) => careful(verb),
@@ -316,8 +317,7 @@ fn correct(what: &str, verb: RunVerb) -> String {
     match verb {
         RunVerb::Apply(_) => format!(
             "{what}. `provisioner report {{run}} --failed-rows again.csv` collects these rows: correct them there, and \
-             look with `provisioner plan again.csv{{options}}{}`",
-            mode(verb)
+             look with `provisioner plan again.csv{{options}}`"
         ),
         _ => with_look(&format!("{what}, and correct the batch"), verb),
     }
@@ -326,15 +326,9 @@ fn correct(what: &str, verb: RunVerb) -> String {
 /// The command that shows the present state, and writes nothing.
 fn look(verb: RunVerb) -> &'static str {
     match verb {
-        RunVerb::Apply(ApplyMode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
-        RunVerb::Apply(ApplyMode::Update) => {
-            "`provisioner plan {file}{options} --mode update` shows how they stand now"
-        }
-        RunVerb::Apply(ApplyMode::Upsert) => {
-            "`provisioner plan {file}{options} --mode upsert` shows how they stand now"
-        }
-        RunVerb::Delete => "`provisioner retire {file}{map} --delete --dry-run` shows how they stand now",
-        RunVerb::Disable => "`provisioner retire {file}{map} --dry-run` shows how they stand now",
+        RunVerb::Apply(_) => "`provisioner plan {file}{options}` shows how they stand now",
+        RunVerb::Delete => "`provisioner retire {file}{options} --delete --dry-run` shows how they stand now",
+        RunVerb::Disable => "`provisioner retire {file}{options} --dry-run` shows how they stand now",
         RunVerb::FinishRotation => {
             "`provisioner rotate {file}{options} --finish --dry-run` shows how they stand now"
         }
@@ -342,19 +336,10 @@ fn look(verb: RunVerb) -> &'static str {
             "`provisioner rotate {file}{options} --revert --dry-run` shows how they stand now"
         }
         RunVerb::Rotate => "`provisioner rotate {file}{options} --dry-run` shows how they stand now",
-        RunVerb::Release => "`provisioner release {file}{map} --dry-run` shows how they stand now",
+        RunVerb::Release => "`provisioner release {file}{options} --dry-run` shows how they stand now",
         RunVerb::ReleaseRun => "`provisioner release --run {undone} --dry-run` shows how they stand now",
         RunVerb::Undo | RunVerb::UndoRelease => {
             "`provisioner undo {undone} --dry-run` shows how they stand now"
         }
-    }
-}
-
-/// The option for the mode, if it is not the default.
-fn mode(verb: RunVerb) -> &'static str {
-    match verb {
-        RunVerb::Apply(ApplyMode::Update) => " --mode update",
-        RunVerb::Apply(ApplyMode::Upsert) => " --mode upsert",
-        _ => "",
     }
 }

@@ -5,8 +5,7 @@ use serde_json::{from_value, json};
 
 use super::*;
 use crate::cli::check_command;
-use crate::ledger::{Operator, RunState};
-use crate::model::options::ApplyRules;
+use crate::ledger::{IssueFolders, Operator, RunState};
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: RunVerb) -> Run {
@@ -137,4 +136,51 @@ fn commands_have_the_options_with_which_the_batch_was_read() {
     );
     run.options.issue = Some(IssueFolders { ca: "pki".into(), out: "out".into() });
     assert!(advice(&run, None).to_do.contains("--issue pki --out out"));
+}
+
+#[test]
+fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
+    let mut number_of_commands = 0;
+    for mode in [ApplyMode::Create, ApplyMode::Update, ApplyMode::Upsert] {
+        let mut run = run(RunVerb::Apply(mode));
+        run.rejected = 1;
+        run.options = RunOptions {
+            maintenance: None,
+            rules: ApplyRules { mode, twin: TwinPolicy::Replace },
+            created_by_tag: Some("made".into()),
+            issue: Some(IssueFolders { ca: "pki".into(), out: "out".into() }),
+            quarantine: true,
+            map: vec![("Serial".into(), "device_id".into())],
+            id_pattern: Some("p.*".parse().unwrap()),
+            plan: Some("AB".into()),
+        };
+        for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
+            let to_do = advice(&run, reason).to_do;
+            let commands = commands(&to_do).into_iter();
+            for command in commands.filter(|words| words.contains(" plan ") || words.contains(" apply ")) {
+                number_of_commands += 1;
+                let mode = if command.contains("--mode upsert") { ApplyMode::Upsert } else { mode };
+                let mode = match mode {
+                    ApplyMode::Create => "",
+                    ApplyMode::Update => " --mode update",
+                    ApplyMode::Upsert => " --mode upsert",
+                };
+                let expected = format!(
+                    " --issue pki --out out --map Serial=device_id --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
+                     --quarantine --created-by-tag=made"
+                );
+                assert!(command.ends_with(&expected), "{reason:?}: {command}");
+            }
+        }
+    }
+    assert!(number_of_commands > 60, "{number_of_commands}");
+}
+
+#[test]
+fn a_look_at_a_retirement_has_its_status_reason() {
+    let mut run = run(RunVerb::Disable);
+    run.options.maintenance =
+        Some(Maintenance::Disable { reason: StatusReason::new("sold to Graz").unwrap() });
+    let to_do = advice(&run, None).to_do;
+    assert!(to_do.contains("`provisioner retire batch.csv --reason='sold to Graz' --dry-run`"), "{to_do}");
 }

@@ -1,0 +1,82 @@
+//! The options of a run, as they are typed after a batch to give a command as the run was given.
+
+use std::path::Path;
+
+use crate::ledger::{IssueFolders, Run, RunOptions};
+use crate::maintain::change::Maintenance;
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+
+/// All options with which the run was begun, each after a space, except for those that name the hub, and
+/// `--unproven`, which is chosen anew each time.
+pub(crate) fn batch_options(run: &Run) -> String {
+    batch_options_under(run, run.options.rules)
+}
+
+/// The options as [`batch_options`] gives them, with these rules in place of the run's.
+pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
+    let RunOptions {
+        maintenance,
+        rules: _,
+        created_by_tag,
+        issue,
+        quarantine,
+        map: _,
+        id_pattern: _,
+        // Its options are the run's.
+        plan: _,
+    } = &run.options;
+    let mode = match rules.mode {
+        ApplyMode::Create => "",
+        ApplyMode::Update => " --mode update",
+        ApplyMode::Upsert => " --mode upsert",
+    };
+    let twin = match rules.twin {
+        TwinPolicy::Initial => "",
+        TwinPolicy::Merge => " --twin merge",
+        TwinPolicy::Replace => " --twin replace",
+    };
+    let quarantine = if *quarantine { " --quarantine" } else { "" };
+    let tag = created_by_tag.as_ref().map(|tag| format!(" --created-by-tag={}", quoted(tag)));
+    let reason = match maintenance {
+        Some(Maintenance::Disable { reason }) if reason.as_str() != DEFAULT_REASON => {
+            format!(" --reason={}", quoted(reason.as_str()))
+        }
+        _ => String::new(),
+    };
+    let issue = issue.as_ref().map(issue_options).unwrap_or_default();
+    let tag = tag.unwrap_or_default();
+    format!("{issue}{}{mode}{twin}{quarantine}{tag}{reason}", reading_options(run))
+}
+
+/// Those of the options that say how the run read its batch. Each command that reads a batch takes them.
+fn reading_options(run: &Run) -> String {
+    let map = |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
+    let pattern = run.options.id_pattern.as_ref();
+    let pattern = pattern.map(|pattern| format!(" --id-pattern {}", quoted(&pattern.to_string())));
+    let skip = (run.rejected > 0).then(|| " --skip-bad-rows".to_owned());
+    run.options.map.iter().map(map).chain(pattern).chain(skip).collect()
+}
+
+fn issue_options(IssueFolders { ca, out }: &IssueFolders) -> String {
+    let out = match *out == ca.join("issued") {
+        true => String::new(),
+        false => format!(" --out {}", path(out)),
+    };
+    format!(" --issue {}{out}", path(ca))
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// The text as one word of a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// The status reason of `retire` if none is given.
+pub(crate) const DEFAULT_REASON: &str = "retired";
