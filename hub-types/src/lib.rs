@@ -24,6 +24,7 @@ pub mod id;
 pub mod identity;
 pub mod limits;
 pub mod number;
+pub mod repeated_member;
 pub mod sas;
 pub mod secret_text;
 pub mod shown;

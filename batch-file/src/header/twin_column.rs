@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hub_types::number::{self, NumberError};
+use hub_types::repeated_member::{self, RepeatedMember};
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use serde_json::Value;
 
@@ -186,7 +187,7 @@ fn as_written(text: &str) -> Result<Value, Flaw> {
         Some(b'f') if text == "false" => Ok(false.into()),
         Some(b'n') if text == "null" => Ok(Value::Null),
         Some(b'"' | b'[' | b'{') => match serde_json::from_str(text) {
-            Ok(value) => check_numbers(text).map(|()| value),
+            Ok(value) => check_json(text).map(|()| value),
             Err(_) => Ok(text.into()),
         },
         _ => Ok(text.into()),
@@ -206,7 +207,7 @@ fn boolean(text: &str) -> Result<Value, Flaw> {
 }
 
 fn json(text: &str) -> Result<Value, Flaw> {
-    check_numbers(text)?;
+    check_json(text)?;
     serde_json::from_str(text).map_err(|error| {
         Flaw::new(format!("this is not JSON: {}", json_reason(&error)), "write JSON, or leave out `:json`")
     })
@@ -224,8 +225,9 @@ fn number(text: &str) -> Result<Value, Flaw> {
     })
 }
 
-/// Checks the numbers of a JSON text. Errors name places in this text.
-fn check_numbers(json: &str) -> Result<(), Flaw> {
+/// Checks the members and the numbers of a JSON text. Errors name places in this text.
+fn check_json(json: &str) -> Result<(), Flaw> {
+    repeated_member::check(json.as_bytes()).map_err(|error| repeated(&error))?;
     for literal in number::literals(json.as_bytes()).filter(|literal| !literal.is_plain()) {
         let place = || match literal.depth {
             0 => String::new(),
@@ -234,6 +236,11 @@ fn check_numbers(json: &str) -> Result<(), Flaw> {
         check_number(literal.text, place)?;
     }
     Ok(())
+}
+
+/// The flaw of an object that has a member twice.
+pub(crate) fn repeated(error: &RepeatedMember) -> Flaw {
+    Flaw::new(format!("in this JSON, {error}"), "leave one of them out")
 }
 
 /// Checks the numbers of a value of JSON Lines. Errors name places in the line.
@@ -289,6 +296,22 @@ mod tests {
         let value = serde_json::from_str(json).unwrap();
         let cell = JsonCell { value, numbers: vec![WrittenNumber { text: json.into(), character: 1 }] };
         twin_column(name).value(Cell::Json(&cell)).map_err(|flaw| flaw.message)
+    }
+
+    #[test]
+    fn a_member_that_is_given_twice_is_refused() {
+        for (name, text) in [
+            ("tags.v", r#"{"a":1,"a":2}"#),
+            ("tags.v", r#"[{"b":{"a":1,"a":1}}]"#),
+            ("desired.w:json", r#"{"a":1, "a":2}"#),
+        ] {
+            let message = value(name, text).unwrap_err();
+            assert!(
+                message.starts_with("in this JSON, the member \"a\" is given twice, the second"),
+                "{message}"
+            );
+        }
+        assert_eq!(value("tags.v:string", r#"{"a":1,"a":2}"#), Ok(json!(r#"{"a":1,"a":2}"#)));
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! A row of JSON Lines: one object whose members have the names of columns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use hub_types::number;
+use hub_types::{number, repeated_member};
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 
 use crate::header::cells::{Cells, JsonCell, WrittenNumber};
-use crate::header::twin_column::json_reason;
+use crate::header::twin_column::{json_reason, repeated};
 use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
 use crate::problem::{Findings, Flaw};
 
@@ -77,6 +77,11 @@ fn parse(line: &[u8]) -> Result<Vec<(String, JsonCell)>, Flaw> {
     let mut members = members
         .and_then(|members| deserializer.end().map(|()| members))
         .map_err(|error| Flaw::new(format!("this is no JSON object: {}", json_reason(&error)), remedy))?;
+    let names: HashSet<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+    // A column that is there twice is reported as such.
+    if names.len() == members.len() {
+        repeated_member::check(line).map_err(|error| repeated(&error))?;
+    }
     for literal in number::literals(line).filter(|literal| !literal.is_plain()) {
         if let Some((_, cell)) = members.get_mut(literal.item) {
             let before = line.get(..literal.offset).unwrap_or(line);

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hub_types::number::{self, Literal, NumberError};
+use hub_types::repeated_member::{self, RepeatedMember};
 use hub_types::twin::JsonObject;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
@@ -79,6 +80,9 @@ pub(crate) enum TemplateError {
         /// The file, as it was resolved.
         path: PathBuf,
     },
+    /// An object of the rendered text has a member twice.
+    #[error("in what the twin template makes of this row, {0}")]
+    Repeated(#[from] RepeatedMember),
     /// The template can't be rendered over any row.
     #[error("{place} of the twin template: {reason}")]
     Syntax {
@@ -125,6 +129,7 @@ impl TemplateError {
             Self::File { .. } => "check the file's rights, and that it is text in UTF-8",
             Self::Missing { .. } => "correct the path: it begins in the folder of the batch",
             Self::Number { .. } => "write the number so that a hub keeps it, or as a text between quotes",
+            Self::Repeated(_) => "leave one of them out of the template",
             Self::Syntax { .. } => {
                 "correct the template; its strings may use the row's columns as `{{ name }}`"
             }
@@ -168,6 +173,7 @@ impl TwinTemplates {
             .get_template(&name)
             .and_then(|template| template.render(minijinja::Value::from_pairs(cells.clone())))
             .map_err(|error| of_render(&error, cells))?;
+        repeated_member::check(rendered.as_bytes())?;
         let respelled = respelled_number(&rendered)?;
         let twin = serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))?;
         Ok(RenderedTwin { respelled, ..twin })
@@ -328,6 +334,16 @@ mod tests {
         let respelled = |cell| render(template, &[("x", cell)]).unwrap().respelled;
         assert_eq!(respelled("1.10"), Some(("1.10".to_owned(), "1.1".to_owned())));
         assert_eq!(respelled("1.1"), None);
+    }
+
+    #[test]
+    fn a_member_that_is_given_twice_is_refused_with_its_place() {
+        for template in
+            ["{\"tags\": {\n  \"a\": 1,\n  \"{{ x }}\": 2}}", "{\"tags\": {},\n\n\"tags\": {\"a\": 1}}"]
+        {
+            let message = render(template, &[("x", "a")]).unwrap_err();
+            assert!(message.contains("is given twice, the second time at line 3 column "), "{message}");
+        }
     }
 
     #[test]

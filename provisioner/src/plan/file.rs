@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use cli_support::new_file::{Existing, NewFile, Readers};
 use cli_support::text::Utf8Stream;
+use hub_types::repeated_member;
 use hub_types::thumbprint::upper_hex;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -271,6 +272,7 @@ impl PlanLines {
         if line.last() != Some(&b'\n') {
             return Err(self.altered("it is cut off"));
         }
+        repeated_member::check(line).map_err(|error| self.altered(&error.to_string()))?;
         serde_json::from_slice(line).map_err(|error| self.altered(&error.to_string()))
     }
 

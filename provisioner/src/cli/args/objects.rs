@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::{JsonObject, check_numbers};
-use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint};
+use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint, repeated_member};
 
 use super::TargetArgs;
 use super::choices::AuthMethodArg;
@@ -282,6 +282,7 @@ pub(in crate::cli) struct TwinWriteArgs {
 
 fn parse_object(text: &str) -> Result<JsonObject, String> {
     let object = serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))?;
+    repeated_member::check(text.as_bytes()).map_err(|error| error.to_string())?;
     check_numbers(text.as_bytes(), &[]).map_err(|error| error.to_string())?;
     Ok(object)
 }
