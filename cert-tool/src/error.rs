@@ -49,6 +49,20 @@ pub enum Error {
         /// The reason.
         reason: &'static str,
     },
+    /// A variable of the environment that is set to nothing.
+    #[error("{name} is set but empty")]
+    EmptyVariable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A file of a secret that holds none.
+    #[error("`{}` is {found}, not a password, passphrase or PIN", path.display())]
+    NoSecret {
+        /// The file.
+        path: PathBuf,
+        /// A description of its content.
+        found: String,
+    },
     /// A limit on names that can't be read.
     #[error("the limit on names `{text}` can't be used: {reason}")]
     BadNameSubtree {
@@ -344,6 +358,10 @@ impl Error {
                 Some("no program asks for so much by itself: ask where the file comes from".to_owned())
             }
             Self::UnsupportedEncryption { path, .. } => Some(convert_with_openssl(path)),
+            Self::EmptyVariable { name } => {
+                Some(format!("set it (is the secret of the CI job set?), or unset {name} and give the secret by file or at a terminal"))
+            }
+            Self::NoSecret { .. } => Some("write the secret into the first line of the file".to_owned()),
             Self::BadClock { .. } => Some("set the clock of this machine, and repeat the command".to_owned()),
             Self::OtherSubject => Some("sign it as it is with --keep-subject, if that is the name that the CA shall have".to_owned()),
             Self::NotOnHold { .. } => Some("issue a new certificate".to_owned()),

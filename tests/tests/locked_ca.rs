@@ -25,6 +25,16 @@ fn an_encrypted_ca_issues_for_a_batch_once_its_passphrase_is_given() -> Result<(
     let whole = station.run("provisioner", [&apply[..], &["--passphrase-file", "passphrase"]].concat())?;
     let whole = whole.expect_code(0)?;
     ensure!(whole.stdout.contains("2 created"), "{whole:?}");
+    let mut empty = station.command("provisioner")?;
+    let empty = Ended::of(empty.args(apply).env("CERT_TOOL_PASSPHRASE", "").output()?)?.expect_code(2)?;
+    ensure!(empty.stderr.contains("CERT_TOOL_PASSPHRASE is set but empty"), "{empty:?}");
+    write_secret(&station, "nothing", "")?;
+    let nothing = station.run("provisioner", [&apply[..], &["--passphrase-file", "nothing"]].concat())?;
+    let nothing = nothing.expect_code(2)?;
+    ensure!(
+        nothing.stderr.contains("`nothing` is empty") && nothing.stderr.contains("hint: "),
+        "{nothing:?}"
+    );
     // By the environment too; there is nothing left to do.
     let mut again = station.command("provisioner")?;
     let again = again.args(apply).env("CERT_TOOL_PASSPHRASE", "open sesame").output()?;

@@ -46,7 +46,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoSuchDate { .. }
+            Error::EmptyVariable { .. }
+            | Error::NoSecret { .. }
+            | Error::NoSuchDate { .. }
             | Error::PasswordNotBmp
             | Error::ProfileChoice(_)
             | Error::BadSubject { .. } => Self::Typed(error),

@@ -23,11 +23,7 @@ impl Secret {
     pub fn read(path: &Path) -> Result<Self, Error> {
         fs::check_is_private(path)?;
         let bytes = Zeroizing::new(fs::read_bounded_or_pipe(path, MAX_BYTES)?);
-        let not_a = |found: &str| Error::NotA {
-            path: path.to_owned(),
-            wanted: "a password, passphrase or PIN",
-            found: found.to_owned(),
-        };
+        let not_a = |found: &str| Error::NoSecret { path: path.to_owned(), found: found.to_owned() };
         let text = cli_support::text::decode(&bytes).map_err(|error| not_a(&format!("no text ({error})")))?;
         match text.lines().next() {
             _ if text.trim().is_empty() => Err(not_a("empty")),

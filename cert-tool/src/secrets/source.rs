@@ -88,7 +88,10 @@ impl SecretSource {
         };
         match file.secret()? {
             Some(secret) => Ok(Some(secret)),
-            None => Ok(std::env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new)),
+            None => match std::env::var(variable) {
+                Ok(text) if text.is_empty() => Err(Error::EmptyVariable { name: variable }),
+                found => Ok(found.ok().map(Secret::new)),
+            },
         }
     }
 }

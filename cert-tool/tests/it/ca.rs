@@ -63,6 +63,9 @@ fn an_encrypted_key_is_opened_by_file_or_environment_and_openssl_reads_it() {
     let said = shop
         .run_with("issue --ca locked --out out --device-id b", &[("CERT_TOOL_PASSPHRASE", "open sesame")]);
     assert_eq!(said.code, 0, "{}", said.err);
+    let said = shop.run_with("issue --ca locked --out out --device-id c", &[("CERT_TOOL_PASSPHRASE", "")]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("CERT_TOOL_PASSPHRASE is set but empty"), "{}", said.err);
 }
 
 #[test]

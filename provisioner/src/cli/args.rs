@@ -67,7 +67,8 @@ impl Cli {
     /// The location of the ledger, with the access settings of the environment.
     pub(super) fn ledger(&self) -> Result<LedgerLocation, LocationError> {
         // Not a clap argument: its password could be told from one that is given for all to see.
-        let environment = std::env::var("PROVISIONER_LEDGER").ok().map(Zeroizing::new);
+        let environment = std::env::var_os("PROVISIONER_LEDGER")
+            .map(|text| Zeroizing::new(text.to_string_lossy().into_owned()));
         LedgerLocation::choose(self.ledger.as_deref(), environment.as_ref().map(|text| text.as_str()))
     }
 }

@@ -137,6 +137,10 @@ fn moved_away(path: &Path) -> String {
 impl From<LocationError> for Failure {
     fn from(error: LocationError) -> Self {
         let hint = match &error {
+            LocationError::EmptyVariable => {
+                "set it to the ledger's file or address (is the secret of the CI job set?), unset it to use \
+                 provisioner.ledger, or name the ledger with `--ledger`"
+            }
             LocationError::PasswordInArgument => {
                 "leave the password out of it and set PGPASSWORD, or keep it in the password file of PostgreSQL's \
                  tools (`~/.pgpass`), or put the whole URL into PROVISIONER_LEDGER"
@@ -218,7 +222,11 @@ impl From<PlanError> for Failure {
 impl From<cert_tool::Error> for Failure {
     fn from(error: cert_tool::Error) -> Self {
         let hint = error.hint();
-        Self { hint, ..Self::new(Exit::Refused, error) }
+        let exit = match &error {
+            cert_tool::Error::EmptyVariable { .. } | cert_tool::Error::NoSecret { .. } => Exit::BadInput,
+            _ => Exit::Refused,
+        };
+        Self { hint, ..Self::new(exit, error) }
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) enum LedgerLocation {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum LocationError {
+    /// The variable of the environment is set, and names nothing.
+    #[error("PROVISIONER_LEDGER is set but empty")]
+    EmptyVariable,
     /// A password in an argument can be read by everybody on the machine.
     #[error("the ledger's address holds a password, and arguments can be read by everybody on this machine")]
     PasswordInArgument,
@@ -63,8 +66,9 @@ impl LedgerLocation {
                 }
                 location => location.with_password(),
             },
-            (None, Some(text)) if !text.is_empty() => text.parse::<Self>()?.with_password(),
-            (None, _) => Ok(Self::File(DEFAULT.into())),
+            (None, Some(text)) if text.trim().is_empty() => Err(LocationError::EmptyVariable),
+            (None, Some(text)) => text.parse::<Self>()?.with_password(),
+            (None, None) => Ok(Self::File(DEFAULT.into())),
         }
     }
 
@@ -258,6 +262,15 @@ mod tests {
         assert_eq!(chosen(None, None), "provisioner.ledger");
         assert_eq!(chosen(None, Some("env.ledger")), "env.ledger");
         assert_eq!(chosen(Some("line 3.ledger"), Some("env.ledger")), "line 3.ledger");
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_names_no_ledger() {
+        for empty in ["", " \n"] {
+            let refused = LedgerLocation::choose(None, Some(empty)).unwrap_err();
+            assert_eq!(refused.to_string(), "PROVISIONER_LEDGER is set but empty");
+        }
+        assert_eq!(LedgerLocation::choose(Some("line.ledger"), Some("")).unwrap().to_string(), "line.ledger");
     }
 
     #[test]
