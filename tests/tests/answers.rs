@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -155,6 +155,7 @@ fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
         Reply::with("200 OK", JSON, "", ""),
         Reply::with("200 OK", JSON, "", r#"{"totalDeviceCo"#),
         Reply::with("200 OK", JSON, "", r#"{"deviceId":"another","totalDevices":1}"#),
+        Reply::with("200 OK", JSON, "", r#"["totalDevices"]"#),
     ] {
         for args in [&["verify", "batch.csv"][..], &ONE] {
             let shown = format!("{args:?} after {reply:?}");
@@ -166,6 +167,27 @@ fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
             let ended = run(&mut hostile.provisioner(&station)?, args)?;
             ended.expect_code(0).with_context(|| shown)?;
         }
+    }
+    Ok(())
+}
+
+/// A query that is answered with a document of another kind is repeated, as one that is answered with a page is.
+#[test]
+fn a_query_that_is_answered_with_no_list_is_repeated() -> Result<()> {
+    for reply in [Reply::page("200 OK"), Reply::with("200 OK", JSON, "", r#"{"a":1}"#)] {
+        let station = Station::new()?;
+        let hub = ServedHub::start(&station, "hub")?;
+        station.write("batch.csv", BATCH)?;
+        let queries = AtomicUsize::new(0);
+        let hostile = HostileHub::before(&station, &hub, |_| Reply::Forward)?;
+        run(&mut hostile.provisioner(&station)?, &["apply", "batch.csv"])?.expect_code(0)?;
+        let shown = format!("{reply:?}");
+        hostile.set_script(move |call| match call.path == "/devices/query" {
+            true if queries.fetch_add(1, Ordering::SeqCst) < 5 => reply.clone(),
+            _ => Reply::Forward,
+        });
+        run(&mut hostile.provisioner(&station)?, &["undo", "1"])?.expect_code(0).context(shown)?;
+        ensure!(hostile.calls().iter().filter(|call| call.path == "/devices/query").count() > 5);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! An answer of a hub, and what has to be true of it before it counts.
 
+use std::fmt;
+
 use hub_types::IdentityId;
 use hub_types::identity::{Device, Module};
 use hub_types::twin::Twin;
@@ -19,7 +21,17 @@ pub(super) struct Answer {
     pub(super) operation: &'static str,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    document: DocumentKind,
     body: Vec<u8>,
+}
+
+/// The kind of document that a call promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DocumentKind {
+    /// An array.
+    List,
+    /// An object.
+    Object,
 }
 
 /// The reason why an answer is not what its operation promises.
@@ -53,6 +65,9 @@ pub(crate) enum AnswerError {
     /// A status that the operation has not.
     #[error("its status is {0}, which a hub does not give here")]
     Status(u16),
+    /// JSON of another kind than the operation promises.
+    #[error("its JSON is not {0}, as that of a hub is")]
+    OtherKind(DocumentKind),
     /// More than a hub sends.
     #[error("it is larger than {} KiB, more than a hub sends", .0 / 1024)]
     TooLarge(usize),
@@ -81,6 +96,15 @@ impl AnswerError {
     }
 }
 
+impl fmt::Display for DocumentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "a list",
+            Self::Object => "an object",
+        })
+    }
+}
+
 /// A document about one identity, or about the modules of one device.
 pub(super) trait About {
     /// Compares its ids with those of an identity.
@@ -93,6 +117,7 @@ impl Answer {
         operation: &'static str,
         mut response: Response,
         at_most: usize,
+        document: DocumentKind,
     ) -> Result<Self, HubError> {
         let status = response.status();
         let headers = response.headers().clone();
@@ -113,7 +138,7 @@ impl Answer {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Self { operation, status, headers, body })
+        Ok(Self { operation, status, headers, document, body })
     }
 
     /// The class of the answer; none for a success in JSON or without content.
@@ -202,7 +227,7 @@ impl Answer {
         HubError::Malformed { operation: self.operation, source }
     }
 
-    /// The body, where it is declared to be plain JSON and is not empty.
+    /// The body, where it is declared to be plain JSON of the promised kind.
     fn as_json(&self) -> Result<&[u8], AnswerError> {
         match self.header(CONTENT_ENCODING).map(str::trim) {
             None | Some("" | "identity") => {}
@@ -211,11 +236,23 @@ impl Answer {
         match self.media_type() {
             _ if self.is_page() => Err(AnswerError::Page),
             _ if self.body.is_empty() => Err(AnswerError::Empty),
-            Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(&self.body),
+            Some(kind) if kind.eq_ignore_ascii_case("application/json") => match self.is_of_other_kind() {
+                true => Err(AnswerError::OtherKind(self.document)),
+                false => Ok(&self.body),
+            },
             kind => {
                 Err(AnswerError::NotJson { kind: kind.map(|kind| printable(&kind.to_ascii_lowercase())) })
             }
         }
+    }
+
+    /// True for a document of the other kind; what is no document is damaged.
+    fn is_of_other_kind(&self) -> bool {
+        let other = match self.document {
+            DocumentKind::List => b'{',
+            DocumentKind::Object => b'[',
+        };
+        self.body.trim_ascii_start().first() == Some(&other)
     }
 
     fn is_page(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter, WaitReason};
 
 use super::access::{Access, TokenSource};
-use super::answer::{About, Answer, Ids};
+use super::answer::{About, Answer, DocumentKind, Ids};
 use super::classes::ErrorClass;
 use super::error::HubError;
 use super::retry::Idempotency;
@@ -218,7 +218,7 @@ impl HubClient {
         }
         let response = builder.send().await.map_err(|error| self.no_answer(error))?;
         tracing::debug!(operation = request.operation, path = request.path, status = %response.status());
-        Answer::read(request.operation, response, request.at_most).await
+        Answer::read(request.operation, response, request.at_most, request.document()).await
     }
 
     pub(super) fn no_answer(&self, error: reqwest::Error) -> HubError {
@@ -409,6 +409,15 @@ impl Request {
     fn twin_of_module_device(&self) -> Option<String> {
         let (device, _) = self.path.strip_prefix("/devices/")?.split_once("/modules")?;
         Some(format!("/twins/{device}"))
+    }
+
+    /// The kind of the document in a success.
+    fn document(&self) -> DocumentKind {
+        let segments: Vec<&str> = self.path.split('/').skip(1).collect();
+        match (&self.method, segments.as_slice()) {
+            (&Method::POST, ["devices", "query"]) | (_, ["devices", _, "modules"]) => DocumentKind::List,
+            _ => DocumentKind::Object,
+        }
     }
 
     /// The throttle that it falls under.
