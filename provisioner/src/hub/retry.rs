@@ -84,7 +84,7 @@ impl Pauses {
 pub(crate) async fn pause_after(retries: u32, hub: &impl Hub) -> Result<(), HubError> {
     let Some(doublings) = retries.checked_sub(RETRIES_AT_ONCE) else { return Ok(()) };
     let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
-    hub.pause(bound.mul_f64(jitter()), WaitReason::NoAnswer).await
+    hub.pause(bound.mul_f64(jitter()), WaitReason::NotConfirmed).await
 }
 
 const RETRIES_AT_ONCE: u32 = 3;

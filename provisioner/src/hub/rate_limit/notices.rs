@@ -18,6 +18,8 @@ pub(crate) enum WaitReason {
     HubFailed,
     /// No answer came.
     NoAnswer,
+    /// No answer of a hub confirmed a change.
+    NotConfirmed,
     /// No connection came about.
     NoConnection,
     /// The answer was not a hub's.
@@ -33,6 +35,9 @@ impl fmt::Display for WaitReason {
             Self::RateLimited => "calls are kept to the rate that the hub takes",
             Self::HubFailed => "the hub has a failure of its own",
             Self::NoAnswer => "no answer came from the hub",
+            Self::NotConfirmed => {
+                "no answer of the hub confirms a change (a lost connection, or the login page of a proxy?)"
+            }
             Self::NoConnection => "no connection to the hub",
             Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",
             Self::Throttled => "the hub takes no more calls just now",
