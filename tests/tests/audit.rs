@@ -3,8 +3,9 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{Ended, ServedHub, Station};
+use serde_json::Value;
 
 /// A check of the pack as an auditor would write it, without any code of this project.
 const AUDITOR: &str = r#"
@@ -32,6 +33,10 @@ fn a_pack_is_whole_the_same_each_time_and_holds_for_other_programs_too() -> Resu
 
     let written = station.run("provisioner", ["audit", "--out", "run.jsonl"])?.expect_code(0)?;
     let hash = written.stdout.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+    let as_json = ["audit", "--out", "as-json.jsonl", "--format", "json"];
+    let as_json: Value = serde_json::from_str(&station.run("provisioner", as_json)?.expect_code(0)?.stdout)?;
+    ensure!(as_json["hash"] == *hash && as_json["input"] == "batch.csv", "{as_json}");
+    ensure!(as_json["test_hub"] == true && as_json["ledger"] == "provisioner.ledger", "{as_json}");
     let again = station.run("provisioner", ["audit"])?.expect_code(0)?;
     let pack = std::fs::read_to_string(station.path("run.jsonl"))?;
     assert_eq!(again.stdout, pack, "the same run gives the same bytes");

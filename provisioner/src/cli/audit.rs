@@ -7,6 +7,7 @@ use std::path::Path;
 use cli_support::new_file::Existing;
 
 use super::args::{AuditArgs, Format};
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::new_file::{self, unwritable};
 use super::printer::Printer;
@@ -18,6 +19,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
         return examine(pack, args.hash.as_deref(), printer);
     }
     let reader = RunReader::open(ledger, args.run)?;
+    let context = ResultContext::of_run(reader.run(), ledger);
     let (mut ledger, run) = (reader.lock(), reader.run().id);
     let Some(path) = &args.out else {
         let sealed = write(&mut ledger, run, &mut BufWriter::new(io::stdout()))?;
@@ -27,7 +29,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
     let mut file = new_file::create(path, Existing::Kept)?;
     let sealed = write(&mut ledger, run, &mut file)?;
     file.finish().map_err(|error| unwritable(path, error))?;
-    print(path, &sealed, printer)?;
+    print(path, &sealed, context, printer)?;
     Ok(Exit::Done)
 }
 
@@ -35,7 +37,7 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     let file = File::open(pack)
         .map_err(|error| Failure::new(Exit::BadInput, format!("can't read `{}`: {error}", pack.display())))?;
     let sealed = check(BufReader::new(file)).map_err(|error| broken(pack, error))?;
-    print(pack, &sealed, printer)?;
+    print(pack, &sealed, ResultContext::default().input(pack), printer)?;
     match hash {
         Some(hash) if !hash.eq_ignore_ascii_case(&sealed.hash) => {
             let text = format!(
@@ -48,10 +50,10 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     }
 }
 
-fn print(pack: &Path, sealed: &Sealed, printer: &Printer) -> Result<(), Failure> {
+fn print(pack: &Path, sealed: &Sealed, context: ResultContext, printer: &Printer) -> Result<(), Failure> {
     let Sealed { rows, hash } = sealed;
     match printer.format {
-        Format::Json => printer.json(sealed)?,
+        Format::Json => printer.json(&InContext { context, result: sealed })?,
         Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), hash.clone()]].into_iter()),
         Format::Text => {
             printer.data(format_args!("{}: {rows} rows, whole, last hash {hash}", pack.display()))

@@ -101,6 +101,9 @@ pub(crate) enum ConfigProblem {
     /// It is not TOML.
     #[error("this is not TOML: {0}")]
     Syntax(String),
+    /// A key or a table is there twice.
+    #[error("`{0}` is there twice; leave one of them out")]
+    Repeated(String),
     /// A key, a connection string or a token stands in the file itself.
     #[error("this line holds a secret, which is not repeated here")]
     Secret,
@@ -209,7 +212,12 @@ type Tables = (BTreeMap<String, ConfiguredHub>, Option<IdPattern>);
 fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
     refuse_secrets(text)?;
     let document = DeTable::parse(text).map_err(|error| {
-        Flaw::new(ConfigProblem::Syntax(error.message().to_owned()), error.span().unwrap_or(0..0))
+        let span = error.span().unwrap_or(0..0);
+        let problem = match (error.message(), text.get(span.clone())) {
+            ("duplicate key", Some(name)) => ConfigProblem::Repeated(name.to_owned()),
+            (message, _) => ConfigProblem::Syntax(message.to_owned()),
+        };
+        Flaw::new(problem, span)
     })?;
     let (mut hubs, mut id_pattern) = (BTreeMap::new(), None);
     for (key, value) in document.get_ref() {
@@ -407,7 +415,7 @@ mod tests {
             ("hubs = 3\n", "`hubs` must be a table for each hub"),
             (
                 "[hubs.line]\nhost = 'a'\n\n[hubs.line]\nhost = 'b'\n",
-                "line 4, column 7: this is not TOML: duplicate key",
+                "line 4, column 7: `line` is there twice",
             ),
             ("[hubs.line]\nhost = h\n", "line 2, column 8: this is not TOML: "),
         ];
