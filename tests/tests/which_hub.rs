@@ -198,12 +198,12 @@ fn a_secret_that_others_can_read_is_warned_of_once_with_the_remedy() -> Result<(
             std::fs::set_permissions(station.path(file), std::fs::Permissions::from_mode(mode))?;
         }
         let ended = apply()?.expect_code(0)?;
-        ensure!(ended.stderr.matches(&warning("line.secret")).count() == times, "{}", ended.stderr);
+        ensure!(ended.stderr.matches(&warning("./line.secret")).count() == times, "{}", ended.stderr);
     }
     std::fs::set_permissions(station.path("key.secret"), std::fs::Permissions::from_mode(0o644))?;
     let created = station.run("provisioner", [&create[..], &keys].concat())?.expect_code(0)?;
     ensure!(created.stderr.matches(&warning("key.secret")).count() == 1, "{}", created.stderr);
-    ensure!(!created.stderr.contains(&warning("line.secret")), "{}", created.stderr);
+    ensure!(!created.stderr.contains(&warning("./line.secret")), "{}", created.stderr);
     ensure!(!created.stderr.contains(key), "{}", created.stderr);
     Ok(())
 }
