@@ -226,6 +226,7 @@ fn a_new_key_that_was_cut_off_is_made_again_or_gone_on_with() {
     }
     // Killed before it was whole: the keys that are there are nobody's, and the same command makes others.
     let keys = ["root.key".to_owned(), "issuing.key".to_owned()];
+    copy_files(&shop.path("new"), &[], &shop.path("cut"));
     copy_files(&shop.path("new"), &keys, &shop.path("cut").join(".new"));
     shop.ok("ca rekey before cut");
     assert!(names(&shop.path("cut")).all(|name| !name.starts_with('.')));
