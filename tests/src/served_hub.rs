@@ -73,6 +73,31 @@ impl ServedHub {
         Self::start_command(station, data, args, station.command("local-hub")?)
     }
 
+    /// Serves with an answer that never comes to its end: that to the bulk call after the first `skip`.
+    pub fn start_with_unanswered_bulk(station: &Station, data: &str, skip: usize) -> Result<Self> {
+        let faults = format!(
+            "[[fault]]\noperation = 'BulkRegistry'\neffect = 'drip'\nbytes_per_second = 1\nskip = {skip}\ncount = 1\n"
+        );
+        let faults = station.write("faults.toml", &faults)?.display().to_string();
+        let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--faults", &faults];
+        Self::start_with(station, data, &args)
+    }
+
+    /// Runs a command and kills it with SIGKILL when the hub has carried out `calls` calls in bulk in all.
+    pub fn kill_at_bulk(&self, command: &mut Command, calls: usize) -> Result<()> {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let is_bulk = |request: &LoggedRequest| request.operation() == "BulkRegistry";
+        while self.requests()?.iter().filter(|request| is_bulk(request)).count() < calls {
+            if let Some(status) = process.try_wait()? {
+                bail!("it ended before it was killed: {status}");
+            }
+            std::thread::yield_now();
+        }
+        process.kill()?;
+        process.wait()?;
+        Ok(())
+    }
+
     /// Serves with all log lines (level `trace`) in a file of the station.
     pub fn start_loud(station: &Station, data: &str, args: &[&str], log: &str) -> Result<Self> {
         let mut command = station.command("local-hub")?;

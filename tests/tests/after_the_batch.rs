@@ -85,6 +85,32 @@ fn an_undo_that_is_killed_is_resumed() -> Result<()> {
 }
 
 #[test]
+fn an_undo_names_what_a_killed_run_may_have_created() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_unanswered_bulk(&station, "hub", 1)?;
+    let devices: String = (0..150).map(|device| format!("dev-{device:05},sas\n")).collect();
+    station.write("batch.csv", &format!("device_id,auth\n{devices}"))?;
+    hub.kill_at_bulk(station.provisioner(&hub)?.args(["apply", "batch.csv", "--workers", "1"]), 2)?;
+    ensure!(devices_on(&hub)? == 150, "the hub has carried out both calls");
+    let dry = station.provision(&hub, ["undo", "1", "--dry-run"])?.expect_code(1)?;
+    ensure!(dry.text().contains("100 to delete"), "{dry:?}");
+    let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
+    ensure!(undone.stdout.contains("150 rows = 0 created + 0 updated + 100 deleted"), "{undone:?}");
+    ensure!(undone.stdout.contains("50 conflict"), "{undone:?}");
+    ensure!(
+        undone.stdout.contains("conflict: it is there, and run 1 can't be sure that it created it"),
+        "{undone:?}"
+    );
+    ensure!(devices_on(&hub)? == 50, "what the run may not have created stays");
+    let report = station.run("provisioner", ["report", "2", "--format", "json"])?.expect_code(1)?;
+    let report: Value = serde_json::from_str(&report.stdout)?;
+    let uncertain = report["rows"].as_array().into_iter().flatten();
+    let uncertain = uncertain.filter(|row| row["reason"] == "creation_uncertain").count();
+    ensure!(uncertain == 50, "{uncertain} rows are named as uncertain");
+    Ok(())
+}
+
+#[test]
 fn units_are_retired_in_two_steps() -> Result<()> {
     let (station, hub) = provisioned(&devices_with_modules(5))?;
     station.write("scrapped.csv", "device_id\ndev-00001\ndev-00004\nnever-made\n")?;

@@ -11,9 +11,9 @@ pub(crate) enum RowFilter {
     Remarkable,
     /// Rows whose certificate is still to be issued.
     ToBeIssued,
-    /// Rows that the run created, and no later run of the same hub.
+    /// Rows that the run created, or may have created, and no later run of the same hub.
     Created,
-    /// Devices that the run disabled on purpose.
+    /// Devices that the run disabled on purpose, or may have disabled.
     Disabled,
     /// Rows that failed, are in conflict, or were skipped for it.
     Failed,
@@ -21,7 +21,7 @@ pub(crate) enum RowFilter {
     GivenKeys,
     /// Rows that are on the hub as far as the ledger knows.
     Settled,
-    /// Rows that the run changed.
+    /// Rows that the run changed, or may have changed.
     Updated,
 }
 
@@ -32,13 +32,13 @@ impl RowFilter {
             (Self::All, _) => "TRUE",
             (Self::Created, _) => {
                 // What a later run has created again is that run's.
-                r#"state = 'done' AND effect = 'created' AND NOT EXISTS (
+                r#"state IN ('done', 'sent') AND effect = 'created' AND NOT EXISTS (
                      SELECT 1 FROM run AS later JOIN "row" AS again ON again.run = later.id
                      WHERE later.id > "row".run AND later.hub = (SELECT hub FROM run WHERE id = "row".run)
                        AND again.device_id = "row".device_id AND again.module_id = "row".module_id
                        AND again.effect = 'created')"#
             }
-            (Self::Disabled, _) => "state = 'done' AND held_by = run",
+            (Self::Disabled, _) => "state IN ('done', 'sent') AND held_by = run",
             (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",
             (Self::GivenKeys, Dialect::Postgres) => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
             (Self::GivenKeys, Dialect::Sqlite) => "json_extract(desired, '$.auth.sas.given') = 1",
@@ -52,7 +52,7 @@ impl RowFilter {
             (Self::ToBeIssued, Dialect::Sqlite) => {
                 "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
             }
-            (Self::Updated, _) => "state = 'done' AND effect = 'updated'",
+            (Self::Updated, _) => "state IN ('done', 'sent') AND effect = 'updated'",
         }
     }
 }

@@ -129,7 +129,8 @@ impl LedgerRow {
     pub(crate) fn into_continuation(self) -> Self {
         let is_created = self.record.effect == Some(Effect::Created);
         // Older versions said "created" of some devices that they had found there, and seen in a version.
-        let presumed = self.record.presumed || (is_created && self.before != Etags::default());
+        let was_found = is_created && self.before != Etags::default();
+        let presumed = self.record.presumed || self.record.state == RowState::Sent || was_found;
         Self {
             record: Record { presumed, ..Record::new(RowState::Pending) },
             before: if is_created { self.etags } else { Etags::default() },
@@ -153,7 +154,8 @@ pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
         r#"INSERT INTO "row" (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
                               identity_etag_before, twin_etag_before, serial)
            SELECT {into}, device_id, module_id, 0, line, desired, desired_hash, 'pending',
-                  presumed OR (coalesce(effect, '') = 'created'
+                  presumed OR state = 'sent'
+                           OR (coalesce(effect, '') = 'created'
                                AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
                   CASE effect WHEN 'created' THEN identity_etag END,
                   CASE effect WHEN 'created' THEN twin_etag END, serial

@@ -387,13 +387,17 @@ fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
 }
 
 fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledger: Ledger) {
-    let (run, _) = owned(&mut ledger, &[("a", &["AA"]), ("a/m", &["AB"]), ("b", &["BB"]), ("c", &["CC"])]);
+    let rows: [(&str, &[&str]); 5] =
+        [("a", &["AA"]), ("a/m", &["AB"]), ("b", &["BB"]), ("c", &["CC"]), ("d", &["DD"])];
+    let (run, _) = owned(&mut ledger, &rows);
     let done = |effect, presumed| Record { effect: Some(effect), presumed, ..Record::new(RowState::Done) };
     let records = [
         (identity("a"), done(Effect::Created, false)),
         (identity("a/m"), done(Effect::Created, true)),
         (identity("b"), done(Effect::Updated, false)),
         (identity("c"), Record::failed(ReasonCode::RequestRefused, "no")),
+        // The run was killed before it knew the answer.
+        (identity("d"), Record { state: RowState::Sent, ..done(Effect::Created, false) }),
     ];
     ledger.refuse(run, &records, &now()).unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
@@ -402,11 +406,13 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
 
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
-    assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 2);
+    assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 3);
     let undo = loader.commit("AB", 0).unwrap();
     let rows = ledger.page(undo, RowFilter::All, None, 10).unwrap();
-    assert_eq!(names(&rows), ["a", "a/m"]);
-    assert_eq!((&rows[0].before, rows[0].record.presumed, rows[1].record.presumed), (&etags, false, true));
+    assert_eq!(names(&rows), ["a", "a/m", "d"]);
+    assert_eq!(rows[0].before, etags);
+    let presumed: Vec<bool> = rows.iter().map(|row| row.record.presumed).collect();
+    assert_eq!(presumed, [false, true, true]);
     assert!(rows.iter().all(|row| row.record.state == RowState::Pending && row.record.effect.is_none()));
 
     // Somebody deleted one, and a later run created it again: it is that run's.
@@ -414,11 +420,11 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     loader.insert(2, &spec("a/m"), &[]).unwrap();
     let later = loader.commit("AB", 0).unwrap();
     ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], &now()).unwrap();
-    assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a"]);
+    assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a", "d"]);
     assert_eq!(names(&ledger.page(later, RowFilter::Created, None, 10).unwrap()), ["a/m"]);
 
     ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], &now()).unwrap();
-    assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 2, deleted: 1, pending: 1, ..Totals::default() });
+    assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 3, deleted: 1, pending: 2, ..Totals::default() });
     ledger.forget_undone(run, undo).unwrap();
     let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
     assert!(refused[0].is_none(), "{refused:?}");
@@ -467,6 +473,8 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         ..(identity("b"), Effect::Updated).into()
     };
     ledger.mark_sent(&lease, &[sent], &now()).unwrap();
+    // It may have had its effect.
+    assert_eq!(names(&ledger.page(retire, RowFilter::Disabled, None, 10).unwrap()), ["b"]);
     let retired = Some((retire, "scrapped".to_owned(), Some(reason("line 3"))));
     assert_eq!(hold(&mut ledger, "b", None), retired);
     record(&mut ledger, &lease, "b", held_by(retire));

@@ -256,7 +256,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
     if row.record.presumed {
         return Refusal::because(
             ReasonCode::CreationUncertain,
-            format!("run {run} found it there, and can't be sure that it created it"),
+            format!("it is there, and run {run} can't be sure that it created it"),
         );
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));

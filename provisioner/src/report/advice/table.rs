@@ -165,7 +165,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::ChangedSinceRun, _) => careful(verb),
         (Code::CreationUncertain, Undo) => {
-            "they stay, because run {undone} found them after an answer was lost. Look at each; what nobody else made can \
+            "they stay, because run {undone} lost the answer to their creation, or was killed before it came. Look at each; what nobody else made can \
              be deleted by hand"
                 .into()
         }
