@@ -21,7 +21,7 @@ pub(crate) use hold::{HeldDevices, Hold};
 pub(crate) use location::{LedgerLocation, LocationError};
 pub(crate) use progress_sample::ProgressSample;
 pub(crate) use reader::RunReader;
-pub(crate) use record::{Record, RowState};
+pub(crate) use record::{Record, RowState, unfinished_run};
 pub(crate) use row::{Ended, LedgerRow, Sent, VerifiedRow};
 pub(crate) use run::{
     IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification,

@@ -3,7 +3,7 @@
 
 pub(crate) use batch_options::{DEFAULT_REASON, batch_options, quoted};
 pub(crate) use causes::{Cause, causes_of};
-pub(crate) use held::held_note;
+pub(crate) use held::{held_note, to_disable_note};
 pub(crate) use page::{PageError, write_page};
 pub(crate) use runs::{RunEntry, list_runs};
 

@@ -6,7 +6,7 @@
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
-use e2e::{Ended, ServedHub, Station, devices_with_modules};
+use e2e::{Ended, LoggedRequest, ServedHub, Station, devices_with_modules};
 use serde_json::Value;
 
 const DEVICES: usize = 40;
@@ -301,5 +301,69 @@ fn a_quarantine_that_was_planned_is_one() -> Result<()> {
     let applied = factory.json("apply batch.plan", 0)?;
     ensure!(applied["quarantine"] == true && applied["totals"]["held"] == 2, "{applied}");
     ensure!(factory.status(1)? == ("disabled".to_owned(), QUARANTINE.into()));
+    Ok(())
+}
+
+#[test]
+fn devices_that_a_killed_quarantine_has_still_to_disable_are_left_to_it() -> Result<()> {
+    const STAGED: &str = "provisioner: to be disabled when its modules are there";
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_unanswered_bulk(&station, "hub", 1)?;
+    station.write("batch.csv", &devices_with_modules(5))?;
+    let mut apply = station.provisioner(&hub)?;
+    hub.kill_at_bulk(apply.args(["apply", "batch.csv", "--quarantine", "--workers", "1"]), 2)?;
+    let factory = Factory { station, hub };
+    let staged = ("enabled".to_owned(), Value::from(STAGED));
+    ensure!(factory.status(0)? == staged, "{:?}", factory.status(0));
+    let note = "5 devices may be enabled until the run is resumed: `provisioner resume 1`";
+    for command in ["status", "report"] {
+        let told = factory.station.run("provisioner", [command])?;
+        ensure!(told.stdout.contains(note), "{told:?}");
+    }
+    let calls = factory.hub.requests()?.iter().map(LoggedRequest::writes).sum::<u64>();
+    let reason =
+        "dev-00003: conflict: run 1 is interrupted and is still to disable it: first `provisioner resume 1`";
+    for command in
+        ["release batch.csv", "release --run 1", "apply batch.csv", "apply batch.csv --mode upsert"]
+    {
+        let refused = factory.run(command, 1)?;
+        ensure!(refused.stdout.contains(reason) && refused.stdout.contains("5 conflict"), "{refused:?}");
+        ensure!(factory.status(3)? == staged, "{command}");
+    }
+    let plan = factory.run("plan batch.csv", 1)?;
+    ensure!(plan.stdout.contains(reason), "{plan:?}");
+    let dry = factory.run("release batch.csv --dry-run", 1)?;
+    ensure!(dry.stdout.contains(reason), "{dry:?}");
+    let later = factory.hub.requests()?.iter().map(LoggedRequest::writes).sum::<u64>();
+    ensure!(later == calls, "{} writes", later - calls);
+    let resumed = factory.json("resume 1", 0)?;
+    ensure!(resumed["totals"]["held"] == 5 && resumed["totals"].get("to_disable").is_none(), "{resumed}");
+    ensure!(factory.status(3)? == ("disabled".to_owned(), QUARANTINE.into()));
+    factory.run("release batch.csv", 0)?;
+    ensure!(factory.status(3)? == ("enabled".to_owned(), Value::Null));
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_retirement_has_disabled_is_released_after_it_is_resumed() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_unanswered_bulk(&station, "hub", 1)?;
+    let devices: String = (0..5).map(|device| format!("dev-{device:05},x509_ca\n")).collect();
+    station.write("batch.csv", &format!("device_id,auth\n{devices}"))?;
+    let factory = Factory { station, hub };
+    factory.run("apply batch.csv", 0)?;
+    let mut retire = factory.station.provisioner(&factory.hub)?;
+    factory.hub.kill_at_bulk(retire.args(["retire", "batch.csv", "--reason", "scrapped"]), 2)?;
+    for command in ["release batch.csv", "release --run 2"] {
+        let refused = factory.run(command, 1)?;
+        let reason = "dev-00003: conflict: run 2 is interrupted and is still to disable it";
+        ensure!(refused.stdout.contains(reason), "{refused:?}");
+        ensure!(factory.status(3)? == ("disabled".to_owned(), "scrapped".into()), "{command}");
+    }
+    let resumed = factory.run("resume 2", 0)?;
+    ensure!(resumed.stdout.contains("5 devices were left disabled, retired by run 2"), "{resumed:?}");
+    let released = factory.json("release --run 2", 0)?;
+    ensure!(released["totals"]["updated"] == 5, "{released}");
+    ensure!(factory.status(3)? == ("enabled".to_owned(), Value::Null));
     Ok(())
 }

@@ -66,7 +66,14 @@ pub(crate) async fn compare_held(
     twin: Option<&Twin>,
 ) -> Result<Observation, RunError> {
     let Some(hold) = holds.found(spec, twin).await? else {
-        return Ok(compare_for(hub, spec, keys, policy, twin).await?);
+        let seen = compare_for(hub, spec, keys, policy, twin).await?;
+        return Ok(match holds.staged_by(spec, twin).await? {
+            Some(run) => {
+                let differences = seen.comparison.differences().to_vec();
+                Observation { comparison: Comparison::StagedByRun { run, differences }, ..seen }
+            }
+            None => seen,
+        });
     };
     let mut held = spec.clone();
     held.state.hold = Some(hold.reason.clone());

@@ -11,7 +11,7 @@ use crate::batch::FailedRowsError;
 use crate::ledger::{LedgerLocation, RunId, RunState, Totals};
 use crate::model::causes::with_causes;
 use crate::model::text::counted;
-use crate::report::held_note;
+use crate::report::{held_note, to_disable_note};
 use crate::run::{RunEnd, RunOutcome};
 use crate::verify::Verified;
 
@@ -97,6 +97,7 @@ fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Prin
             printer.data(format_args!("run {id}: {state}: {totals}"));
             let held = reader.lock().held_devices(id)?;
             held.iter().for_each(|held| printer.data(held_note(held)));
+            to_disable_note(run, totals).iter().for_each(|note| printer.data(note));
             if let Some(folders) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", folders.out.display()));
             }

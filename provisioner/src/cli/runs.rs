@@ -12,7 +12,7 @@ use crate::ledger::{
 };
 use crate::model::causes::with_causes;
 use crate::model::text::counted;
-use crate::report::{Cause, RunEntry, held_note, list_runs};
+use crate::report::{Cause, RunEntry, held_note, list_runs, to_disable_note};
 
 /// A run with its sums.
 #[derive(Serialize)]
@@ -154,6 +154,7 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
     left_disabled.iter().for_each(|held| printer.data(format_args!("  {}", held_note(held))));
+    to_disable_note(run, totals).iter().for_each(|note| printer.data(format_args!("  {note}")));
     if let Some(seen) = &run.verification {
         let Verification { at, checked, equal, missing, different, .. } = seen;
         printer.data(format_args!(

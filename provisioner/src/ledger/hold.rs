@@ -19,6 +19,8 @@ pub(crate) struct Hold {
     pub(crate) released_reason: Option<StatusReason>,
     /// True if the run retired it, false if it is in quarantine.
     pub(crate) is_retired: bool,
+    /// True if the run has not come to the end of the device's row: a resumed run disables it.
+    pub(crate) is_unfinished: bool,
 }
 
 /// Devices of a run that it left disabled, by the run that disabled them.
@@ -88,7 +90,21 @@ impl PastRow {
             reason: reason.clone(),
             released_reason: released_reason.clone(),
             is_retired: self.maintenance.as_ref().is_some_and(Maintenance::retires),
+            is_unfinished: self.is_unfinished(),
         })
+    }
+
+    fn is_unfinished(&self) -> bool {
+        matches!(self.row.record.state, RowState::Claimed | RowState::Pending | RowState::Sent)
+    }
+
+    /// Returns true if the run is to disable the device, and has not come to the end of its row.
+    fn is_to_disable(&self) -> bool {
+        let disables = match &self.maintenance {
+            None => self.row.spec.state.hold.is_some(),
+            Some(maintenance) => maintenance.retires(),
+        };
+        disables && self.is_unfinished()
     }
 }
 
@@ -105,6 +121,15 @@ pub(super) fn last_change(past: &[PastRow], run: RunId) -> Option<RunId> {
     let since = past.iter().take_while(|past| past.run.0 > run.0);
     let mut changes = since.filter(|past| past.row.record.state == RowState::Done);
     changes.next().map(|past| past.run)
+}
+
+/// The run that was interrupted and is to disable a device when it is resumed, derived from all records of
+/// runs, the newest first.
+pub(super) fn unfinished_hold_of(past: &[PastRow]) -> Option<Hold> {
+    past.iter()
+        .find(|past| past.is_to_disable() || !past.is_silent())
+        .filter(|past| past.is_to_disable())?
+        .hold()
 }
 
 #[cfg(test)]
@@ -169,6 +194,25 @@ mod tests {
         assert_eq!(held_by(&[quarantined(1, Done), past(2, None, Unchanged, None)]), None);
         let rotated = past(2, Some(Maintenance::AddThumbprint), Done, None);
         assert_eq!(held_by(&[quarantined(1, Done), rotated]), Some(1));
+    }
+
+    #[test]
+    fn who_is_still_to_disable_it_is_known_until_a_later_run_is_done_with_it() {
+        use RowState::{Claimed, Conflict, Done, Pending, Sent};
+        let to_disable = |oldest_first: &[PastRow]| {
+            let newest_first: Vec<PastRow> = oldest_first.iter().rev().cloned().collect();
+            unfinished_hold_of(&newest_first).map(|hold| (hold.run.0, hold.is_unfinished))
+        };
+        let release = |state| past(2, Some(Maintenance::Release { run: None }), state, None);
+        for state in [Claimed, Pending, Sent] {
+            assert_eq!(to_disable(&[quarantined(1, state)]), Some((1, true)), "{state}");
+            assert_eq!(to_disable(&[retired(1, state)]), Some((1, true)), "{state}");
+            assert_eq!(to_disable(&[retired(1, state), release(Conflict)]), Some((1, true)), "{state}");
+            assert_eq!(to_disable(&[past(1, None, state, None)]), None, "{state}: it is to be enabled");
+            assert_eq!(to_disable(&[quarantined(1, state), past(2, None, Done, None)]), None, "{state}");
+        }
+        assert_eq!(to_disable(&[retired(1, Done)]), None);
+        assert_eq!(to_disable(&[quarantined(1, Done), retired(2, Pending)]), Some((2, true)));
     }
 
     #[test]

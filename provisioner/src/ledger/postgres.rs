@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use tokio_postgres::Config;
 
 use super::chunk::FencingToken;
-use super::hold::{hold_of, last_change};
+use super::hold::{hold_of, last_change, unfinished_hold_of};
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
@@ -259,6 +259,11 @@ impl Store for Postgres {
 
     fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError> {
         self.connection.call(|client| runs::held_devices(client, run))
+    }
+
+    fn unfinished_hold(&mut self, hub: &str, device: &IdentityId) -> Result<Option<Hold>, LedgerError> {
+        let past = self.connection.call(|client| rows::past(client, hub, device, None))?;
+        Ok(unfinished_hold_of(&past))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

@@ -166,11 +166,22 @@ impl From<Outcome> for Record {
             }
             Outcome::Failed(error) => error.into(),
             Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
+            Outcome::StagedByRun { run, differences } => Self {
+                reason: Some(ReasonCode::RunUnfinished),
+                error: Some(unfinished_run(run, "then provision it")),
+                differences,
+                ..Self::new(RowState::Conflict)
+            },
             Outcome::Unchanged(kept) => {
                 Self { reason: kept_reason(&kept), differences: kept, ..Self::new(RowState::Unchanged) }
             }
         }
     }
+}
+
+/// The reason why a device is left alone that an interrupted run is still to disable, and what to do.
+pub(crate) fn unfinished_run(run: RunId, then: &str) -> String {
+    format!("run {run} is interrupted and is still to disable it: first `provisioner resume {run}`, {then}")
 }
 
 /// The reason of a row that is as asked, with foreign twin values kept.

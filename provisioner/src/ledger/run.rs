@@ -362,6 +362,10 @@ pub(crate) struct Totals {
     /// Devices among them that are disabled on purpose until they are released. Not part of the
     /// sum.
     pub(crate) held: u64,
+    /// Pending devices that the run is to leave disabled and has sent a request for: they may be enabled.
+    /// Not part of the sum.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) to_disable: u64,
     /// Those among the created, updated and deleted for which the effect of this run is presumed,
     /// because a response was lost. Not part of the sum.
     #[serde(skip_serializing_if = "is_none")]
@@ -429,8 +433,10 @@ impl Totals {
             self.presumed += count;
         }
         self.rows += count;
-        if matches!(state, RowState::Done | RowState::Unchanged) {
-            self.held += held;
+        match state {
+            RowState::Done | RowState::Unchanged => self.held += held,
+            RowState::Sent => self.to_disable += held,
+            _ => {}
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hub_types::IdentityId;
 use rusqlite::{Connection, OpenFlags};
 
-use super::hold::{hold_of, last_change};
+use super::hold::{hold_of, last_change, unfinished_hold_of};
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
@@ -247,6 +247,11 @@ impl Store for Sqlite {
 
     fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError> {
         self.call(|connection| runs::held_devices(connection, run))
+    }
+
+    fn unfinished_hold(&mut self, hub: &str, device: &IdentityId) -> Result<Option<Hold>, LedgerError> {
+        let past = self.call(|connection| rows::past(connection, hub, device, None))?;
+        Ok(unfinished_hold_of(&past))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

@@ -150,6 +150,11 @@ impl Maintenance {
         matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
     }
 
+    /// Returns true if it leaves devices alone that an interrupted run is still to disable.
+    pub(crate) fn minds_unfinished_runs(&self) -> bool {
+        matches!(self, Self::Release { .. })
+    }
+
     /// The run before which holds are searched, if the newest one does not count.
     pub(crate) fn hold_before(&self) -> Option<RunId> {
         match self {

@@ -11,7 +11,7 @@ use hub_types::twin::{JsonObject, PropertySection, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::ledger::Hold;
+use crate::ledger::{Hold, RunId};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::options::TwinPolicy;
@@ -29,6 +29,14 @@ pub(crate) enum Comparison {
     /// It is a device that a run has prepared and not yet disabled, as the batch wants it: see
     /// [`STAGED`].
     Staged(Vec<Difference>),
+    /// It is a device that an interrupted run has prepared and is still to disable, and the batch wants it
+    /// enabled.
+    StagedByRun {
+        /// The interrupted run.
+        run: RunId,
+        /// The differences.
+        differences: Vec<Difference>,
+    },
     /// The identity has the twin that it was created with, with different values.
     TwinDiffers(Vec<Difference>),
     /// The identity exists, and its twin was never written: the initial twin is still missing.
@@ -194,6 +202,7 @@ impl Comparison {
         match self {
             Self::IdentityDiffers(differences)
             | Self::Staged(differences)
+            | Self::StagedByRun { differences, .. }
             | Self::TwinDiffers(differences)
             | Self::TwinModified(differences) => differences,
             Self::InSync | Self::Missing | Self::TwinNotWritten => &[],
@@ -222,10 +231,15 @@ impl ExtraValues {
 /// created the device or found it, but not which of the two.
 pub(crate) const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
+/// Returns true if a run has prepared the device and not yet disabled it.
+pub(crate) fn is_marked_as_staged(twin: &Twin) -> bool {
+    twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
+}
+
 /// Returns true if the only difference is that the device is still enabled until its modules exist.
 fn is_staged(spec: &IdentitySpec, twin: &Twin, differences: &[Difference]) -> bool {
     spec.state.status_on_hub() == Status::Disabled
-        && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
+        && is_marked_as_staged(twin)
         && differences.iter().all(|difference| difference.path.starts_with("status"))
 }
 

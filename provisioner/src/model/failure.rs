@@ -119,6 +119,8 @@ reason_codes! {
     RefusedByPlan = "refused_by_plan",
     /// The hub refused the request as wrong.
     RequestRefused = "request_refused",
+    /// A run was interrupted that is still to disable the device.
+    RunUnfinished = "run_unfinished",
     /// The status, or its reason, differs from the batch.
     StatusDiffers = "status_differs",
     /// It is disabled, and its status reason was changed since a run disabled it.

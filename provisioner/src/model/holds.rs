@@ -7,6 +7,7 @@ use hub_types::{DeviceId, IdentityId};
 
 use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
 use crate::maintain::change::Maintenance;
+use crate::model::compare::is_marked_as_staged;
 use crate::model::spec::IdentitySpec;
 
 /// The records of a ledger on the identities of a hub.
@@ -50,8 +51,15 @@ impl Holds {
         ledger.call(move |ledger| ledger.last_change(&hub, &identity, run)).await
     }
 
-    /// The run that keeps a device disabled, if the operation needs it and changes the device
-    /// itself.
+    /// The run that was interrupted and is to disable a device when it is resumed.
+    async fn unfinished(&self, device: &DeviceId) -> Result<Option<Hold>, LedgerError> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
+        ledger.call(move |ledger| ledger.unfinished_hold(&hub, &device)).await
+    }
+
+    /// The run that keeps a device disabled or is still to disable it, if the operation needs it and changes
+    /// the device itself.
     pub(crate) async fn for_maintenance(
         &self,
         maintenance: &Maintenance,
@@ -59,11 +67,31 @@ impl Holds {
         twin: Option<&Twin>,
     ) -> Result<Option<Hold>, LedgerError> {
         match (twin, identity.module()) {
+            (Some(_), None) if maintenance.minds_unfinished_runs() => {
+                match self.unfinished(identity.device()).await? {
+                    Some(unfinished) => Ok(Some(unfinished)),
+                    None => self.of(identity.device(), maintenance.hold_before()).await,
+                }
+            }
             (Some(_), None) if maintenance.needs_hold() => {
                 self.of(identity.device(), maintenance.hold_before()).await
             }
             _ => Ok(None),
         }
+    }
+
+    /// The interrupted run that has prepared a device and is still to disable it, if the batch wants the
+    /// device enabled.
+    pub(crate) async fn staged_by(
+        &self,
+        spec: &IdentitySpec,
+        twin: Option<&Twin>,
+    ) -> Result<Option<RunId>, LedgerError> {
+        let is_enabled = spec.identity.module().is_none() && spec.state.status_on_hub() == Status::Enabled;
+        if !is_enabled || !twin.is_some_and(is_marked_as_staged) {
+            return Ok(None);
+        }
+        Ok(self.unfinished(spec.identity.device()).await?.map(|hold| hold.run))
     }
 
     /// The run that keeps a device disabled that the batch wants enabled, if the device is still in

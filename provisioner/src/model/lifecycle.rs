@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::hub::HubError;
-use crate::ledger::UnknownValue;
+use crate::ledger::{RunId, UnknownValue};
 use crate::model::compare::{Comparison, Difference, Etags, Observation};
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
@@ -85,6 +85,14 @@ pub(crate) enum Outcome {
         effect: Option<Effect>,
         /// True if the effect is presumed.
         presumed: bool,
+    },
+    /// The device is one that an interrupted run is still to disable, and the batch wants it enabled;
+    /// nothing was changed.
+    StagedByRun {
+        /// The interrupted run.
+        run: RunId,
+        /// The differences.
+        differences: Vec<Difference>,
     },
     /// The identity already was as the batch wants it. Foreign twin values that were kept are
     /// listed.
@@ -241,7 +249,7 @@ impl Lifecycle {
             // The identity is as this run has made it. Its twin is the one that was planned with, or
             // the one that it was created with.
             Comparison::TwinDiffers(_) | Comparison::TwinModified(_) => seen.etags.twin == expected.twin,
-            Comparison::IdentityDiffers(_) | Comparison::Missing => false,
+            Comparison::IdentityDiffers(_) | Comparison::Missing | Comparison::StagedByRun { .. } => false,
         }
     }
 
@@ -281,7 +289,10 @@ impl Lifecycle {
 
     fn on_comparison(&mut self, comparison: Comparison) -> Step {
         let ApplyRules { mode, twin } = self.rules;
-        if matches!(comparison, Comparison::IdentityDiffers(_) | Comparison::TwinDiffers(_)) {
+        if matches!(
+            comparison,
+            Comparison::IdentityDiffers(_) | Comparison::StagedByRun { .. } | Comparison::TwinDiffers(_)
+        ) {
             self.forget_presumed_creation();
         }
         match comparison {
@@ -296,6 +307,9 @@ impl Lifecycle {
                 true => self.staged(),
                 false => self.change(Step::UpdateIdentity),
             },
+            Comparison::StagedByRun { run, differences } => {
+                Step::Finish(Outcome::StagedByRun { run, differences })
+            }
             Comparison::IdentityDiffers(differences) => match mode {
                 ApplyMode::Create => Step::Finish(Outcome::Conflict(differences)),
                 ApplyMode::Update | ApplyMode::Upsert => self.change(Step::UpdateIdentity),

@@ -11,7 +11,7 @@ use hub_types::{DeviceId, IdentityId};
 
 use super::parents::Parents;
 use super::{Action, IdentitySnapshot, Operations, Plan, PlannedRow};
-use crate::ledger::LedgerRow;
+use crate::ledger::{LedgerRow, unfinished_run};
 use crate::model::compare::Comparison;
 use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyRules;
@@ -141,7 +141,10 @@ impl Planner {
         if refusal.is_some() {
             action = Action::Refuse;
         }
-        let reason = refusal.or_else(|| self.doubt(identity, action, &look, known));
+        let reason = match &look.comparison {
+            Comparison::StagedByRun { run, .. } => Some(unfinished_run(*run, "then provision it")),
+            _ => refusal.or_else(|| self.doubt(identity, action, &look, known)),
+        };
         self.count_row(row, action, &look);
         if let (Some(unit), None) = (&mut self.unit, identity.module()) {
             unit.action = Some(action);
@@ -169,7 +172,7 @@ impl Planner {
         match life.on(Event::Observed(comparison.clone())) {
             Step::Create => Action::Create,
             Step::UpdateIdentity | Step::WriteTwin => Action::Update,
-            Step::Finish(Outcome::Conflict(_)) => Action::Conflict,
+            Step::Finish(Outcome::Conflict(_) | Outcome::StagedByRun { .. }) => Action::Conflict,
             Step::Finish(Outcome::Absent | Outcome::Failed(_)) => Action::Refuse,
             Step::Finish(_) | Step::Observe => Action::Keep,
         }

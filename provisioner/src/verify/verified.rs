@@ -192,6 +192,7 @@ pub(super) fn drift(comparison: &Comparison) -> Option<Vec<Difference>> {
         }]),
         Comparison::IdentityDiffers(differences)
         | Comparison::Staged(differences)
+        | Comparison::StagedByRun { differences, .. }
         | Comparison::TwinDiffers(differences) => Some(differences.clone()),
     }
 }

@@ -5,7 +5,7 @@ use hub_types::twin::Twin;
 use serde_json::json;
 
 use super::{ChangeDecision, Refusal, if_same_certificate};
-use crate::ledger::{Hold, RunId};
+use crate::ledger::{Hold, RunId, unfinished_run};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
@@ -31,6 +31,9 @@ pub(super) fn release(
     hold: Option<&Hold>,
 ) -> ChangeDecision {
     match (spec.identity.module(), twin.status, hold) {
+        (None, _, Some(hold)) if hold.is_unfinished => {
+            Refusal::because(ReasonCode::RunUnfinished, unfinished_run(hold.run, "then release it"))
+        }
         (_, Status::Enabled, _) => ChangeDecision::NothingToDo,
         (Some(_), Status::Disabled, _) => Refusal::because(
             ReasonCode::DeviceNotNamed,

@@ -186,6 +186,7 @@ fn hold(run: i64) -> Hold {
         reason: StatusReason::new("scrapped").unwrap(),
         released_reason: StatusReason::new("as it was").ok(),
         is_retired: false,
+        is_unfinished: false,
     }
 }
 

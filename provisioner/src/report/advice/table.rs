@@ -73,6 +73,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::Presumed => "done, presumably by this run: the hub's answer was lost",
         ReasonCode::RefusedByPlan => "refused by the plan",
         ReasonCode::RequestRefused => "refused by the hub",
+        ReasonCode::RunUnfinished => "an interrupted run is still to disable it",
         ReasonCode::StatusDiffers => "on the hub already with a different status",
         ReasonCode::StatusReasonChanged => "its status reason was changed since it was disabled",
         ReasonCode::ThereAgain => "there again when it was verified",
@@ -261,6 +262,10 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::Presumed, _) => "nothing; they are as they are to be".into(),
         (Code::RefusedByPlan, Apply(_)) => correct("see what the plan says of each row", verb),
         (Code::RefusedByPlan, _) => careful(verb),
+        (Code::RunUnfinished, Apply(_) | Release | ReleaseRun) => {
+            again("resume the interrupted run, which each row names: it disables them", verb)
+        }
+        (Code::RunUnfinished, _) => careful(verb),
         (Code::StatusDiffers, Apply(ApplyMode::Create)) => with_look(
             "find out who disabled or enabled them, and why: a unit that was retired is to stay so. Then correct `status` \
              and `status_reason` in the batch, or take the rows out",

@@ -182,6 +182,8 @@ impl World {
         for row in rows {
             let is_well = matches!(row.record.state, RowState::Done | RowState::Unchanged);
             counted.held += u64::from(is_well && row.record.held_by.is_some());
+            let is_sent = row.record.state == RowState::Sent;
+            counted.to_disable += u64::from(is_sent && row.record.held_by.is_some());
             let is_done = row.record.state == RowState::Done;
             counted.presumed += u64::from(is_done && row.record.presumed);
             *match (row.record.state, row.record.effect) {
