@@ -145,7 +145,11 @@ impl MaintenanceTask {
     /// The request that is about to leave.
     fn about_to_send(&mut self, maintenance: &Maintenance, run: RunId) -> Sent {
         self.is_outdated = true;
-        let replaced = self.status_reason.clone().filter(|_| maintenance.is_about_status());
+        let replaced = match (maintenance, &self.hold) {
+            // After its release it is as it was before the quarantine, not in it.
+            (Maintenance::Disable { .. }, Some(hold)) => hold.released_reason.clone(),
+            _ => self.status_reason.clone().filter(|_| maintenance.is_about_status()),
+        };
         Sent {
             identity: self.identity().clone(),
             effect: maintenance.effect(),

@@ -292,6 +292,26 @@ fn a_retired_unit_is_released_as_it_was() -> Result<()> {
 }
 
 #[test]
+fn a_unit_that_is_retired_in_quarantine_is_not_released_with_the_others() -> Result<()> {
+    let factory = Factory::in_quarantine(3)?;
+    factory.station.write("scrapped.csv", "device_id\ndev-00001\n")?;
+    let retired = factory.json("retire scrapped.csv --reason scrapped", 0)?;
+    ensure!(retired["totals"]["updated"] == 1, "{retired}");
+    ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
+    let again = factory.json("retire scrapped.csv --reason scrapped", 0)?;
+    ensure!(again["totals"]["unchanged"] == 1, "{again}");
+
+    let released = factory.run("release --run 1", 1)?;
+    ensure!(released.stdout.contains("run 2 retired it since, not run 1: it stays disabled"), "{released:?}");
+    ensure!(factory.status(0)?.0 == "enabled" && factory.status(2)?.0 == "enabled");
+    ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
+    // By name it is released, and is then as it was before the quarantine.
+    factory.run("release scrapped.csv", 0)?;
+    ensure!(factory.status(1)? == ("enabled".to_owned(), Value::Null));
+    Ok(())
+}
+
+#[test]
 fn a_quarantine_that_was_planned_is_one() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;

@@ -147,7 +147,7 @@ impl Maintenance {
 
     /// Returns true if the run that keeps a device disabled must be known.
     pub(crate) fn needs_hold(&self) -> bool {
-        matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
+        self.is_about_status()
     }
 
     /// Returns true if it leaves devices alone that an interrupted run is still to disable.

@@ -73,6 +73,8 @@ impl Holds {
                     None => self.of(identity.device(), maintenance.hold_before()).await,
                 }
             }
+            // What a device that is enabled has to be released to, its twin says.
+            (Some(twin), None) if maintenance.retires() && twin.status == Status::Enabled => Ok(None),
             (Some(_), None) if maintenance.needs_hold() => {
                 self.of(identity.device(), maintenance.hold_before()).await
             }

@@ -8,10 +8,14 @@ use super::{ChangeDecision, Refusal, if_same_certificate};
 use crate::ledger::{Hold, RunId, unfinished_run};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::IdentitySpec;
+use crate::model::spec::{IdentitySpec, QUARANTINE};
 
 pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> ChangeDecision {
     match (spec.identity.module(), twin.status) {
+        // A release of the quarantine would enable it.
+        (None, Status::Disabled) if is_in_quarantine(twin) => {
+            if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(reason)))
+        }
         (_, Status::Disabled) => ChangeDecision::NothingToDo,
         (Some(_), Status::Enabled) => Refusal::because(
             ReasonCode::DeviceNotNamed,
@@ -21,6 +25,10 @@ pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -
             if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(reason)))
         }
     }
+}
+
+fn is_in_quarantine(twin: &Twin) -> bool {
+    twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == QUARANTINE)
 }
 
 /// Enables a device that is as a run left it: run `only`, where one is named.

@@ -3,7 +3,7 @@
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::model::spec::StateSpec;
+use crate::model::spec::{QUARANTINE, StateSpec};
 
 const OLD: &str = "AA";
 const NEW: &str = "BB";
@@ -120,6 +120,8 @@ fn a_device_is_disabled_with_all_else_as_it_was() {
         retire.decide(&row("d", AuthSpec::default()), Some(&found), None),
         ChangeDecision::NothingToDo
     );
+    let decision = retire.decide(&row("d", AuthSpec::default()), Some(&disabled_for(QUARANTINE)), None);
+    assert_eq!(status(&decision), (Status::Disabled, Some("scrapped")), "its quarantine is over");
     // A module's subject is its device.
     let module = row("d/m", AuthSpec::default());
     assert_eq!(retire.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());
