@@ -1,6 +1,6 @@
 //! The common part of `release`, `rotate`, `retire` and `undo`: a run, or its dry run.
 
-use super::args::{AlterArgs, TargetArgs};
+use super::args::{MaintenanceArgs, TargetArgs};
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::outcome;
@@ -13,7 +13,7 @@ use crate::run::{self, MaintainRequest, RunRequest, RunWork};
 /// Carries out a change of existing identities, or shows what it would do.
 pub(super) async fn run(
     request: MaintainRequest,
-    how: &AlterArgs,
+    how: &MaintenanceArgs,
     target: &TargetArgs,
     ledger: &LedgerLocation,
     printer: &Printer,

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
+use batch_file::IdPattern;
 use clap::{ArgGroup, Args};
 use hub_types::identity::StatusReason;
 
+use super::batch::parse_pair;
 use super::verify::parse_address;
-use batch_file::IdPattern;
-
-use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
+use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
 use crate::ledger::RunId;
 use crate::maintain::change::Maintenance;
 use crate::report::DEFAULT_REASON;
 
 /// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct AlterArgs {
+pub(in crate::cli) struct MaintenanceArgs {
     /// Read only, and report what would be done. Nothing is written on the hub or in the ledger.
     /// Exits with 1 if rows are in conflict or cannot succeed.
     #[arg(long)]
@@ -50,7 +50,7 @@ pub(in crate::cli) struct RotateArgs {
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
-    pub(in crate::cli) how: AlterArgs,
+    pub(in crate::cli) how: MaintenanceArgs,
 }
 
 impl RotateArgs {
@@ -79,7 +79,7 @@ pub(in crate::cli) struct RetireArgs {
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
-    pub(in crate::cli) how: AlterArgs,
+    pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
@@ -113,7 +113,7 @@ pub(in crate::cli) struct ReleaseArgs {
     #[arg(long, requires = "file")]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
-    pub(in crate::cli) how: AlterArgs,
+    pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
@@ -123,7 +123,7 @@ pub(in crate::cli) struct UndoArgs {
     /// The number of the run to undo.
     pub(in crate::cli) run: RunId,
     #[command(flatten)]
-    pub(in crate::cli) how: AlterArgs,
+    pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }

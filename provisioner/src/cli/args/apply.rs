@@ -1,0 +1,99 @@
+//! `plan` and `apply` as they are typed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hub_types::twin::{JsonObject, Nulls, Section, check_section};
+
+use super::choices::{ApplyModeArg, TwinPolicyArg};
+use super::{IssuedArgs, JobArgs, UnlockArgs, WorkArgs};
+use crate::ledger::RunOptions;
+use crate::model::options::ApplyRules;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PlanArgs {
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
+    #[command(flatten)]
+    pub(in crate::cli) rules: RulesArgs,
+    /// Write the plan to a new file too, usually FILE.plan, so that `apply` can carry it out.
+    #[arg(long, short, value_name = "FILE")]
+    pub(in crate::cli) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ApplyArgs {
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
+    /// Read the batch of the plan from here. It must be unchanged.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) batch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) rules: RulesArgs,
+    /// Do not read everything back at the end.
+    #[arg(long)]
+    pub(in crate::cli) no_verify: bool,
+    #[command(flatten)]
+    pub(in crate::cli) unlock: UnlockArgs,
+    #[command(flatten)]
+    pub(in crate::cli) work: WorkArgs,
+}
+
+/// The rules of a batch for existing objects on the hub.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RulesArgs {
+    /// Change identities in this mode: `create` creates missing ones, `update` changes existing
+    /// ones, `upsert` does both. In mode `create`, an existing identity that differs is a conflict.
+    /// [default: create]
+    #[arg(long, value_enum, value_name = "MODE")]
+    mode: Option<ApplyModeArg>,
+    /// Handle twins with different values by this policy: `initial` keeps values that were written
+    /// since the creation, `merge` writes the batch's values into the twin, `replace` also removes
+    /// values that the batch does not name, from those of tags and desired properties that it gives
+    /// at all. [default: initial]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    twin: Option<TwinPolicyArg>,
+    /// Leave every device disabled after its modules are created. `release` enables it later.
+    #[arg(long)]
+    pub(in crate::cli) quarantine: bool,
+    /// Add a tag with this name to the identities that the run creates. The tag names the run.
+    /// Nothing changes it later. A row with a tag of this name keeps its own value.
+    #[arg(long, value_name = "NAME", value_parser = parse_tag)]
+    pub(in crate::cli) created_by_tag: Option<String>,
+    /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
+    #[arg(long)]
+    pub(in crate::cli) skip_bad_rows: bool,
+}
+
+impl RulesArgs {
+    /// The rules for existing identities and twins.
+    fn rules(&self) -> ApplyRules {
+        ApplyRules {
+            mode: self.mode.map(Into::into).unwrap_or_default(),
+            twin: self.twin.map(Into::into).unwrap_or_default(),
+        }
+    }
+
+    /// The options of a run of a batch whose certificates are issued as `issued` says.
+    pub(in crate::cli) fn run_options(&self, issued: &IssuedArgs) -> RunOptions {
+        RunOptions {
+            rules: self.rules(),
+            created_by_tag: self.created_by_tag.clone(),
+            issue: issued.folders(),
+            quarantine: self.quarantine,
+            ..RunOptions::default()
+        }
+    }
+
+    /// Returns true if any of the options was given.
+    pub(in crate::cli) fn is_any_given(&self) -> bool {
+        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows } = self;
+        mode.is_some() || twin.is_some() || *quarantine || created_by_tag.is_some() || *skip_bad_rows
+    }
+}
+
+fn parse_tag(text: &str) -> Result<String, String> {
+    let tags = JsonObject::from_iter([(text.to_owned(), serde_json::Value::Null)]);
+    check_section(Section::Tags, &tags, Nulls::Delete).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,82 @@
+//! The batch of a verb, and the certificates that are issued for it.
+
+use std::path::PathBuf;
+
+use batch_file::IdPattern;
+use clap::Args;
+
+use super::TargetArgs;
+use crate::batch::BatchChoice;
+use crate::ledger::IssueFolders;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CheckArgs {
+    #[command(flatten)]
+    pub(in crate::cli) batch: BatchArgs,
+}
+
+/// A batch and the hub that it is for.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct JobArgs {
+    #[command(flatten)]
+    pub(in crate::cli) batch: BatchArgs,
+    #[command(flatten)]
+    pub(in crate::cli) issued: IssuedArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
+impl JobArgs {
+    /// Returns true if an option was given that a plan has, too.
+    pub(in crate::cli) fn has_options(&self) -> bool {
+        self.issued.issue.is_some() || !self.batch.map.is_empty() || self.batch.id_pattern.is_some()
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct BatchArgs {
+    /// The batch: CSV or JSON Lines, one identity per row.
+    pub(in crate::cli) file: PathBuf,
+    /// Read the column THEIRS as our column OURS.
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
+    pub(in crate::cli) map: Vec<(String, String)>,
+    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
+    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
+    #[arg(long, value_name = "REGEX")]
+    pub(in crate::cli) id_pattern: Option<IdPattern>,
+}
+
+impl BatchArgs {
+    /// The choice of a batch.
+    pub(in crate::cli) fn choice(&self) -> BatchChoice {
+        BatchChoice { file: self.file.clone(), map: self.map.clone(), id_pattern: self.id_pattern.clone() }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct IssuedArgs {
+    /// Issue certificates with this CA for rows without a thumbprint. With the embedded hub, a
+    /// missing CA is made. `plan`, `rotate` and `verify` only read the certificates that it has
+    /// issued.
+    #[arg(long, value_name = "CA_DIR")]
+    pub(in crate::cli) issue: Option<PathBuf>,
+    /// Keep its certificates and keys in this folder [default: CA_DIR/issued].
+    #[arg(long, value_name = "DIR", requires = "issue")]
+    pub(in crate::cli) out: Option<PathBuf>,
+}
+
+impl IssuedArgs {
+    /// The CA's folder and the folder of its certificates.
+    pub(in crate::cli) fn folders(&self) -> Option<IssueFolders> {
+        let ca = self.issue.clone()?;
+        let out = self.out.clone().unwrap_or_else(|| ca.join("issued"));
+        Some(IssueFolders { ca, out })
+    }
+}
+
+pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
+        _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),
+    }
+}

@@ -1,0 +1,93 @@
+//! The hub of a verb, and the verbs that need nothing else.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::Args;
+use hub_types::connection_string::HubHost;
+use hub_types::limits::Tier;
+use zeroize::Zeroizing;
+
+use super::choices::SignInArg;
+use crate::hub::EntraEnvironment;
+use crate::target::{HubSize, TargetChoice};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hub")]
+pub(in crate::cli) struct TargetArgs {
+    /// Use this hub of `provisioner.toml`. Without it, the connection string in the environment
+    /// variable IOTHUB_CONNECTION_STRING is used. If no hub is configured at all, the embedded
+    /// local hub is used.
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    hub: Option<String>,
+    /// Use this hub with Entra ID, for example line-3.azure-devices.net.
+    #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with_all = ["hub", "local"])]
+    host: Option<HubHost>,
+    /// Sign in to Entra ID in this way.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
+    auth: SignInArg,
+    /// Connect to this host as a device, if the hub has a host of its own for devices. A hub of
+    /// `provisioner.toml` may name it as `device_host`.
+    #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with = "local")]
+    device_host: Option<HubHost>,
+    /// Use the embedded local hub, with its data in DIR.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".local-hub")]
+    local: Option<PathBuf>,
+    /// Trust the root in this PEM file too, beside the roots of the system.
+    #[arg(long, value_name = "FILE", env = "IOTHUB_CA_FILE")]
+    ca_file: Vec<PathBuf>,
+    /// Limit the rate of calls to this tier of the hub: F1, B1, B2, B3, S1, S2 or S3. Without it,
+    /// the rate is learnt from the hub.
+    #[arg(long)]
+    tier: Option<Tier>,
+    /// The number of units of the tier.
+    #[arg(long, default_value = "1", value_name = "N")]
+    units: NonZeroU32,
+}
+
+impl TargetArgs {
+    /// The size of the hub to reckon with: the smallest where none is named.
+    pub(in crate::cli) fn size(&self) -> HubSize {
+        HubSize { tier: self.tier.unwrap_or_default(), units: self.units }
+    }
+
+    /// The choice of a hub, with the connection string that the environment holds.
+    pub(in crate::cli) fn choice(&self) -> TargetChoice {
+        TargetChoice {
+            hub: self.hub.clone(),
+            local: self.local.clone(),
+            host: self.host.clone(),
+            sign_in: self.auth.into(),
+            entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
+            // Not a clap argument: those could be given on the command line, for all to see.
+            connection_string: std::env::var_os("IOTHUB_CONNECTION_STRING")
+                .map(|text| Zeroizing::new(text.to_string_lossy().into_owned())),
+            device_host: self.device_host.clone(),
+            ca_files: self.ca_file.clone(),
+            size: self.tier.map(|tier| HubSize { tier, units: self.units }),
+        }
+    }
+}
+
+fn parse_host(text: &str) -> Result<HubHost, String> {
+    text.parse().map_err(|_| "must be a host name, such as `line-3.azure-devices.net`".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DoctorArgs {
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportArgs {
+    /// Export only devices and modules whose twins meet this condition of IoT Hub's query language.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(in crate::cli) condition: Option<String>,
+    /// Write the batch to this new file, .csv or .jsonl. Without it, the batch goes to stdout, as
+    /// JSON Lines or, with `--format csv`, as CSV.
+    #[arg(long, short, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
