@@ -14,10 +14,10 @@ use crate::across::parents::Parents;
 use crate::header::NameMap;
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::id_pattern::IdPattern;
-use crate::row::interpret::{RowContext, interpret};
 use crate::row::source::{MAX_ROWS_AHEAD, OpenError, OpenedSource, RawCells, RawRow, Source};
 use crate::row::twins::Twins;
 use crate::row::{BadRow, Row};
+use crate::row::{RowContext, interpret};
 use crate::text::dialect::Format;
 
 /// Reads a batch file row by row, in bounded memory.

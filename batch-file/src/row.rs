@@ -1,14 +1,14 @@
-//! [`Row`]: one requested identity, and [`BadRow`]: a row with errors.
+//! [`Row`]: one requested identity, and [`BadRow`]: a row with errors. [`interpret`] makes them of cells.
 
 mod draft;
 pub(crate) mod id_pattern;
-pub(crate) mod interpret;
 mod json_lines;
 mod rules;
 pub(crate) mod source;
 pub(crate) mod twins;
+mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hub_types::identity::{Status, StatusReason};
@@ -16,8 +16,14 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::JsonObject;
 use hub_types::{DeviceId, IdentityId, Thumbprint};
 
+use crate::across::blanks::Blanks;
+use crate::across::duplicates::{Credentials, Duplicates, KeyHasher};
 use crate::header::cells::Cells;
-use crate::problem::Problem;
+use crate::header::column::Field;
+use crate::problem::{Findings, Problem};
+use crate::row::draft::Draft;
+use crate::row::id_pattern::IdPattern;
+use crate::row::twins::Twins;
 
 /// One requested identity. Paths are relative to the working folder, and not to the batch file.
 #[derive(Debug, Clone)]
@@ -96,4 +102,94 @@ pub struct BadRow {
     pub cells: Option<Cells>,
     /// Its problems: at least one error, and warnings.
     pub problems: Vec<Problem>,
+}
+
+/// The place of a row.
+pub(crate) struct RowContext<'a> {
+    /// The line on which the row begins.
+    pub(crate) line: u64,
+    /// The folder that its paths are relative to.
+    pub(crate) base: &'a Path,
+    /// The required form of each device id.
+    pub(crate) id_pattern: Option<&'a IdPattern>,
+}
+
+/// Reads a row by itself, with the problems already found in its text. Its unique keys, valid or not,
+/// are queued in `duplicates`.
+pub(crate) fn interpret(
+    cells: Cells,
+    place: &RowContext<'_>,
+    twins: &mut Twins,
+    (duplicates, blanks): (&mut Duplicates, &mut Blanks),
+    mut findings: Findings<'_>,
+) -> Result<Row, BadRow> {
+    rules::check_overlaps(&cells, &mut findings);
+    let (tags, desired) = twins.read(&cells, place.line, &mut findings);
+    let mut draft = Draft::default();
+    draft.sort(&cells, &mut findings);
+    draft.note_blanks(place.line, blanks);
+    let identity = draft.identity(place.id_pattern, &mut findings);
+    let auth = rules::auth(&draft, &mut findings);
+    if let Some(identity) = &identity {
+        rules::check_device_columns(identity, &draft, &mut findings);
+    }
+    if let (Some(identity), Some(auth)) = (&identity, &auth) {
+        rules::check_identity(identity, auth, &draft, &mut findings);
+    }
+    let base = place.base;
+    let path = |text: &str| values::path(text, base);
+    let certificate = draft.parse(Field::Certificate, &mut findings, path);
+    let csr = draft.parse(Field::Csr, &mut findings, |text| values::pem_source(text, &values::REQUEST, base));
+    let public_key = draft
+        .parse(Field::PublicKey, &mut findings, |text| values::pem_source(text, &values::PUBLIC_KEY, base));
+    let profile = draft.get(Field::Profile).map(str::to_owned);
+    let private_key = draft.parse(Field::PrivateKey, &mut findings, path);
+    let status = draft.parse(Field::Status, &mut findings, values::status);
+    let status_reason = draft.parse(Field::StatusReason, &mut findings, values::status_reason);
+    let edge = draft.parse(Field::Edge, &mut findings, values::yes_or_no);
+    let parent = draft.parse(Field::Parent, &mut findings, values::device_id);
+    let twin_template = draft.parse(Field::Twin, &mut findings, path);
+    let credentials = credentials(auth.as_ref(), &draft, &duplicates.keys);
+    duplicates.queue(identity.as_ref(), edge == Some(true), credentials);
+    drop(draft);
+    let line = place.line;
+    match (identity, auth) {
+        (Some(identity), Some(auth)) if !findings.has_errors() => Ok(Row {
+            line,
+            identity,
+            auth,
+            certificate,
+            csr,
+            public_key,
+            profile,
+            private_key,
+            status,
+            status_reason,
+            edge,
+            parent,
+            twin_template,
+            tags,
+            desired,
+            cells,
+            warnings: findings.into_problems(),
+        }),
+        _ => Err(BadRow { line, cells: Some(cells), problems: findings.into_problems() }),
+    }
+}
+
+/// The values that only one identity may have, with their columns. A certificate is identified by
+/// its thumbprint if that is given.
+fn credentials(auth: Option<&RowAuth>, draft: &Draft<'_>, keys: &KeyHasher) -> Credentials {
+    match auth {
+        Some(&RowAuth::X509Thumbprint { primary, secondary }) if primary.or(secondary).is_some() => {
+            let key = |thumbprint: Thumbprint| keys.of_thumbprint(thumbprint.digest());
+            [
+                primary.map(|primary| (Field::PrimaryThumbprint, key(primary))),
+                secondary.map(|secondary| (Field::SecondaryThumbprint, key(secondary))),
+                None,
+            ]
+        }
+        _ => [Field::Certificate, Field::Csr, Field::PublicKey]
+            .map(|field| Some((field, keys.of_text(draft.get(field)?)))),
+    }
 }

@@ -5,7 +5,7 @@
 //! damage.
 
 use crate::header::cells::{Cell, Cells};
-use crate::header::column::{Column, Field};
+use crate::header::column::{Column, Content};
 use crate::header::twin_column::Kind;
 use crate::problem::{Findings, Flaw};
 
@@ -114,7 +114,7 @@ impl Lengths {
 /// neither.
 fn is_name(column: &Column) -> Option<bool> {
     match column {
-        Column::Field(Field::DeviceId | Field::ModuleId | Field::Parent) => Some(true),
+        Column::Field(field) if field.content() == Content::Id => Some(true),
         Column::Free(_) => Some(false),
         Column::Twin(twin_column) => match twin_column.kind {
             Kind::String => Some(true),

@@ -45,7 +45,7 @@ impl fmt::Display for Column {
 }
 
 macro_rules! fields {
-    ($($field:ident $name:literal $($alias:literal)*;)*) => {
+    ($($field:ident $name:literal [$($alias:literal),*] $content:ident $owner:expr;)*) => {
         /// The fixed columns of a batch.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Field {
@@ -68,32 +68,100 @@ macro_rules! fields {
                     $(Self::$field => &[$($alias,)*],)*
                 }
             }
+
+            /// The kind of its cells.
+            pub(crate) fn content(self) -> Content {
+                match self {
+                    $(Self::$field => Content::$content,)*
+                }
+            }
+
+            /// The rows that may have it.
+            pub(crate) fn owner(self) -> Owner {
+                match self {
+                    $(Self::$field => $owner,)*
+                }
+            }
         }
     };
 }
 
 fields! {
-    DeviceId "device_id" "id" "device" "devicename" "registrationid";
-    ModuleId "module_id" "module" "modulename";
-    Auth "auth" "authtype" "authmethod" "authentication" "authenticationtype";
-    PrimaryThumbprint "primary_thumbprint" "thumbprint" "thumbprintsha256" "x509thumbprintprimarythumbprint";
-    SecondaryThumbprint "secondary_thumbprint" "x509thumbprintsecondarythumbprint";
-    Certificate "certificate" "cert" "certificatepath" "certificatefile" "certpath" "certfile";
-    Csr "csr" "csrpath" "csrfile" "certificaterequest" "certificatesigningrequest";
-    PublicKey "public_key" "publickeypath" "publickeyfile" "spki" "subjectpublickeyinfo";
-    PrimaryKey "primary_key" "symmetrickeyprimarykey";
-    SecondaryKey "secondary_key" "symmetrickeysecondarykey";
-    Profile "profile" "certificateprofile";
-    Status "status";
-    StatusReason "status_reason";
-    Edge "edge" "iotedge" "edgeenabled" "edgedevice" "capabilitiesiotedge";
-    Parent "parent" "parentid" "parentdevice" "parentdeviceid";
-    Twin "twin" "twintemplate" "twinfile" "twinpath";
-    ThumbprintSha1 "thumbprint_sha1" "sha1thumbprint";
-    Serial "serial" "certificateserial";
-    NotBefore "not_before" "validfrom";
-    NotAfter "not_after" "validto";
-    PrivateKey "private_key" "privatekeypath" "privatekeyfile" "keyfile" "keypath";
+    DeviceId "device_id" ["id", "device", "devicename", "registrationid"] Id Owner::All;
+    ModuleId "module_id" ["module", "modulename"] Id Owner::All;
+    Auth "auth" ["authtype", "authmethod", "authentication", "authenticationtype"] Value Owner::All;
+    PrimaryThumbprint "primary_thumbprint"
+        ["thumbprint", "thumbprintsha256", "x509thumbprintprimarythumbprint"] Value THUMBPRINT;
+    SecondaryThumbprint "secondary_thumbprint" ["x509thumbprintsecondarythumbprint"] Value THUMBPRINT;
+    Certificate "certificate"
+        ["cert", "certificatepath", "certificatefile", "certpath", "certfile"] Name CERTIFICATE;
+    Csr "csr" ["csrpath", "csrfile", "certificaterequest", "certificatesigningrequest"] Value CERTIFICATE;
+    PublicKey "public_key"
+        ["publickeypath", "publickeyfile", "spki", "subjectpublickeyinfo"] Value CERTIFICATE;
+    PrimaryKey "primary_key" ["symmetrickeyprimarykey"] Secret KEY;
+    SecondaryKey "secondary_key" ["symmetrickeysecondarykey"] Secret KEY;
+    Profile "profile" ["certificateprofile"] Name CERTIFICATE;
+    Status "status" [] Value Owner::Devices;
+    StatusReason "status_reason" [] Text Owner::Devices;
+    Edge "edge" ["iotedge", "edgeenabled", "edgedevice", "capabilitiesiotedge"] Value Owner::Devices;
+    Parent "parent" ["parentid", "parentdevice", "parentdeviceid"] Id Owner::Devices;
+    Twin "twin" ["twintemplate", "twinfile", "twinpath"] Name Owner::All;
+    ThumbprintSha1 "thumbprint_sha1" ["sha1thumbprint"] Value Owner::All;
+    Serial "serial" ["certificateserial"] Value Owner::All;
+    NotBefore "not_before" ["validfrom"] Value Owner::All;
+    NotAfter "not_after" ["validto"] Value Owner::All;
+    PrivateKey "private_key" ["privatekeypath", "privatekeyfile", "keyfile", "keypath"] Name Owner::All;
+}
+
+const THUMBPRINT: Owner = Owner::Auth(&[AuthMethod::X509Thumbprint]);
+const CERTIFICATE: Owner = Owner::Auth(&[AuthMethod::X509Thumbprint, AuthMethod::X509Ca]);
+const KEY: Owner = Owner::Auth(&[AuthMethod::Sas]);
+
+/// The kind of a column's cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The id of a device or a module. Removed blanks and lost zeros are reported.
+    Id,
+    /// The name of a file or a profile. Removed blanks are reported.
+    Name,
+    /// A secret, which is never shown.
+    Secret,
+    /// Text for people, which keeps its blanks.
+    Text,
+    /// Everything else.
+    Value,
+}
+
+/// The rows that may have a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// All rows.
+    All,
+    /// Rows of devices; rows of modules must not.
+    Devices,
+    /// Rows with one of these methods of authentication. The first is the usual one.
+    Auth(&'static [AuthMethod]),
+}
+
+/// The value of `auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthMethod {
+    Sas,
+    X509Ca,
+    X509Thumbprint,
+}
+
+impl AuthMethod {
+    pub(crate) const ALL: [Self; 3] = [Self::Sas, Self::X509Ca, Self::X509Thumbprint];
+
+    /// The name in a batch.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sas => "sas",
+            Self::X509Ca => "x509_ca",
+            Self::X509Thumbprint => "x509_thumbprint",
+        }
+    }
 }
 
 impl Field {
@@ -111,7 +179,7 @@ impl Field {
 
     /// Returns true if the column holds secrets, so that its cells are never shown.
     pub(crate) fn is_secret(self) -> bool {
-        matches!(self, Self::PrimaryKey | Self::SecondaryKey)
+        self.content() == Content::Secret
     }
 }
 

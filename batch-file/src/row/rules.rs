@@ -4,16 +4,17 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{IdentityId, Thumbprint};
 
-use crate::header::column::Field;
+use crate::header::cells::Cells;
+use crate::header::column::{AuthMethod, Field, Owner};
 use crate::problem::{Findings, Flaw};
-use crate::row::RowAuth;
-use crate::row::draft::{AuthMethod, Draft};
+use crate::row::draft::Draft;
+use crate::row::{RowAuth, values};
 use crate::text::excel;
 
 /// The authentication of the identity, if the columns for it agree.
 pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<RowAuth> {
     check_certificate_sources(draft, findings);
-    let word = draft.auth(findings);
+    let word = draft.parse(Field::Auth, findings, values::auth_method);
     if draft.is_given(Field::Auth) && word.is_none() {
         return None;
     }
@@ -22,6 +23,28 @@ pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Row
         AuthMethod::Sas => keys(draft, findings).map(|keys| RowAuth::Sas { keys }),
         AuthMethod::X509Ca => Some(RowAuth::X509Ca),
         AuthMethod::X509Thumbprint => Some(thumbprints(draft, findings)),
+    }
+}
+
+/// Refuses two columns of which one gives a part of the other.
+pub(crate) fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
+    let overlaps = cells.overlaps();
+    if overlaps.is_empty() {
+        return;
+    }
+    let filled: Vec<_> =
+        cells.pairs().map(|(header, cell)| (!header.gives_no_value(cell)).then_some(&header.name)).collect();
+    let filled = |index: usize| filled.get(index).copied().flatten();
+    for &(one, other) in overlaps.iter() {
+        if let (Some(one), Some(other)) = (filled(one), filled(other)) {
+            findings.column_error(
+                other,
+                Flaw::new(
+                    format!("`{one}` is given too, and one contains the other"),
+                    "give the parts or the whole",
+                ),
+            );
+        }
     }
 }
 
@@ -63,7 +86,7 @@ pub(crate) fn check_identity(
 /// Checks the columns that only devices have, and those that a device can't set for itself.
 pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, findings: &mut Findings<'_>) {
     if identity.module().is_some() {
-        for field in [Field::Status, Field::StatusReason, Field::Edge, Field::Parent] {
+        for &field in Field::ALL.iter().filter(|field| field.owner() == Owner::Devices) {
             if let Some(text) = draft.get(field) {
                 findings.cell_error(
                     field.name(),
@@ -113,38 +136,27 @@ fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
 }
 
 fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthMethod>, findings: &mut Findings<'_>) {
-    let (needless, name) = match word {
-        Some(AuthMethod::Sas) => (NEEDLESS_FOR_SAS, "sas"),
-        Some(AuthMethod::X509Ca) => (NEEDLESS_FOR_X509_CA, "x509_ca"),
-        Some(AuthMethod::X509Thumbprint) => (NEEDLESS_FOR_X509_THUMBPRINT, "x509_thumbprint"),
-        None => (NEEDLESS_FOR_X509_THUMBPRINT, ""),
-    };
-    for field in needless.iter().copied().filter(|&field| draft.has(field)) {
+    let method = word.unwrap_or(AuthMethod::X509Thumbprint);
+    for &field in Field::ALL.iter().filter(|&&field| draft.has(field)) {
+        let Owner::Auth(methods) = field.owner() else { continue };
+        let Some(usual) = methods.first().filter(|_| !methods.contains(&method)) else { continue };
         let flaw = match word {
             Some(_) => Flaw::new(
-                format!("`auth` is `{name}`, which has no use for this"),
-                format!("leave the cell empty, or change `auth` to `{}`", auth_of(field)),
+                format!("`auth` is `{}`, which has no use for this", method.name()),
+                format!("leave the cell empty, or change `auth` to `{}`", usual.name()),
             ),
             None => Flaw::new(
-                "keys are for `sas`, and `auth` is empty",
-                "write `sas` in `auth`, or leave the keys out",
+                format!("keys are for `{}`, and `auth` is empty", usual.name()),
+                format!("write `{}` in `auth`, or leave the keys out", usual.name()),
             ),
         };
         findings.column_error(field.name(), flaw);
     }
 }
 
-/// The `auth` that a column belongs to.
-fn auth_of(field: Field) -> &'static str {
-    match field {
-        Field::PrimaryKey | Field::SecondaryKey => "sas",
-        _ => "x509_thumbprint",
-    }
-}
-
 fn keys(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Option<SymmetricKeys>> {
     let fields = [Field::PrimaryKey, Field::SecondaryKey];
-    let [primary, secondary] = fields.map(|field| draft.key(field, findings));
+    let [primary, secondary] = fields.map(|field| draft.parse(field, findings, values::key));
     match fields.map(|field| draft.is_given(field)) {
         [false, false] => Some(None),
         [true, true] => Some(Some(SymmetricKeys { primary: primary?, secondary: secondary? })),
@@ -163,8 +175,8 @@ fn keys(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Option<Symmetr
 }
 
 fn thumbprints(draft: &Draft<'_>, findings: &mut Findings<'_>) -> RowAuth {
-    let primary = draft.thumbprint(Field::PrimaryThumbprint, findings);
-    let secondary = draft.thumbprint(Field::SecondaryThumbprint, findings);
+    let primary = draft.parse(Field::PrimaryThumbprint, findings, values::thumbprint);
+    let secondary = draft.parse(Field::SecondaryThumbprint, findings, values::thumbprint);
     if let (Some(one), Some(other)) = (primary, secondary)
         && one == other
     {
@@ -184,7 +196,7 @@ fn thumbprints(draft: &Draft<'_>, findings: &mut Findings<'_>) -> RowAuth {
 /// Checks that the informational SHA-1 thumbprint is one, and that it equals the registered one if
 /// that is SHA-1.
 fn check_sha1(draft: &Draft<'_>, primary: Option<Thumbprint>, findings: &mut Findings<'_>) {
-    let Some(sha1) = draft.thumbprint(Field::ThumbprintSha1, findings) else {
+    let Some(sha1) = draft.parse(Field::ThumbprintSha1, findings, values::thumbprint) else {
         return;
     };
     let message = match (sha1.digest(), primary.map(|primary| primary.digest())) {
@@ -213,15 +225,3 @@ fn needs_common_name(auth: &RowAuth, draft: &Draft<'_>) -> bool {
         }
     }
 }
-
-const NEEDLESS_FOR_SAS: &[Field] = &[
-    Field::PrimaryThumbprint,
-    Field::SecondaryThumbprint,
-    Field::Certificate,
-    Field::Csr,
-    Field::PublicKey,
-    Field::Profile,
-];
-const NEEDLESS_FOR_X509_CA: &[Field] =
-    &[Field::PrimaryKey, Field::SecondaryKey, Field::PrimaryThumbprint, Field::SecondaryThumbprint];
-const NEEDLESS_FOR_X509_THUMBPRINT: &[Field] = &[Field::PrimaryKey, Field::SecondaryKey];
