@@ -25,7 +25,7 @@ pub const SIGN_IN_SECRET: &str = "canary-of-the-sign-in-2718";
 pub struct TokenService {
     url: String,
     certificate: Option<PathBuf>,
-    shared: Arc<Shared>,
+    state: Arc<ServiceState>,
 }
 
 /// The behaviour of a service.
@@ -40,7 +40,7 @@ pub enum Manner {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ServiceState {
     manner: Mutex<Manner>,
     requests: Mutex<Vec<String>>,
     token: String,
@@ -58,9 +58,9 @@ impl TokenService {
             .with_single_cert(vec![signed.cert.der().clone()], key)?;
         let tls = Arc::new(tls);
         let service =
-            Self::serve("https", hub.entra_token(station, "data-contributor")?, move |stream, shared| {
+            Self::serve("https", hub.entra_token(station, "data-contributor")?, move |stream, state| {
                 let connection = ServerConnection::new(tls.clone())?;
-                answer(StreamOwned::new(connection, stream), shared)
+                answer(StreamOwned::new(connection, stream), state)
             })?;
         Ok(Self { certificate: Some(certificate), ..service })
     }
@@ -82,40 +82,40 @@ impl TokenService {
 
     /// Changes the behaviour for later requests.
     pub fn set_manner(&self, manner: Manner) {
-        *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+        *self.state.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
     /// The requests so far: method, path, headers and body as one text.
     pub fn requests(&self) -> Vec<String> {
-        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn serve(
         scheme: &str,
         token: String,
-        serve: impl Fn(TcpStream, &Shared) -> Result<()> + Send + 'static,
+        serve: impl Fn(TcpStream, &ServiceState) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let url = format!("{scheme}://localhost:{}", listener.local_addr()?.port());
         let (manner, requests) = (Mutex::new(Manner::Gives(3600)), Mutex::default());
-        let shared = Arc::new(Shared { manner, requests, token });
-        let ours = shared.clone();
+        let state = Arc::new(ServiceState { manner, requests, token });
+        let ours = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A client that goes away shows in what the test sees of the client.
                 let _ = serve(stream, &ours);
             }
         });
-        Ok(Self { url, certificate: None, shared })
+        Ok(Self { url, certificate: None, state })
     }
 }
 
 /// Serves one request, and closes the connection.
-fn answer(mut stream: impl Read + Write, shared: &Shared) -> Result<()> {
+fn answer(mut stream: impl Read + Write, state: &ServiceState) -> Result<()> {
     let request = read_request(&mut stream)?;
-    let manner = *shared.manner.lock().unwrap_or_else(PoisonError::into_inner);
+    let manner = *state.manner.lock().unwrap_or_else(PoisonError::into_inner);
     let is_known = request.contains(SIGN_IN_SECRET);
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
     if let Manner::Redirects(location) = manner {
         write!(
             stream,
@@ -124,7 +124,7 @@ fn answer(mut stream: impl Read + Write, shared: &Shared) -> Result<()> {
         return Ok(stream.flush()?);
     }
     let (status, body) = match manner {
-        Manner::Gives(seconds) if is_known => ("200 OK", granted(&shared.token, seconds)?),
+        Manner::Gives(seconds) if is_known => ("200 OK", granted(&state.token, seconds)?),
         _ => ("401 Unauthorized", REFUSED.to_owned()),
     };
     let length = body.len();

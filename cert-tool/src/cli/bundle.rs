@@ -95,7 +95,7 @@ fn many(
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
     let mut progress = Progress::new(total);
-    let mut summary = Summary { out: args.out.display().to_string(), ..Summary::default() };
+    let mut summary = BundleSummary { out: args.out.display().to_string(), ..BundleSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     bundler.write_all(wanted, &args.out, &mut |bundle| {
         progress.advance(output);
@@ -122,14 +122,14 @@ fn many(
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+struct BundleSummary {
     bundled: u64,
     already_there: u64,
     keys_elsewhere: u64,
     out: String,
 }
 
-impl Summary {
+impl BundleSummary {
     fn count(&mut self, outcome: &BundleOutcome, record: &IssuedCertificate) {
         match outcome {
             BundleOutcome::Written(_) => self.bundled += 1,
@@ -139,7 +139,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for BundleSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bundled, already_there, out, .. } = self;
         write!(f, "{bundled} bundles made, {already_there} already there: {out}")

@@ -16,12 +16,12 @@ pub(crate) struct Origins {
 }
 
 enum Origin {
-    Asked(Place),
+    Asked(RequestLocation),
     Refused(RefusedFile),
 }
 
 /// The origin of a request.
-enum Place {
+enum RequestLocation {
     File(PathBuf),
     /// A row of the batch, and the file that it names.
     Row {
@@ -46,7 +46,7 @@ impl Origins {
 
     /// The next request is from a file.
     pub(crate) fn file(&self, file: PathBuf) {
-        self.queue().push_back(Origin::Asked(Place::File(file)));
+        self.queue().push_back(Origin::Asked(RequestLocation::File(file)));
     }
 
     /// The next request is from a row.
@@ -55,7 +55,7 @@ impl Origins {
             Some(PemSource::Path(path)) => Some(path.clone()),
             _ => None,
         };
-        self.queue().push_back(Origin::Asked(Place::Row { line: row.line, file }));
+        self.queue().push_back(Origin::Asked(RequestLocation::Row { line: row.line, file }));
     }
 
     /// There is no request in what comes next.
@@ -76,12 +76,12 @@ impl Origins {
         (refused, None)
     }
 
-    fn shown(&self, place: &Place) -> String {
+    fn shown(&self, place: &RequestLocation) -> String {
         let batch = self.batch.display();
         match place {
-            Place::File(file) => file.display().to_string(),
-            Place::Row { line, file: None } => format!("{batch}:{line}"),
-            Place::Row { line, file: Some(file) } => format!("{batch}:{line}: {}", file.display()),
+            RequestLocation::File(file) => file.display().to_string(),
+            RequestLocation::Row { line, file: None } => format!("{batch}:{line}"),
+            RequestLocation::Row { line, file: Some(file) } => format!("{batch}:{line}: {}", file.display()),
         }
     }
 

@@ -78,7 +78,7 @@ fn many(
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
     let mut progress = Progress::new(total);
-    let mut summary = Summary { out: out.display().to_string(), ..Summary::default() };
+    let mut summary = PfxSummary { out: out.display().to_string(), ..PfxSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     write_pfx_files(list, wanted, out, options, &mut |file| {
         progress.advance(output);
@@ -111,14 +111,14 @@ fn file_record(file: PfxFile) -> IdentityRecord {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+struct PfxSummary {
     exported: u64,
     already_there: u64,
     keys_elsewhere: u64,
     out: String,
 }
 
-impl Summary {
+impl PfxSummary {
     fn count(&mut self, outcome: &PfxOutcome) {
         match outcome {
             PfxOutcome::AlreadyThere(_) => self.already_there += 1,
@@ -132,7 +132,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for PfxSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { exported, already_there, out, .. } = self;
         write!(f, "{exported} PFX files made, {already_there} already there: {out}")

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
     collected.tell(output);
     let files = collected.requests;
     let batch = args.expect.as_deref().map(|path| BatchFile::new(path, &args.batch));
-    let expected = batch.as_ref().map(|batch| Expected::read(batch, output)).transpose()?;
+    let expected = batch.as_ref().map(|batch| AllowedIdentities::read(batch, output)).transpose()?;
     let total = files.len() as u64 + expected.as_ref().map_or(0, |expected| expected.requests);
     if total == 0 {
         return Err(Failure::Usage(anyhow!(
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
 }
 
 /// The identities that may send requests, from the batch.
-struct Expected {
+struct AllowedIdentities {
     /// The way in which a hub is to trust each identity, with the columns for its profile; `None`
     /// if its row asks for no certificate.
     identities: HashMap<IdentityId, Option<(IssuedAuth, ProfileRow)>>,
@@ -55,7 +55,7 @@ struct Expected {
     requests: u64,
 }
 
-impl Expected {
+impl AllowedIdentities {
     fn read(batch: &BatchFile<'_>, output: &mut Output) -> Result<Self, Failure> {
         let mut expected = Self { identities: HashMap::new(), requests: 0 };
         batch::check(batch, output, |row| {
@@ -78,7 +78,7 @@ fn has_request(row: &Row) -> bool {
 /// The requests in files, in their order. One that is refused takes its place in the order.
 fn in_files(
     files: Vec<PathBuf>,
-    expected: Option<&Expected>,
+    expected: Option<&AllowedIdentities>,
     origins: &Origins,
 ) -> impl Iterator<Item = IssueRequest> {
     let mut files = files.into_iter();
@@ -106,7 +106,7 @@ fn in_files(
 type ReadFile = Result<(PathBuf, IssueRequest), RefusedFile>;
 
 /// Reads and verifies on all cores: it takes longer than to sign.
-fn read_files(files: &[PathBuf], expected: Option<&Expected>) -> Vec<ReadFile> {
+fn read_files(files: &[PathBuf], expected: Option<&AllowedIdentities>) -> Vec<ReadFile> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = files.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
@@ -120,7 +120,7 @@ fn read_files(files: &[PathBuf], expected: Option<&Expected>) -> Vec<ReadFile> {
     })
 }
 
-fn read_file(file: &Path, expected: Option<&Expected>) -> ReadFile {
+fn read_file(file: &Path, expected: Option<&AllowedIdentities>) -> ReadFile {
     let refused = |identity, refusal| RefusedFile { file: file.to_owned(), identity, refusal };
     let claimed = UnverifiedCsr::read(file).map_err(|refusal| refused(None, refusal))?;
     let identity = claimed.identity().clone();

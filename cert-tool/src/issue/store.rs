@@ -14,7 +14,7 @@ use hub_types::thumbprint::upper_hex;
 use crate::ca::CertificateAuthority;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issued::index::{IndexEntry, IssuanceIndex, NewEntry, Output};
+use crate::issued::index::{IndexEntry, IndexedOutput, IssuanceIndex, NewEntry};
 use crate::issued::list::{self, ISSUING_CERTIFICATE, ListFile};
 use crate::issued::new_certificate::NewCertificate;
 use crate::issued::record::{Dates, IssuedCertificate, Row};
@@ -28,7 +28,7 @@ pub struct IssuedStore {
     folder: PathBuf,
     issuing: Certificate,
     index: IssuanceIndex,
-    output: Output,
+    output: IndexedOutput,
     payload: Payload,
     list: ListFile,
     dropped: u64,
@@ -112,7 +112,7 @@ impl IssuedStore {
         folder: &Path,
         sink: Sink,
         with_chain: bool,
-    ) -> Result<(Output, Payload, ListFile), Error> {
+    ) -> Result<(IndexedOutput, Payload, ListFile), Error> {
         let chain_pem = ca.chain().map(Certificate::to_pem).collect::<String>().into_bytes();
         belong_to(folder, ca.issuing_certificate(), &chain_pem)?;
         let token = token(folder)?;
@@ -298,7 +298,7 @@ impl IssuedStore {
 /// Takes back what a kill or a failure left half-written in an output, and counts it.
 fn settle(
     index: &IssuanceIndex,
-    output: &mut Output,
+    output: &mut IndexedOutput,
     payload: &mut Payload,
     list: &mut ListFile,
 ) -> Result<u64, Error> {
@@ -345,7 +345,7 @@ fn settle(
 
 /// Takes back what was entered for other outputs of the CA and has no row there, as after a full disk. An output that
 /// is not where it was, or can't be read, keeps its entries: its rows may be elsewhere.
-fn settle_others(index: &IssuanceIndex, own: &Output) -> Result<(), Error> {
+fn settle_others(index: &IssuanceIndex, own: &IndexedOutput) -> Result<(), Error> {
     for (mut output, folder, token) in index.unsettled_outputs()? {
         if output.id == own.id || read_token(&folder).ok().as_ref() != Some(&token) {
             continue;

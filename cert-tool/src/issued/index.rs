@@ -4,7 +4,7 @@
 //!
 //! A certificate is entered before its first byte leaves the process, so the CA never signed what it
 //! does not know. An entry is *pending* until its output has it on the disk; what a kill leaves
-//! pending is settled by the output ([`Output::pending`]), which knows how far it came.
+//! pending is settled by the output ([`IndexedOutput::pending`]), which knows how far it came.
 
 mod authorities;
 mod lookup;
@@ -64,7 +64,7 @@ pub(crate) struct NewEntry<'a> {
 }
 
 /// An output of this CA.
-pub(crate) struct Output {
+pub(crate) struct IndexedOutput {
     pub(crate) id: i64,
     pub(crate) sink: Sink,
     /// Entries up to this one are on its disk for certain.
@@ -122,7 +122,7 @@ impl IssuanceIndex {
     }
 
     /// The output that has a token, entered if it is new. It may have been moved since.
-    pub(crate) fn output(&mut self, token: &str, folder: &Path, sink: Sink) -> Result<Output, Error> {
+    pub(crate) fn output(&mut self, token: &str, folder: &Path, sink: Sink) -> Result<IndexedOutput, Error> {
         let folder = std::path::absolute(folder).map_err(Error::io("find", folder))?;
         let enter = |connection: &Connection| {
             connection.execute(
@@ -133,7 +133,7 @@ impl IssuanceIndex {
             connection.query_row(
                 "SELECT id, sink, released FROM outputs WHERE token = ?1",
                 params![token],
-                |row| Ok(Output { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? }),
+                |row| Ok(IndexedOutput { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? }),
             )
         };
         enter(&self.connection).map_err(|source| Error::database(&self.path, source))
@@ -146,13 +146,13 @@ impl IssuanceIndex {
     }
 
     /// The outputs that may lack what was entered for them, each with its folder and its token.
-    pub(crate) fn unsettled_outputs(&self) -> Result<Vec<(Output, PathBuf, String)>, Error> {
+    pub(crate) fn unsettled_outputs(&self) -> Result<Vec<(IndexedOutput, PathBuf, String)>, Error> {
         let mut statement = self.prepare(
             "SELECT id, sink, released, path, token FROM outputs o
              WHERE EXISTS (SELECT 1 FROM certificates c WHERE c.id > o.released AND c.output = o.id)",
         )?;
         let read = |row: &Row<'_>| {
-            let output = Output { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? };
+            let output = IndexedOutput { id: row.get(0)?, sink: sink_of(row, 1)?, flushed: row.get(2)? };
             Ok((output, PathBuf::from(row.get::<_, String>(3)?), row.get(4)?))
         };
         let found = statement.query_map([], read).and_then(Iterator::collect);
@@ -160,14 +160,14 @@ impl IssuanceIndex {
     }
 
     /// Forgets an output that has no entry, and tells whether it was such a one.
-    pub(crate) fn forget_output(&self, output: &Output) -> Result<bool, Error> {
+    pub(crate) fn forget_output(&self, output: &IndexedOutput) -> Result<bool, Error> {
         let sql = "DELETE FROM outputs WHERE id = ?1
                    AND NOT EXISTS (SELECT 1 FROM certificates WHERE output = ?1)";
         self.execute(sql, params![output.id]).map(|forgotten| forgotten == 1)
     }
 
     /// The entries that may not have reached an output, the first one first.
-    pub(crate) fn pending(&self, output: &Output) -> Result<Vec<Placed>, Error> {
+    pub(crate) fn pending(&self, output: &IndexedOutput) -> Result<Vec<Placed>, Error> {
         self.placed(
             "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
              WHERE id > ?2 AND output = ?1 ORDER BY id",
@@ -176,7 +176,7 @@ impl IssuanceIndex {
     }
 
     /// The last entry that is in an output for certain.
-    pub(crate) fn last_flushed(&self, output: &Output) -> Result<Option<Placed>, Error> {
+    pub(crate) fn last_flushed(&self, output: &IndexedOutput) -> Result<Option<Placed>, Error> {
         // One process issues at a time, so the last one entered for it is the last one released.
         let found = self.placed(
             "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
@@ -205,7 +205,7 @@ impl IssuanceIndex {
     }
 
     /// Takes back entries of an output that never reached it, from one on.
-    pub(crate) fn rollback_from(&self, output: &Output, from: i64) -> Result<(), Error> {
+    pub(crate) fn rollback_from(&self, output: &IndexedOutput, from: i64) -> Result<(), Error> {
         let sql = "DELETE FROM certificates WHERE id >= ?2 AND output = ?1";
         self.execute(sql, params![output.id, from])?;
         let sql = "DELETE FROM keys WHERE certificate >= ?1";
@@ -218,7 +218,7 @@ impl IssuanceIndex {
     /// Enters certificates, all or none, and that everything before them was released.
     pub(crate) fn enter<'a>(
         &mut self,
-        output: &Output,
+        output: &IndexedOutput,
         entries: impl Iterator<Item = NewEntry<'a>>,
     ) -> Result<i64, Error> {
         self.end_read()?;
@@ -244,13 +244,13 @@ impl IssuanceIndex {
     }
 
     /// Takes to the disk what an output has for certain.
-    pub(crate) fn flush(&self, output: &Output) -> Result<(), Error> {
+    pub(crate) fn flush(&self, output: &IndexedOutput) -> Result<(), Error> {
         let sql = "UPDATE outputs SET released = ?2 WHERE id = ?1 AND released < ?2";
         self.execute(sql, params![output.id, output.flushed]).map(drop)
     }
 
     /// Notes that an output has everything up to an entry; the next one entered takes it to the disk.
-    pub(crate) fn mark_flushed(output: &mut Output, last: i64) {
+    pub(crate) fn mark_flushed(output: &mut IndexedOutput, last: i64) {
         output.flushed = output.flushed.max(last);
     }
 
@@ -282,7 +282,7 @@ impl IssuanceIndex {
     }
 
     /// Returns whether an identity has a certificate in this output, its newest or an older one.
-    pub(crate) fn has_in(&self, identity: &IdentityId, output: &Output) -> Result<bool, Error> {
+    pub(crate) fn has_in(&self, identity: &IdentityId, output: &IndexedOutput) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM certificates WHERE identity = ?1 AND output = ?2";
         let found = self.prepare(sql)?.exists(params![identity.common_name(), output.id]);
         found.map_err(|source| Error::database(&self.path, source))
@@ -380,7 +380,7 @@ impl IssuanceIndex {
 
 fn enter<'a>(
     connection: &mut Connection,
-    output: &Output,
+    output: &IndexedOutput,
     entries: impl Iterator<Item = NewEntry<'a>>,
 ) -> Result<i64, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

@@ -44,7 +44,7 @@ pub(crate) fn open(
     let opened =
         parameters.decrypt_in_place(passphrase.expose(), &mut buffer).map_err(|error| match error {
             pkcs5::Error::DecryptFailed => wrong(),
-            _ => Fault::Damaged.of(path),
+            _ => DecryptionFault::Damaged.of(path),
         })?;
     // A wrong passphrase shows as bad padding or, once in 256 times, as a plain text that is not DER.
     let is_der = AnyRef::from_der(opened).is_ok_and(|any| any.tag() == Tag::Sequence);
@@ -69,13 +69,13 @@ pub(crate) fn old_encryption(path: &Path) -> Error {
 
 /// The reason why a key can't be decrypted, whatever the passphrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Fault {
+enum DecryptionFault {
     Damaged,
     TooCostly { cost: String, limit: &'static str },
     Unsupported { scheme: String },
 }
 
-impl Fault {
+impl DecryptionFault {
     fn of(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
@@ -97,14 +97,14 @@ impl Fault {
     }
 }
 
-impl From<der::Error> for Fault {
+impl From<der::Error> for DecryptionFault {
     fn from(_: der::Error) -> Self {
         Self::Damaged
     }
 }
 
 /// `EncryptedPrivateKeyInfo` (RFC 5958 §3). Its algorithms are known, and not too costly.
-fn parse(der: &[u8]) -> Result<(pbes2::Parameters, &[u8]), Fault> {
+fn parse(der: &[u8]) -> Result<(pbes2::Parameters, &[u8]), DecryptionFault> {
     let mut reader = SliceReader::new(der)?;
     let (algorithm, sealed) = reader.sequence(|reader| {
         let algorithm = AlgorithmIdentifierRef::decode(reader)?;
@@ -112,9 +112,9 @@ fn parse(der: &[u8]) -> Result<(pbes2::Parameters, &[u8]), Fault> {
     })?;
     reader.finish()?;
     if algorithm.oid != pbes2::PBES2_OID {
-        return Err(Fault::unsupported(algorithm.oid));
+        return Err(DecryptionFault::unsupported(algorithm.oid));
     }
-    let parameters = algorithm.parameters.ok_or(Fault::Damaged)?;
+    let parameters = algorithm.parameters.ok_or(DecryptionFault::Damaged)?;
     let (kdf, cipher) = parameters.sequence(|reader| {
         let kdf = AlgorithmIdentifierRef::decode(reader)?;
         Ok::<_, der::Error>((kdf, AlgorithmIdentifierRef::decode(reader)?))
@@ -124,27 +124,27 @@ fn parse(der: &[u8]) -> Result<(pbes2::Parameters, &[u8]), Fault> {
         pbes2::AES_128_CBC_OID | pbes2::AES_192_CBC_OID | pbes2::AES_256_CBC_OID => 16,
         pbes2::DES_EDE3_CBC_OID => 8,
         pbes2::AES_128_GCM_OID | pbes2::AES_256_GCM_OID => 1,
-        other => return Err(Fault::unsupported(other)),
+        other => return Err(DecryptionFault::unsupported(other)),
     };
     let sealed = sealed.as_bytes();
     if sealed.is_empty() || sealed.len() % block_bytes != 0 {
-        return Err(Fault::Damaged);
+        return Err(DecryptionFault::Damaged);
     }
     Ok((pbes2::Parameters::try_from(parameters)?, sealed))
 }
 
 /// A hostile file must neither keep a station busy for hours nor take all its memory.
-fn check_kdf(kdf: &AlgorithmIdentifierRef<'_>) -> Result<(), Fault> {
-    let parameters = kdf.parameters.ok_or(Fault::Damaged)?;
+fn check_kdf(kdf: &AlgorithmIdentifierRef<'_>) -> Result<(), DecryptionFault> {
+    let parameters = kdf.parameters.ok_or(DecryptionFault::Damaged)?;
     match kdf.oid {
         pbes2::PBKDF2_OID => check_pbkdf2(parameters),
         pbes2::SCRYPT_OID => check_scrypt(parameters),
-        other => Err(Fault::unsupported(other)),
+        other => Err(DecryptionFault::unsupported(other)),
     }
 }
 
 /// `PBKDF2-params` (RFC 8018, appendix A.2).
-fn check_pbkdf2(parameters: AnyRef<'_>) -> Result<(), Fault> {
+fn check_pbkdf2(parameters: AnyRef<'_>) -> Result<(), DecryptionFault> {
     let (salt, rounds, prf) = parameters.sequence(|reader| {
         let salt = AnyRef::decode(reader)?;
         let rounds = number(UintRef::decode(reader)?);
@@ -153,19 +153,20 @@ fn check_pbkdf2(parameters: AnyRef<'_>) -> Result<(), Fault> {
     })?;
     check_salt(salt)?;
     if let Some(prf) = prf.filter(|prf| !PRFS.contains(&prf.oid.to_string().as_str())) {
-        return Err(Fault::unsupported(prf.oid));
+        return Err(DecryptionFault::unsupported(prf.oid));
     }
     match rounds {
-        0 => Err(Fault::Damaged),
-        rounds if rounds > MAX_ITERATIONS => {
-            Err(Fault::TooCostly { cost: format!("{rounds} rounds of PBKDF2"), limit: "10000000 rounds" })
-        }
+        0 => Err(DecryptionFault::Damaged),
+        rounds if rounds > MAX_ITERATIONS => Err(DecryptionFault::TooCostly {
+            cost: format!("{rounds} rounds of PBKDF2"),
+            limit: "10000000 rounds",
+        }),
         _ => Ok(()),
     }
 }
 
 /// `scrypt-params` (RFC 7914 §7.1).
-fn check_scrypt(parameters: AnyRef<'_>) -> Result<(), Fault> {
+fn check_scrypt(parameters: AnyRef<'_>) -> Result<(), DecryptionFault> {
     let (salt, [n, r, p]) = parameters.sequence(|reader| {
         let salt = AnyRef::decode(reader)?;
         let numbers = [UintRef::decode(reader)?, UintRef::decode(reader)?, UintRef::decode(reader)?];
@@ -174,11 +175,11 @@ fn check_scrypt(parameters: AnyRef<'_>) -> Result<(), Fault> {
     })?;
     check_salt(salt)?;
     if n < 2 || r == 0 || p == 0 || !n.is_power_of_two() {
-        return Err(Fault::Damaged);
+        return Err(DecryptionFault::Damaged);
     }
     let memory = n.saturating_mul(r).saturating_mul(128);
     if memory > MAX_SCRYPT_BYTES || p > MAX_SCRYPT_PASSES {
-        return Err(Fault::TooCostly {
+        return Err(DecryptionFault::TooCostly {
             cost: format!("scrypt with N = {n}, r = {r} and p = {p}, {} MiB of memory,", memory >> 20),
             limit: "256 MiB and p = 16",
         });
@@ -186,13 +187,13 @@ fn check_scrypt(parameters: AnyRef<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_salt(salt: AnyRef<'_>) -> Result<(), Fault> {
+fn check_salt(salt: AnyRef<'_>) -> Result<(), DecryptionFault> {
     match salt.tag() {
         Tag::OctetString if salt.value().len() <= pbes2::Salt::MAX_LEN => Ok(()),
         Tag::OctetString => {
-            Err(Fault::Unsupported { scheme: format!("a salt of {} bytes", salt.value().len()) })
+            Err(DecryptionFault::Unsupported { scheme: format!("a salt of {} bytes", salt.value().len()) })
         }
-        _ => Err(Fault::Unsupported { scheme: "a salt that is not in the file".to_owned() }),
+        _ => Err(DecryptionFault::Unsupported { scheme: "a salt that is not in the file".to_owned() }),
     }
 }
 
@@ -283,6 +284,6 @@ mod tests {
         assert!(error.contains("N = 1099511627776") && error.contains("1073741824 MiB"), "{error}");
         // N = 0 has no logarithm.
         let zero = [0x30, 0x0b, 0x04, 0x00, 0x02, 0x01, 0x00, 0x02, 0x01, 0x08, 0x02, 0x01, 0x01];
-        assert_eq!(check_scrypt(AnyRef::from_der(&zero).unwrap()), Err(Fault::Damaged));
+        assert_eq!(check_scrypt(AnyRef::from_der(&zero).unwrap()), Err(DecryptionFault::Damaged));
     }
 }

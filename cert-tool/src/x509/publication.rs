@@ -7,7 +7,7 @@ use crate::error::Error;
 /// The addresses at which a CA publishes its revocation list (cRLDistributionPoints, RFC 5280 §4.2.1.13) and its
 /// certificate (authorityInfoAccess, §4.2.2.1). They stand in the certificates that it signs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "Written")]
+#[serde(deny_unknown_fields, try_from = "UncheckedPublication")]
 pub struct Publication {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     crl_urls: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Publication {
 /// The form in a policy, not checked yet.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct UncheckedPublication {
     #[serde(default)]
     crl_urls: Vec<String>,
     #[serde(default)]
@@ -60,10 +60,10 @@ impl Publication {
     }
 }
 
-impl TryFrom<Written> for Publication {
+impl TryFrom<UncheckedPublication> for Publication {
     type Error = Error;
 
-    fn try_from(written: Written) -> Result<Self, Error> {
+    fn try_from(written: UncheckedPublication) -> Result<Self, Error> {
         Self::new(written.crl_urls, written.issuer_urls)
     }
 }

@@ -27,9 +27,9 @@ pub(super) async fn execute(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    let mut origin = Origin::of(Ledger::open(&context.ledger)?, request, target, context.observer)?;
-    origin.count(context.observer)?;
-    let Origin { run, mut ledger, target, maintenance, filter } = origin;
+    let mut earlier = EarlierRun::of(Ledger::open(&context.ledger)?, request, target, context.observer)?;
+    earlier.count(context.observer)?;
+    let EarlierRun { run, mut ledger, target, maintenance, filter } = earlier;
     let hub = target.open().await?;
     hub.client.rate_limiter().set_patience(context.settings.patience);
     let loaded = match hub.client.probe().await {
@@ -58,16 +58,16 @@ pub(super) async fn open_dry_run(
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    let mut origin = Origin::of(Ledger::open_to_read(location)?, request, target, observer)?;
-    let count = origin.count(observer)?;
-    let Origin { run, ledger, target, maintenance, filter } = origin;
+    let mut earlier = EarlierRun::of(Ledger::open_to_read(location)?, request, target, observer)?;
+    let count = earlier.count(observer)?;
+    let EarlierRun { run, ledger, target, maintenance, filter } = earlier;
     let owners = open_owners(location)?;
     let rows = DryRunRows { ledger, run: run.id, filter, of_earlier_run: true, count, rejected: 0 };
     OpenDryRun::open(target, owners, maintenance, rows, run.input).await
 }
 
 /// The earlier run, and the change of its rows.
-struct Origin {
+struct EarlierRun {
     run: Run,
     ledger: Ledger,
     target: Target,
@@ -75,7 +75,7 @@ struct Origin {
     filter: RowFilter,
 }
 
-impl Origin {
+impl EarlierRun {
     fn of(
         mut ledger: Ledger,
         request: &RunChangeRequest,
