@@ -55,7 +55,7 @@ fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     let until = now.saturating_add(60 * u64::from(args.minutes));
     let token =
-        entra::token(&owner.key, args.role, until).map_err(|error| Error::EntraToken(error.into()))?;
+        entra::token(&owner.key, args.role.into(), until).map_err(|error| Error::EntraToken(error.into()))?;
     output::line(&token)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use batch_file::IdPattern;
 use cert_tool::KeyType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cli_support::choices;
 use hub_types::IdentityId;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -123,26 +124,16 @@ pub(crate) enum Verb {
     Verify(VerifyArgs),
 }
 
-/// The kind of a key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeyTypeArg {
-    #[default]
-    P256,
-    P384,
-    Rsa2048,
-    Rsa3072,
-    Rsa4096,
-}
-
-impl From<KeyTypeArg> for KeyType {
-    fn from(key_type: KeyTypeArg) -> Self {
-        match key_type {
-            KeyTypeArg::P256 => Self::P256,
-            KeyTypeArg::P384 => Self::P384,
-            KeyTypeArg::Rsa2048 => Self::Rsa2048,
-            KeyTypeArg::Rsa3072 => Self::Rsa3072,
-            KeyTypeArg::Rsa4096 => Self::Rsa4096,
-        }
+choices! {
+    /// The kind of a key.
+    #[derive(Default)]
+    pub(crate) KeyTypeArg: KeyType {
+        #[default]
+        P256,
+        P384,
+        Rsa2048,
+        Rsa3072,
+        Rsa4096,
     }
 }
 

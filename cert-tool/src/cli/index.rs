@@ -13,7 +13,7 @@ use hub_types::{Sha256Thumbprint, Thumbprint};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::args::{CrlArgs, FindArgs, ListArgs, ReasonArg, RevokeArgs, WhichArgs};
+use super::args::{CrlArgs, FindArgs, ListArgs, RevokeArgs, WhichArgs};
 use super::failure::{Done, Failure};
 use super::output::Output;
 use super::record::rfc3339;
@@ -38,7 +38,7 @@ pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure
 }
 
 pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Done, Failure> {
-    let found = Found::read(&args.which)?;
+    let found = FoundCertificates::read(&args.which)?;
     found.print(output);
     if found.is_empty() {
         output.note("the CA has issued no such certificate");
@@ -48,7 +48,7 @@ pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Done, Failure
 }
 
 pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Failure> {
-    let found = Found::read(&args.which)?;
+    let found = FoundCertificates::read(&args.which)?;
     if found.is_empty() {
         return Err(Failure::Usage(anyhow!("the CA has issued no such certificate")));
     }
@@ -68,7 +68,7 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Fai
         };
         note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
-    Found::read(&args.which)?.print(output);
+    FoundCertificates::read(&args.which)?.print(output);
     output.note(match tier(&args.which.ca, args.which.root) {
         Tier::Issuing => "`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too",
         Tier::Root => {
@@ -114,12 +114,12 @@ fn books(ca: &Path, is_root: bool) -> Result<IssuanceIndex, Failure> {
 }
 
 /// The entries that were found: certificates of devices and modules, and of CAs.
-struct Found {
+struct FoundCertificates {
     entries: Vec<IndexEntry>,
     subordinates: Vec<SubordinateCa>,
 }
 
-impl Found {
+impl FoundCertificates {
     fn read(which: &WhichArgs) -> Result<Self, Failure> {
         let index = books(&which.ca, which.root)?;
         let lookup = lookup(which)?;
@@ -167,20 +167,6 @@ fn hex(text: &str) -> Option<Vec<u8>> {
         text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let bytes = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit) as u8);
     (digits.len().is_multiple_of(2) && !digits.is_empty()).then(|| bytes.collect())
-}
-
-impl From<ReasonArg> for RevocationReason {
-    fn from(reason: ReasonArg) -> Self {
-        match reason {
-            ReasonArg::KeyCompromise => Self::KeyCompromise,
-            ReasonArg::CaCompromise => Self::CaCompromise,
-            ReasonArg::AffiliationChanged => Self::AffiliationChanged,
-            ReasonArg::Superseded => Self::Superseded,
-            ReasonArg::CessationOfOperation => Self::CessationOfOperation,
-            ReasonArg::CertificateHold => Self::CertificateHold,
-            ReasonArg::PrivilegeWithdrawn => Self::PrivilegeWithdrawn,
-        }
-    }
 }
 
 /// A certificate as the index knows it.

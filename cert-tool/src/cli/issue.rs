@@ -16,7 +16,7 @@ use cert_tool::{
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::args::{IssueArgs, IssuingArgs, SinkArg};
+use super::args::{IssueArgs, IssuingArgs};
 use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
@@ -134,14 +134,7 @@ impl<'a> Job<'a> {
         options.subject = args.subject.clone();
         options.threads = args.threads;
         options.long_names = if args.allow_long_cn { LongNames::Allow } else { LongNames::Refuse };
-        let sink = match args.sink {
-            Some(SinkArg::Bundle) => Sink::Bundle,
-            Some(SinkArg::Csv) => Sink::Csv,
-            Some(SinkArg::Folder) => Sink::Folder,
-            Some(SinkArg::Sqlite) => Sink::Sqlite,
-            Some(SinkArg::Tar) => Sink::Tar,
-            None => default_sink,
-        };
+        let sink = args.sink.map_or(default_sink, Into::into);
         Self {
             ca: &args.ca,
             out: &args.out,

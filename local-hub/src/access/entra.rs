@@ -12,7 +12,7 @@ use crate::access::policy::Right;
 use crate::api_error::{ApiError, ApiResult};
 
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// All rights.
     #[serde(rename = "IoT Hub Data Contributor")]

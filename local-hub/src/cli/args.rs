@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use cli_support::choices;
 use hub_types::limits::Tier;
 
 use crate::access::entra::Role;
@@ -44,7 +45,7 @@ pub(crate) struct EntraTokenArgs {
     pub(crate) data: PathBuf,
     /// The role of IoT Hub that the token's bearer has
     #[arg(long, value_enum, default_value = "data-contributor")]
-    pub(crate) role: Role,
+    pub(crate) role: RoleArg,
     /// The lifetime of the token
     #[arg(long, value_name = "N", default_value = "60")]
     pub(crate) minutes: u32,
@@ -145,10 +146,26 @@ pub(crate) struct ServeArgs {
     reachable_from_other_machines: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ChargingArg {
-    PerCall,
-    PerIdentity,
+choices! {
+    /// The value of `--role`.
+    pub(crate) RoleArg: Role {
+        /// All rights
+        DataContributor,
+        /// Read access to everything
+        DataReader,
+        /// Access to devices and modules, but not to their twins
+        RegistryContributor,
+        /// Access to twins
+        TwinContributor,
+    }
+}
+
+choices! {
+    /// The value of `--charging`.
+    ChargingArg: Charging {
+        PerCall,
+        PerIdentity,
+    }
 }
 
 impl ServeArgs {
@@ -174,10 +191,7 @@ impl ServeArgs {
             throttling: self.tier.map(|tier| Throttling {
                 tier,
                 units: self.units,
-                charging: match self.charging {
-                    ChargingArg::PerCall => Charging::PerCall,
-                    ChargingArg::PerIdentity => Charging::PerIdentity,
-                },
+                charging: self.charging.into(),
             }),
             faults,
             ..Config::default()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cert_tool::Purpose;
 use clap::{Args, ValueEnum};
+use cli_support::choices;
 use hub_types::Thumbprint;
 use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
@@ -247,31 +248,20 @@ pub(crate) struct VerifyArgs {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// The party that a certificate is shown to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VerifyPurposeArg {
-    /// A hub that knows the thumbprint: it checks the thumbprint and the dates; other faults are
-    /// advice
-    HubThumbprint,
-    /// A hub that trusts the CA
-    HubCa,
-    /// The Device Provisioning Service: the common name is a registration id
-    Dps,
-    /// Any TLS server, with RFC 5280 to the letter
-    TlsClient,
-    /// A TLS client that connects to a gateway, with RFC 5280 to the letter
-    TlsServer,
-}
-
-impl From<VerifyPurposeArg> for Purpose {
-    fn from(purpose: VerifyPurposeArg) -> Self {
-        match purpose {
-            VerifyPurposeArg::HubThumbprint => Self::HubThumbprint,
-            VerifyPurposeArg::HubCa => Self::HubCa,
-            VerifyPurposeArg::Dps => Self::Dps,
-            VerifyPurposeArg::TlsClient => Self::TlsClient,
-            VerifyPurposeArg::TlsServer => Self::TlsServer,
-        }
+choices! {
+    /// The party that a certificate is shown to.
+    pub(crate) VerifyPurposeArg: Purpose {
+        /// A hub that knows the thumbprint: it checks the thumbprint and the dates; other faults
+        /// are advice
+        HubThumbprint,
+        /// A hub that trusts the CA
+        HubCa,
+        /// The Device Provisioning Service: the common name is a registration id
+        Dps,
+        /// Any TLS server, with RFC 5280 to the letter
+        TlsClient,
+        /// A TLS client that connects to a gateway, with RFC 5280 to the letter
+        TlsServer,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use cert_tool::RevocationReason;
+use clap::Args;
+use cli_support::choices;
 
 use super::IdentityArgs;
 use crate::cli::within;
@@ -76,16 +78,17 @@ pub(crate) struct RevokeArgs {
     pub(crate) release: bool,
 }
 
-/// The reason of a revocation, in the words of RFC 5280.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "camelCase")]
-pub(crate) enum ReasonArg {
-    KeyCompromise,
-    #[value(name = "cACompromise")]
-    CaCompromise,
-    AffiliationChanged,
-    Superseded,
-    CessationOfOperation,
-    CertificateHold,
-    PrivilegeWithdrawn,
+choices! {
+    /// The reason of a revocation, in the words of RFC 5280.
+    #[value(rename_all = "camelCase")]
+    pub(crate) ReasonArg: RevocationReason {
+        KeyCompromise,
+        #[value(name = "cACompromise")]
+        CaCompromise,
+        AffiliationChanged,
+        Superseded,
+        CessationOfOperation,
+        CertificateHold,
+        PrivilegeWithdrawn,
+    }
 }

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use cert_tool::Sink;
+use clap::Args;
+use cli_support::choices;
 
 use super::{BatchArgs, IdentityArgs, KeyTypeArg, PfxKindArgs};
 use crate::cli::unlock::UnlockArgs;
@@ -76,13 +78,15 @@ pub(crate) struct IssuingArgs {
     pub(crate) unlock: UnlockArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SinkArg {
-    Bundle,
-    Csv,
-    Folder,
-    Sqlite,
-    Tar,
+choices! {
+    /// The value of `--sink`.
+    pub(crate) SinkArg: Sink {
+        Bundle,
+        Csv,
+        Folder,
+        Sqlite,
+        Tar,
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,33 +1,14 @@
 //! The values of options that choose one of several.
 
-use clap::ValueEnum;
+use cli_support::choices;
 
 use crate::hub::SignIn;
 use crate::model::options::{ApplyMode, TwinPolicy};
 use crate::objects::AuthMethod;
 
-/// Declares the values of an option and the choices that they stand for.
-macro_rules! choices {
-    ($(#[$meta:meta])* $name:ident: $choice:ident { $($(#[$value:meta])* $variant:ident,)+ }) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-        $(#[$meta])*
-        pub(in crate::cli) enum $name {
-            $($(#[$value])* $variant,)+
-        }
-
-        impl From<$name> for $choice {
-            fn from(value: $name) -> Self {
-                match value {
-                    $($name::$variant => Self::$variant,)+
-                }
-            }
-        }
-    };
-}
-
 choices! {
     /// The value of `--mode`.
-    ApplyModeArg: ApplyMode {
+    pub(in crate::cli) ApplyModeArg: ApplyMode {
         /// Create missing identities; an existing one that differs is a conflict.
         Create,
         /// Create missing identities, and change those that differ.
@@ -39,7 +20,7 @@ choices! {
 
 choices! {
     /// The value of `--twin`.
-    TwinPolicyArg: TwinPolicy {
+    pub(in crate::cli) TwinPolicyArg: TwinPolicy {
         /// Keep and report a twin that was written since its creation.
         Initial,
         /// Merge the batch's values into the twin.
@@ -52,7 +33,7 @@ choices! {
 choices! {
     /// The value of `--auth`.
     #[derive(Default)]
-    SignInArg: SignIn {
+    pub(in crate::cli) SignInArg: SignIn {
         /// As the user of `az login`.
         Az,
         /// The first that is set up of: environment, managed identity, az.
@@ -69,7 +50,7 @@ choices! {
 choices! {
     /// The value of `--auth-method`, as in a batch file; `az` has a different name for the first.
     #[value(rename_all = "snake_case")]
-    AuthMethodArg: AuthMethod {
+    pub(in crate::cli) AuthMethodArg: AuthMethod {
         #[value(alias = "shared_private_key")]
         Sas,
         #[value(name = "x509_ca")]
