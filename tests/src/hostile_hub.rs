@@ -74,6 +74,12 @@ impl Call {
     pub fn is_bulk(&self) -> bool {
         self.method == "POST" && self.path == "/devices"
     }
+
+    /// Returns true for a bulk call with modules.
+    pub fn names_modules(&self) -> bool {
+        let member: &[u8] = b"moduleId";
+        self.is_bulk() && self.body.windows(member.len()).any(|part| part == member)
+    }
 }
 
 /// The certificate that the server presents.

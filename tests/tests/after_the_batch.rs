@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
-use e2e::{ServedHub, Station, devices_with_modules};
+use e2e::{Ended, HostileHub, Reply, ServedHub, Station, devices_with_modules};
 use serde_json::Value;
 
 const DEVICES: usize = 300;
@@ -107,6 +107,30 @@ fn an_undo_names_what_a_killed_run_may_have_created() -> Result<()> {
     let uncertain = report["rows"].as_array().into_iter().flatten();
     let uncertain = uncertain.filter(|row| row["reason"] == "creation_uncertain").count();
     ensure!(uncertain == 50, "{uncertain} rows are named as uncertain");
+    Ok(())
+}
+
+#[test]
+fn an_undo_takes_what_was_created_and_could_not_be_finished() -> Result<()> {
+    for options in [&[][..], &["--no-verify"]] {
+        let station = Station::new()?;
+        let hub = ServedHub::start(&station, "hub")?;
+        // A hub that takes modules one by one only, and refuses their twins.
+        let hostile = HostileHub::before(&station, &hub, |call| match call {
+            _ if call.method == "PATCH" || call.names_modules() => Reply::error(400, "ArgumentInvalid"),
+            _ => Reply::Forward,
+        })?;
+        let run = |args: &[&str]| Ended::of(hostile.provisioner(&station)?.args(args).output()?);
+        station.write("batch.csv", &devices_with_modules(3))?;
+        let apply = [&["apply", "batch.csv", "--format", "json"], options].concat();
+        let applied = totals(&run(&apply)?.expect_code(1)?.stdout)?;
+        ensure!(applied["created"] == 3 && applied["failed"] == 6, "{applied}");
+        let dry = run(&["undo", "1", "--dry-run"])?.expect_code(0)?;
+        ensure!(dry.text().contains("9 to delete"), "{dry:?}");
+        let undone = totals(&run(&["undo", "1", "--format", "json"])?.expect_code(0)?.stdout)?;
+        ensure!(undone["rows"] == 9 && undone["deleted"] == 9, "{undone}");
+        ensure!(devices_on(&hub)? == 0);
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::hub_writer::{HubWriter, outdated};
 use super::observation::{observe, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
-use crate::model::compare::{Difference, Etags, Observation, STAGED};
+use crate::model::compare::{Comparison, Difference, Etags, Observation, STAGED};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
@@ -125,6 +125,12 @@ impl ApplyTask {
         Cow::Owned(staged)
     }
 
+    /// Returns true if this run has certainly created it, and failed after that.
+    fn is_half_done(&self) -> bool {
+        let is_certain_creation = self.life.is_creation() && !self.life.is_presumed();
+        is_certain_creation && matches!(self.step, Step::Finish(Outcome::Failed(_)))
+    }
+
     /// The effect of the request that its step needs.
     fn effect(&self) -> Option<Effect> {
         match self.step {
@@ -165,6 +171,11 @@ impl ApplyTask {
     }
 }
 
+/// Returns true for what a creation leaves, as far as it has come.
+fn is_as_created(comparison: &Comparison) -> bool {
+    matches!(comparison, Comparison::InSync | Comparison::Staged(_) | Comparison::TwinNotWritten)
+}
+
 impl<H: Hub> ApplyDriver<H> {
     pub(super) fn new(
         hub: Arc<H>,
@@ -202,7 +213,25 @@ impl<H: Hub> ApplyDriver<H> {
             self.update_identities(&mut tasks).await?;
             self.write_twins(&mut tasks).await?;
         }
+        self.note_half_done(&mut tasks).await?;
         Ok(self.finished(tasks, writer.run()))
+    }
+
+    /// Notes the versions of the identities that this run has created and could not finish: an undo deletes
+    /// them in these versions only.
+    async fn note_half_done(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut ApplyTask> = tasks.iter_mut().filter(|task| task.is_half_done()).collect();
+        let seen = self.look(&tasks).await;
+        for (task, seen) in tasks.iter_mut().zip(seen) {
+            let left = match seen {
+                Ok(seen) if is_as_created(&seen.comparison) => Some(seen.etags),
+                // Without a version, only the content can show what is there.
+                Ok(_) | Err(RunError::Hub(_)) => None,
+                Err(error) => return Err(error),
+            };
+            (task.etags, task.is_outdated) = (left.unwrap_or_default(), false);
+        }
+        Ok(())
     }
 
     fn finished(&self, tasks: Vec<ApplyTask>, run: RunId) -> Settlements {
@@ -226,12 +255,17 @@ impl<H: Hub> ApplyDriver<H> {
         Settlements { ended, staged }
     }
 
+    /// Reads identities and compares them with the batch.
+    async fn look(&self, tasks: &[&mut ApplyTask]) -> Vec<Result<Observation, RunError>> {
+        let policy = self.options.rules.twin;
+        let looks = tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.spec, &self.keys, policy));
+        join_all(looks).await
+    }
+
     async fn observe(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
         let tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
-        let policy = self.options.rules.twin;
-        let looks = tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.spec, &self.keys, policy));
-        let seen = join_all(looks).await;
+        let seen = self.look(&tasks).await;
         for (task, seen) in tasks.into_iter().zip(seen) {
             match seen {
                 Ok(seen) => task.observed(seen),

@@ -11,7 +11,8 @@ pub(crate) enum RowFilter {
     Remarkable,
     /// Rows whose certificate is still to be issued.
     ToBeIssued,
-    /// Rows that the run created, or may have created, and no later run of the same hub.
+    /// Rows that the run created, or may have created, and no later run of the same hub: whatever became of
+    /// them after that.
     Created,
     /// Devices that the run disabled on purpose, or may have disabled.
     Disabled,
@@ -32,7 +33,7 @@ impl RowFilter {
             (Self::All, _) => "TRUE",
             (Self::Created, _) => {
                 // What a later run has created again is that run's.
-                r#"state IN ('done', 'sent') AND effect = 'created' AND NOT EXISTS (
+                r#"effect = 'created' AND NOT EXISTS (
                      SELECT 1 FROM run AS later JOIN "row" AS again ON again.run = later.id
                      WHERE later.id > "row".run AND later.hub = (SELECT hub FROM run WHERE id = "row".run)
                        AND again.device_id = "row".device_id AND again.module_id = "row".module_id

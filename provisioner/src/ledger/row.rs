@@ -130,10 +130,17 @@ impl LedgerRow {
         let is_created = self.record.effect == Some(Effect::Created);
         // Older versions said "created" of some devices that they had found there, and seen in a version.
         let was_found = is_created && self.before != Etags::default();
-        let presumed = self.record.presumed || self.record.state == RowState::Sent || was_found;
+        // The run itself saw something different from what it had created.
+        let was_replaced = is_created && self.record.state == RowState::Conflict;
+        let is_uncertain = was_found || was_replaced || self.record.state == RowState::Sent;
+        // What verification found different is not as the run left it.
+        let is_as_left = is_created && self.drift.is_none();
         Self {
-            record: Record { presumed, ..Record::new(RowState::Pending) },
-            before: if is_created { self.etags } else { Etags::default() },
+            record: Record {
+                presumed: self.record.presumed || is_uncertain,
+                ..Record::new(RowState::Pending)
+            },
+            before: if is_as_left { self.etags } else { Etags::default() },
             serial: self.serial,
             ..Self::new(self.line, self.spec)
         }
@@ -156,9 +163,10 @@ pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
            SELECT {into}, device_id, module_id, 0, line, desired, desired_hash, 'pending',
                   presumed OR state = 'sent'
                            OR (coalesce(effect, '') = 'created'
-                               AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
-                  CASE effect WHEN 'created' THEN identity_etag END,
-                  CASE effect WHEN 'created' THEN twin_etag END, serial
+                               AND (state = 'conflict' OR identity_etag_before IS NOT NULL
+                                    OR twin_etag_before IS NOT NULL)),
+                  CASE WHEN effect = 'created' AND deviation IS NULL THEN identity_etag END,
+                  CASE WHEN effect = 'created' AND deviation IS NULL THEN twin_etag END, serial
            FROM "row" WHERE run = {from} AND ({condition})"#,
         into = dialect.parameter(1),
         from = dialect.parameter(2),

@@ -387,8 +387,16 @@ fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
 }
 
 fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledger: Ledger) {
-    let rows: [(&str, &[&str]); 5] =
-        [("a", &["AA"]), ("a/m", &["AB"]), ("b", &["BB"]), ("c", &["CC"]), ("d", &["DD"])];
+    let rows: [(&str, &[&str]); 8] = [
+        ("a", &["AA"]),
+        ("a/m", &["AB"]),
+        ("b", &["BB"]),
+        ("c", &["CC"]),
+        ("d", &["DD"]),
+        ("e", &["EE"]),
+        ("f", &["FF"]),
+        ("g", &["A1"]),
+    ];
     let (run, _) = owned(&mut ledger, &rows);
     let done = |effect, presumed| Record { effect: Some(effect), presumed, ..Record::new(RowState::Done) };
     let records = [
@@ -398,21 +406,31 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
         (identity("c"), Record::failed(ReasonCode::RequestRefused, "no")),
         // The run was killed before it knew the answer.
         (identity("d"), Record { state: RowState::Sent, ..done(Effect::Created, false) }),
+        // Its twin could not be written.
+        (identity("e"), Record { state: RowState::Failed, ..done(Effect::Created, false) }),
+        // The run has seen a different one in its place.
+        (identity("f"), Record { state: RowState::Conflict, ..done(Effect::Created, false) }),
+        (identity("g"), done(Effect::Created, false)),
     ];
     ledger.refuse(run, &records, &now()).unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
-    let seen = VerifiedRow { identity: identity("a"), etags: etags.clone(), drift: None };
-    ledger.set_seen(run, &[seen]).unwrap();
+    let seen = |name: &str, drift| VerifiedRow { identity: identity(name), etags: etags.clone(), drift };
+    let of_others = Some(vec![Difference { path: "keys".into(), expected: 1.into(), found: 2.into() }]);
+    ledger.set_seen(run, &[seen("a", None), seen("e", None), seen("g", of_others)]).unwrap();
 
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
-    assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 3);
+    assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 6);
     let undo = loader.commit("AB", 0).unwrap();
     let rows = ledger.page(undo, RowFilter::All, None, 10).unwrap();
-    assert_eq!(names(&rows), ["a", "a/m", "d"]);
-    assert_eq!(rows[0].before, etags);
-    let presumed: Vec<bool> = rows.iter().map(|row| row.record.presumed).collect();
-    assert_eq!(presumed, [false, true, true]);
+    assert_eq!(names(&rows), ["a", "a/m", "d", "e", "f", "g"]);
+    let proven: Vec<(bool, bool)> =
+        rows.iter().map(|row| (row.before == etags, row.record.presumed)).collect();
+    let (by_version, by_content, uncertain) = ((true, false), (false, false), (false, true));
+    assert_eq!(proven, [by_version, uncertain, uncertain, by_version, uncertain, by_content]);
+    let continued = ledger.page(run, RowFilter::Created, None, 10).unwrap();
+    let continued: Vec<_> = continued.into_iter().map(LedgerRow::into_continuation).collect();
+    assert_eq!(continued, rows, "a dry run has the same");
     assert!(rows.iter().all(|row| row.record.state == RowState::Pending && row.record.effect.is_none()));
 
     // Somebody deleted one, and a later run created it again: it is that run's.
@@ -420,11 +438,11 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     loader.insert(2, &spec("a/m"), &[]).unwrap();
     let later = loader.commit("AB", 0).unwrap();
     ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], &now()).unwrap();
-    assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a", "d"]);
+    assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a", "d", "e", "f", "g"]);
     assert_eq!(names(&ledger.page(later, RowFilter::Created, None, 10).unwrap()), ["a/m"]);
 
     ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], &now()).unwrap();
-    assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 3, deleted: 1, pending: 2, ..Totals::default() });
+    assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 6, deleted: 1, pending: 5, ..Totals::default() });
     ledger.forget_undone(run, undo).unwrap();
     let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
     assert!(refused[0].is_none(), "{refused:?}");

@@ -266,8 +266,9 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));
     let comparison = Comparison::of(&row.spec, Some(twin));
-    let is_untouched = match *left == Etags::default() {
-        // The run was not verified: nobody knows its version tags.
+    let is_unread = *left == Etags::default();
+    let is_untouched = match is_unread {
+        // The run did not read its version tags: only the content can show that it is the same.
         true => comparison == Comparison::InSync,
         false => *left == found,
     };
@@ -275,8 +276,14 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
         return ChangeDecision::Delete;
     }
     let differences = comparison.differences().to_vec();
-    let reason = format!("it was changed since run {run} created it");
-    ChangeDecision::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
+    let (code, reason) = match comparison {
+        Comparison::Staged(_) | Comparison::TwinNotWritten if is_unread => (
+            ReasonCode::CreationUncertain,
+            format!("it is there half done, and run {run} can't be sure that it created it"),
+        ),
+        _ => (ReasonCode::ChangedSinceRun, format!("it was changed since run {run} created it")),
+    };
+    ChangeDecision::Refuse(Refusal { code, reason, differences })
 }
 
 #[cfg(test)]

@@ -44,10 +44,12 @@ pub(crate) enum Fate {
     Vague,
     /// The same, with an error for an identity that was not in the call.
     AboutAnother,
+    /// A write of a twin is refused.
+    TwinRefused,
 }
 
 impl Fate {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Answered,
         Self::LostAfterEffect,
         Self::LostBeforeEffect,
@@ -56,6 +58,7 @@ impl Fate {
         Self::HalfFailed,
         Self::Vague,
         Self::AboutAnother,
+        Self::TwinRefused,
     ];
 }
 
@@ -357,7 +360,10 @@ impl Hub for ModelHub {
         desired: &JsonObject,
         if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
-        let written = self.change(|identities, _| {
+        let written = self.change(|identities, fate| {
+            if fate == Fate::TwinRefused {
+                return Err(refused(ErrorCode::ArgumentInvalid));
+            }
             let found = identities.get_mut(identity).ok_or_else(|| refused(ErrorCode::DeviceNotFound))?;
             if if_match.is_some_and(|if_match| *if_match != etag(found.twin_writes)) {
                 return Err(refused(ErrorCode::PreconditionFailed));

@@ -15,7 +15,7 @@ use tokio::runtime;
 use crate::apply::Apply;
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
+    Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RowState, RunFacts, RunId, RunOptions, RunState,
     SharedLedger,
 };
 use crate::maintain::change::Maintenance;
@@ -418,6 +418,21 @@ mod found {
     }
 
     #[test]
+    fn what_was_created_and_not_finished_is_undone() {
+        for modules in [Modules::InBulkWithoutTwin, Modules::OneByOne] {
+            let names = ["a", "a/x", "a/y"];
+            let mut apply = act(Work::Apply(provision(&names)), Disturbances::fine());
+            apply.weather.fates = vec![Fate::TwinRefused; 20];
+            let world = check(modules, &[apply, act(Work::Undo(0), Disturbances::fine())]);
+            let failed = |row: &LedgerRow| row.record.state == RowState::Failed;
+            let [provisioned, undone] = [0, 1].map(|run: usize| world.rows(world.runs[run].run));
+            assert!(provisioned.iter().any(failed), "{provisioned:#?}");
+            assert_eq!(undone.len(), names.len());
+            assert!(world.hub.identities.lock().unwrap().is_empty(), "{undone:#?}");
+        }
+    }
+
+    #[test]
     fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
         for mode in [ApplyMode::Upsert, ApplyMode::Update] {
             let rules = ApplyRules { mode, twin: TwinPolicy::Initial };
@@ -437,7 +452,7 @@ fn cases() -> u32 {
 }
 
 /// Does these things one after the other, and asks after each.
-fn check(modules: Modules, acts: &[Act]) {
+fn check(modules: Modules, acts: &[Act]) -> World {
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut world = World::new(modules);
@@ -445,5 +460,6 @@ fn check(modules: Modules, acts: &[Act]) {
             world.act(act).await;
             world.check();
         }
-    });
+        world
+    })
 }

@@ -1,5 +1,7 @@
 //! The decisions of maintenance operations for identities in different states.
 
+use std::sync::Arc;
+
 use serde_json::{Value, from_value, json};
 
 use super::*;
@@ -178,6 +180,15 @@ fn an_undo_takes_back_what_nobody_has_changed() {
     assert_eq!(differences, [], "version tags are no news for people");
     left.record.presumed = true;
     assert!(reason(&undo.decide(&left, Some(&found), None)).contains("can't be sure"));
+    // Its twin was not written, and nobody knows in which version the run has left it.
+    let mut half_done = row("d", auth(Some(OLD), None));
+    half_done.spec.state.desired = Arc::new(json!({"interval": 60}).as_object().unwrap().clone());
+    let ChangeDecision::Refuse(refusal) = undo.decide(&half_done, Some(&found), None) else {
+        panic!("nobody knows who has made it")
+    };
+    assert_eq!(refusal.code, ReasonCode::CreationUncertain, "{refusal:?}");
+    half_done.before = Etags::of(Some(&found));
+    assert_eq!(undo.decide(&half_done, Some(&found), None), ChangeDecision::Delete);
     let other = row("d", auth(Some(OTHER), None));
     assert!(matches!(undo.decide(&other, Some(&found), None), ChangeDecision::Refuse(_)));
 }

@@ -166,8 +166,9 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::ChangedSinceRun, _) => careful(verb),
         (Code::CreationUncertain, Undo) => {
-            "they stay, because run {undone} lost the answer to their creation, or was killed before it came. Look at each; what nobody else made can \
-             be deleted by hand"
+            "they stay, because run {undone} can't be sure that it created what is there: it lost the answer to their \
+             creation, was killed before it came, or found them changed after it. Look at each; what nobody else made \
+             can be deleted by hand"
                 .into()
         }
         (Code::CreationUncertain, _) => careful(verb),

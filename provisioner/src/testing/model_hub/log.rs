@@ -96,7 +96,7 @@ impl Log {
         fate: Fate,
     ) {
         // Which of the items of such a call are told of does not matter here.
-        let told = fate == Fate::Answered && !self.nobody_is_told;
+        let told = matches!(fate, Fate::Answered | Fate::TwinRefused) && !self.nobody_is_told;
         if !told {
             self.lose();
         }

@@ -290,6 +290,21 @@ impl World {
         let left_by_run = self.rows(run);
         let undone = self.runs.iter().find(|done| done.run == run).unwrap();
         let window: Vec<_> = log.since(undo.log.0).iter().filter(|logged| logged.by == by).collect();
+        // Whatever the run has created and is still there is taken back, or named.
+        for identity in self.hub.identities.lock().unwrap().keys() {
+            let mut of_same = log.since(0).iter().filter(|logged| logged.identity == *identity);
+            let created = of_same.rfind(|logged| logged.what == What::Created);
+            let Some(created) = created.filter(|created| created.by == number(run)) else { continue };
+            let is_known = created.told
+                || left_by_run.iter().any(|left| {
+                    left.spec.identity == *identity && left.record.effect == Some(Effect::Created)
+                });
+            let is_named = rows.iter().any(|row| {
+                row.spec.identity == *identity
+                    && !matches!(row.record.state, RowState::Done | RowState::Unchanged)
+            });
+            assert!(!is_known || is_named, "{identity} is left by the undo of run {run}: {rows:#?}");
+        }
         for deleted in &window {
             assert_eq!(deleted.what, What::Deleted, "{deleted:?}");
             let is_its_device =
