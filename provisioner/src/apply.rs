@@ -9,11 +9,11 @@ use std::sync::Arc;
 use hub_types::DeviceId;
 use hub_types::identity::Status;
 
+use crate::apply::lifecycle::Lifecycle;
 use crate::hub::Hub;
-use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
+use crate::ledger::{Chunk, Ended, Holds, LedgerRow, Record, RowState, RunState};
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::holds::Holds;
-use crate::model::lifecycle::Lifecycle;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
@@ -25,6 +25,7 @@ pub(crate) use observation::{compare_for, compare_held, observe};
 mod changes;
 mod driver;
 mod hub_writer;
+pub(crate) mod lifecycle;
 mod observation;
 #[cfg(test)]
 mod tests;

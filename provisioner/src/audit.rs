@@ -14,7 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::ledger::{Ledger, LedgerError, RowFilter, RunId};
+use crate::ledger::{Ledger, LedgerError, RowFilter};
+use crate::model::run_id::RunId;
 pub(crate) use check::{Broken, check};
 use record::{EndRecord, RowRecord, RunRecord};
 

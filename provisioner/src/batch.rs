@@ -2,7 +2,6 @@
 
 mod check;
 mod failed_rows;
-mod files;
 mod issued;
 mod ledger_sink;
 mod load;
@@ -15,7 +14,6 @@ mod twin_template;
 pub(crate) use check::check;
 pub(crate) use failed_rows::write_failed_rows_beside;
 pub(crate) use failed_rows::{FailedRowsError, write_failed_rows};
-pub(crate) use files::GivenFiles;
 pub(crate) use issued::{IssuedCredential, complete_rows, find_issued, find_issued_with, key_source};
 pub(crate) use ledger_sink::LedgerSink;
 pub(crate) use ledger_sink::{BatchChoice, BatchFile, LoadRules};

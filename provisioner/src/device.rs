@@ -20,20 +20,19 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::HubClientOptions;
 use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
-use crate::target::HubSize;
-
+use crate::hub::{HubClientOptions, HubSize};
 pub(crate) use credentials::{CredentialError, CredentialSource, DeviceCredentials};
 pub(crate) use error::{ConnectError, ConnectErrorClass};
-pub(crate) use session::DeviceTwin;
-
+pub(crate) use given_files::GivenFiles;
 use retry::with_retry;
 use session::DeviceSession;
+pub(crate) use session::DeviceTwin;
 use tls::Tls;
 
 mod credentials;
 mod error;
+mod given_files;
 mod retry;
 mod session;
 #[cfg(test)]

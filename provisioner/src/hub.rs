@@ -10,6 +10,7 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
+use crate::model::service_status::WaitReason;
 pub(crate) use access::Access;
 pub(crate) use classes::ErrorClass;
 pub(crate) use classes::class_of_status;
@@ -19,7 +20,7 @@ pub(crate) use entra::{EntraAccess, EntraEnvironment, SignIn};
 pub(crate) use error::HubError;
 pub(crate) use error::lasting;
 pub(crate) use module_errors::about_its_device;
-use rate_limit::WaitReason;
+pub(crate) use rate_limit::HubSize;
 pub(crate) use retry::{Pauses, pause_after};
 pub(crate) use transport::HubClientOptions;
 

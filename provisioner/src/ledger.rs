@@ -13,34 +13,33 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-pub(crate) use crate::model::lifecycle::Effect;
+use crate::model::run_id::RunId;
 pub(crate) use chunk::{Chunk, Claim, Lease};
 pub(crate) use credential::{Credential, CredentialConflict, CredentialKind};
 pub(crate) use filter::RowFilter;
-pub(crate) use hold::{HeldDevices, Hold};
+pub(crate) use holds::Holds;
 pub(crate) use location::{LedgerLocation, LocationError};
+pub(crate) use past_row::HeldDevices;
+use postgres::Postgres;
 pub(crate) use progress_sample::ProgressSample;
 pub(crate) use reader::RunReader;
 pub(crate) use record::{Record, RowState, unfinished_run};
 pub(crate) use row::{Ended, LedgerRow, Sent, VerifiedRow};
-pub(crate) use run::{
-    IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification,
-};
+pub(crate) use run::{IssueFolders, ListedRun, Run, RunFacts, RunOptions, RunState, Totals, Verification};
 pub(crate) use session::{Operator, Session};
 pub(crate) use shared::{LedgerGuard, SharedLedger};
-pub(crate) use store::{Loader, Store};
-pub(crate) use stored::{NotStorable, NotUnderstood, UnknownValue};
-
-use postgres::Postgres;
 use sqlite::Sqlite;
+pub(crate) use store::{Loader, Store};
+pub(crate) use stored::{NotStorable, NotUnderstood};
 use table::VERSION;
 
 mod chunk;
 mod column;
 mod credential;
 mod filter;
-mod hold;
+mod holds;
 mod location;
+mod past_row;
 mod postgres;
 mod progress_sample;
 mod reader;

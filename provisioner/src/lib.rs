@@ -9,10 +9,10 @@
 //! |---|---|
 //! | `cli` | the command line |
 //! | `run` | the life of a run |
-//! | `model` | specification, comparison, lifecycle, reason codes: pure, without I/O |
+//! | `model` | specification, comparison, operations, reason codes: pure, without I/O |
 //! | `batch` | reading a batch file |
 //! | `plan` | the actions of an apply and their duration, without writing |
-//! | `apply` | creation and update of identities |
+//! | `apply` | creation and update of identities; their lifecycle as a state machine |
 //! | `maintain` | `release`, `rotate`, `retire`, `undo` |
 //! | `workers` | the workers of a run, which take chunks from the ledger |
 //! | `ledger` | the stored state of runs and rows |

@@ -11,17 +11,18 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
+use crate::apply::lifecycle::Event;
 use crate::apply::{HubWriter, IdentityUpdate};
 use crate::hub::{ErrorClass, Hub, HubError, pause_after};
-use crate::ledger::{Chunk, Effect, Ended, Hold, LedgerRow, Record, RowState, RunId, RunState, Sent};
-use crate::maintain::change::{
-    ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep, Maintenance, Refusal,
-};
+use crate::ledger::{Chunk, Ended, Holds, LedgerRow, Record, RowState, RunState, Sent};
+use crate::maintain::change::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep, Refusal};
 use crate::model::causes::with_causes;
 use crate::model::compare::Etags;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::holds::Holds;
-use crate::model::lifecycle::Event;
+use crate::model::hold::Hold;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use check::VerifyMaintenance;

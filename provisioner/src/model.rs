@@ -1,14 +1,17 @@
-//! The model: states of identities, and decisions about them without I/O.
+//! The model: identities, operations on them and outcomes, which all rooms share.
 
 pub(crate) mod causes;
 pub(crate) mod compare;
 pub(crate) mod creator_tag;
+pub(crate) mod effect;
 pub(crate) mod failure;
-pub(crate) mod holds;
-pub(crate) mod lifecycle;
+pub(crate) mod hold;
+pub(crate) mod maintenance;
 pub(crate) mod observer;
 pub(crate) mod options;
+pub(crate) mod run_id;
 pub(crate) mod secret_file;
 pub(crate) mod service_status;
 pub(crate) mod spec;
 pub(crate) mod text;
+pub(crate) mod unknown_value;

@@ -5,21 +5,20 @@
 //! apply, and counts. Rows that can't succeed are refused here, before the first call that changes
 //! anything: a module too many, a twin too large, a full hub.
 //!
-//! [`Lifecycle`]: crate::model::lifecycle::Lifecycle
+//! [`Lifecycle`]: crate::apply::lifecycle::Lifecycle
 
 use std::collections::BTreeMap;
 
 use hub_types::Etag;
 use serde::{Deserialize, Serialize};
 
+use crate::model::compare::{Difference, Etags};
+use crate::model::options::ApplyRules;
+use crate::model::run_id::RunId;
 pub(crate) use file::{PlanFile, PlanFileError};
 pub(crate) use of_batch::{BatchPlan, PlanError, PlanRequest};
 pub(crate) use planner::Planner;
 pub(crate) use snapshot::{HubSnapshotReader, IdentitySnapshot};
-
-use crate::ledger::RunId;
-use crate::model::compare::{Difference, Etags};
-use crate::model::options::ApplyRules;
 
 pub(crate) mod file;
 mod of_batch;

@@ -4,20 +4,18 @@
 //! connection string of `IOTHUB_CONNECTION_STRING`, and where nothing at all is configured the embedded local
 //! hub. An empty variable and a `provisioner.toml` that lists hubs are configuration: then a hub must be named.
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use batch_file::IdPattern;
 use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
-use hub_types::limits::Tier;
 use local_hub::LocalHub;
 use tokio::net::lookup_host;
 use zeroize::Zeroizing;
 
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
-use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
+use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, HubSize, SignIn};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 pub(crate) use config::ConfigError;
@@ -46,15 +44,6 @@ pub(crate) struct TargetChoice {
     pub(crate) ca_files: Vec<PathBuf>,
     /// The size of the hub, if it is known.
     pub(crate) size: Option<HubSize>,
-}
-
-/// The size of a hub, which bounds its call rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HubSize {
-    /// The edition.
-    pub(crate) tier: Tier,
-    /// The number of units.
-    pub(crate) units: NonZeroU32,
 }
 
 /// The hub to work on.
@@ -452,7 +441,10 @@ const DEFAULT_LOCAL_DATA: &str = ".local-hub";
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use hub_types::limits::Tier;
 
     const ACCESS: &str =
         "HostName=h.example;SharedAccessKeyName=iothubowner;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==";

@@ -6,22 +6,20 @@ use std::sync::Arc;
 
 use crate::apply::observe;
 use crate::hub::Hub;
-use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
+use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;
-use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
+use crate::model::run_id::RunId;
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
-
 pub(crate) use certificates::{CertificateMismatches, recompute_issued};
 pub(crate) use connect_check::{ConnectCheck, ConnectCheckError, Connections, Unconnected};
 pub(crate) use extra::Extras;
 pub(crate) use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
 pub(crate) use sample::Sample;
-pub(crate) use verified::{Drift, DriftKind, Verified};
-
 use verified::drift;
+pub(crate) use verified::{Drift, DriftKind, Verified};
 
 mod certificates;
 mod connect_check;

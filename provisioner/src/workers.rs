@@ -11,7 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::Timestamp;
 use crate::device::ConnectError;
 use crate::hub::HubError;
-use crate::ledger::{Chunk, Claim, LedgerError, LedgerGuard, RunId, RunState, SharedLedger};
+use crate::ledger::{Chunk, Claim, LedgerError, LedgerGuard, RunState, SharedLedger};
+use crate::model::run_id::RunId;
 pub(crate) use chunk_writer::ChunkWriter;
 
 mod chunk_writer;

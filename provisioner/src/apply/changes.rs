@@ -9,10 +9,10 @@ use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
 use super::hub_writer::{HubWriter, outdated};
+use super::lifecycle::Event;
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
-use crate::model::lifecycle::Event;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// An identity to change, and the etag of the last read.

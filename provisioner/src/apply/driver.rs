@@ -10,15 +10,18 @@ use hub_types::identity::{Status, StatusReason};
 
 use super::changes::{IdentityUpdate, section_patch};
 use super::hub_writer::{HubWriter, outdated};
+use super::lifecycle::Event;
 use super::observation::{observe, refused_or_fatal};
+use crate::apply::lifecycle::{Lifecycle, Outcome, Step};
 use crate::hub::{Hub, HubError, is_missing, pause_after};
-use crate::ledger::{Hold, RunId, Sent};
+use crate::ledger::{Holds, Sent};
 use crate::model::compare::{Comparison, Difference, Etags, Observation, STAGED};
 use crate::model::creator_tag;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::holds::Holds;
-use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
+use crate::model::hold::Hold;
 use crate::model::options::ApplyOptions;
+use crate::model::run_id::RunId;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::{ChunkWriter, RunError};
 

@@ -8,10 +8,10 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
+use super::lifecycle::Event;
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Comparison;
-use crate::model::lifecycle::Event;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 
 /// Creates identities on one hub, and learns how it treats modules in bulk.

@@ -5,10 +5,10 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
 
+use super::lifecycle::Event;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
+use crate::ledger::Holds;
 use crate::model::compare::{Comparison, Difference, Etags, Observation};
-use crate::model::holds::Holds;
-use crate::model::lifecycle::Event;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 use crate::workers::RunError;

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
+use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::pool;

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::FORMAT;
 use crate::clock::Timestamp;
-use crate::ledger::{LedgerRow, Run, RunId, Session, Totals};
+use crate::ledger::{LedgerRow, Run, Session, Totals};
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
+use crate::model::run_id::RunId;
 use crate::model::spec::AuthSpec;
 
 /// The record of the run.

@@ -1,12 +1,14 @@
+use std::time::Duration;
+
+use hub_types::IdentityId;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
 use crate::model::compare::Etags;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Effect;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
-use hub_types::IdentityId;
-use std::time::Duration;
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use batch_file::{BatchReader, BatchWriter, WriteError};
 
 use super::load::sha256_of_file;
-use crate::ledger::{LedgerError, RowFilter, Run, RunId, RunReader};
+use crate::ledger::{LedgerError, RowFilter, Run, RunReader};
+use crate::model::run_id::RunId;
 
 /// The reason why the failed rows could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,8 @@ use cert_tool::{CsrInput, IssuedCertificate, IssuedList, KeySource, PublicKeyInp
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
-use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RunId};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter};
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
 
 /// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose

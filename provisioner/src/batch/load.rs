@@ -12,10 +12,10 @@ use hub_types::DeviceId;
 use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
-use super::files::GivenFiles;
 use super::ledger_sink::CertificatesElsewhere;
 use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
+use crate::device::GivenFiles;
 use crate::ledger::{Credential, CredentialConflict, CredentialKind, LedgerError};
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::model::text::counted;

@@ -8,8 +8,9 @@ use super::ledger_sink::{BatchFile, LedgerSink, LoadRules};
 use super::load::{LoadError, Loaded};
 use super::row::CertificateSource;
 use crate::clock::Timestamp;
-use crate::ledger::{Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunId, RunOptions};
+use crate::ledger::{Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunOptions};
 use crate::model::observer::RunObserver;
+use crate::model::run_id::RunId;
 
 /// A batch in a temporary ledger.
 pub(crate) struct TemporaryRun {

@@ -16,10 +16,9 @@ use super::object::List;
 use super::progress::Progress;
 use super::stop::Stop;
 use crate::hub::lasting;
-use crate::hub::rate_limit::WaitReason;
 use crate::model::causes::with_causes;
 use crate::model::observer::{Activity, ActivityProgress, RunObserver};
-use crate::model::service_status::{Service, ServiceStatus};
+use crate::model::service_status::{Service, ServiceStatus, WaitReason};
 
 pub(super) struct Printer {
     pub(super) format: Format,

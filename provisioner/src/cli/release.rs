@@ -6,7 +6,7 @@ use super::maintain;
 use super::printer::Printer;
 use crate::batch::{BatchChoice, CertificateSource};
 use crate::ledger::LedgerLocation;
-use crate::maintain::change::Maintenance;
+use crate::model::maintenance::Maintenance;
 use crate::run::{BatchChangeRequest, MaintainRequest, RunChange, RunChangeRequest};
 
 pub(super) async fn run(

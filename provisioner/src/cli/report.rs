@@ -12,10 +12,10 @@ use super::runs::{RunReport, print_run};
 use crate::batch::write_failed_rows;
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, RunReader,
-    Session,
+    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunReader, Session,
 };
 use crate::model::compare::{Difference, Etags};
+use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::report::{PageError, causes_of, write_page};
 

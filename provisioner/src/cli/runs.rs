@@ -8,9 +8,10 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use crate::ledger::{
-    HeldDevices, LedgerLocation, NotUnderstood, Operator, Run, RunId, RunReader, Totals, Verification,
+    HeldDevices, LedgerLocation, NotUnderstood, Operator, Run, RunReader, Totals, Verification,
 };
 use crate::model::causes::with_causes;
+use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::report::{Cause, RunEntry, held_note, list_runs, to_disable_note};
 

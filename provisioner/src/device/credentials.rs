@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::batch::GivenFiles;
+use super::given_files::GivenFiles;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// The credentials of a device or a module. Keys are wiped when dropped and never shown.

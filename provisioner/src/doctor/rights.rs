@@ -6,9 +6,8 @@ use serde_json::json;
 
 use super::{Check, Verdict};
 use crate::clock;
-use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError};
+use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError, HubSize};
 use crate::model::causes::with_causes;
-use crate::target::HubSize;
 
 pub(super) const NAMES: [&str; 6] =
     [CREDENTIALS, "registry read", "registry write", "service connect", "twin write", "tier"];

@@ -17,9 +17,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::clock;
-use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter, WaitReason};
-
 use super::access::{Access, TokenSource};
 use super::answer::{About, Answer, DocumentKind, Ids};
 use super::classes::ErrorClass;
@@ -29,6 +26,9 @@ use super::tls_failure::TlsFailure;
 use super::tokens::Tokens;
 use super::transport::HubClientOptions;
 use super::{Condition, Hub};
+use crate::clock;
+use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
+use crate::model::service_status::WaitReason;
 
 /// A hub, and the right to call it.
 pub(crate) struct HubClient {

@@ -19,18 +19,26 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::service_status::tell;
+use crate::model::service_status::{WaitReason, tell};
 pub(crate) use call_stats::CallStats;
 use call_stats::Stopwatch;
 use circuit_breaker::{CircuitBreaker, Decision};
 use notices::WaitNotices;
-pub(crate) use notices::WaitReason;
 use token_bucket::TokenBucket;
 
 mod call_stats;
 mod circuit_breaker;
 mod notices;
 mod token_bucket;
+
+/// The size of a hub, which bounds its call rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HubSize {
+    /// The edition.
+    pub(crate) tier: Tier,
+    /// The number of units.
+    pub(crate) units: NonZeroU32,
+}
 
 /// The budget of calls to one hub.
 pub(crate) struct RateLimiter {

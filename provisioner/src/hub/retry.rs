@@ -5,13 +5,13 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::hub::rate_limit::{MAX_PAUSE, MAX_THROTTLED, WaitReason, jitter};
-
 use super::Hub;
 use super::answer::AnswerError;
 use super::classes::ErrorClass;
 use super::client::HubClient;
 use super::error::HubError;
+use crate::hub::rate_limit::{MAX_PAUSE, MAX_THROTTLED, jitter};
+use crate::model::service_status::WaitReason;
 
 /// The calls that may be repeated without reading the result of the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

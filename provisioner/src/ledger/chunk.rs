@@ -2,7 +2,8 @@
 
 use hub_types::DeviceId;
 
-use super::{LedgerRow, RowState, RunId};
+use super::{LedgerRow, RowState};
+use crate::model::run_id::RunId;
 
 /// A part of a run for one worker: up to 100 devices and their modules.
 #[derive(Debug)]

@@ -14,12 +14,15 @@ use hub_types::{DeviceId, Etag};
 use serde::de::DeserializeOwned;
 
 use super::row::EFFECT;
-use super::stored::{NotStorable, UnknownValue, json_text};
-use super::{Effect, RowState, RunId, RunOptions, RunState, Verification};
+use super::stored::{NotStorable, json_text};
+use super::{RowState, RunOptions, RunState, Verification};
 use crate::clock::Timestamp;
 use crate::model::compare::Difference;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
+use crate::model::run_id::RunId;
 use crate::model::spec::StateSpec;
+use crate::model::unknown_value::UnknownValue;
 
 /// A value as a database stores it.
 #[derive(Debug, Clone, PartialEq)]

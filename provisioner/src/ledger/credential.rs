@@ -7,7 +7,7 @@ use hub_types::Thumbprint;
 use hub_types::thumbprint::{ThumbprintDigest, upper_hex};
 use sha2::{Digest, Sha256};
 
-use super::RunId;
+use crate::model::run_id::RunId;
 
 /// A credential that must belong to one identity only.
 #[derive(Debug, Clone, PartialEq, Eq)]

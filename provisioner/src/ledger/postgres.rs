@@ -12,15 +12,17 @@ use hub_types::IdentityId;
 use tokio_postgres::Config;
 
 use super::chunk::FencingToken;
-use super::hold::{hold_of, last_change, unfinished_hold_of};
+use super::past_row::{hold_of, last_change, unfinished_hold_of};
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, CredentialConflict, Ended, HeldDevices, Hold, Lease, LedgerError, LedgerLocation,
-    LedgerRow, ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent,
-    Session, Totals, VERSION, Verification, VerifiedRow,
+    Claim, Credential, CredentialConflict, Ended, HeldDevices, Lease, LedgerError, LedgerLocation, LedgerRow,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunState, Sent, Session, Totals,
+    VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
+use crate::model::hold::Hold;
+use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 use chunks::Finished;
 use connection::Connection;

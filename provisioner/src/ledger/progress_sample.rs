@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::RunId;
 use super::column::{Cell, ResultRow};
 use super::stored::NotStorable;
 use super::table::table;
 use crate::hub::rate_limit::CallStats;
+use crate::model::run_id::RunId;
 
 table! {
     PROGRESS_SAMPLE = "moment", key Some("run, stint, elapsed_ms");

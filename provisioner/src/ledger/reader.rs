@@ -2,7 +2,8 @@
 
 use std::sync::MutexGuard;
 
-use super::{Ledger, LedgerError, LedgerLocation, Run, RunId, SharedLedger, Totals};
+use super::{Ledger, LedgerError, LedgerLocation, Run, SharedLedger, Totals};
+use crate::model::run_id::RunId;
 
 /// A run in its ledger.
 #[derive(Debug, Clone)]

@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::{RunId, UnknownValue};
 use crate::hub::HubError;
 use crate::model::causes::with_causes;
-use crate::model::compare::{Difference, conflict_reason};
+use crate::model::compare::Difference;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::{Effect, Outcome};
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 /// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -140,53 +141,9 @@ impl Record {
     }
 }
 
-impl From<Outcome> for Record {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Absent => Self::failed(
-                ReasonCode::IdentityMissing,
-                "it is not on the hub, and mode `update` creates nothing",
-            ),
-            Outcome::Changed(differences) => Self {
-                differences,
-                ..Self::failed(
-                    ReasonCode::ChangedSincePlan,
-                    "it was changed since the plan was made; plan again to see how it stands",
-                )
-            },
-            Outcome::Conflict(differences) => Self {
-                reason: Some(conflict_reason(&differences)),
-                differences,
-                ..Self::new(RowState::Conflict)
-            },
-            Outcome::Done { effect, kept, presumed } => {
-                let reason = presumed.then_some(ReasonCode::Presumed).or_else(|| kept_reason(&kept));
-                let effect = Some(effect);
-                Self { effect, presumed, reason, differences: kept, ..Self::new(RowState::Done) }
-            }
-            Outcome::Failed(error) => error.into(),
-            Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
-            Outcome::StagedByRun { run, differences } => Self {
-                reason: Some(ReasonCode::RunUnfinished),
-                error: Some(unfinished_run(run, "then provision it")),
-                differences,
-                ..Self::new(RowState::Conflict)
-            },
-            Outcome::Unchanged(kept) => {
-                Self { reason: kept_reason(&kept), differences: kept, ..Self::new(RowState::Unchanged) }
-            }
-        }
-    }
-}
-
 /// The reason why a device is left alone that an interrupted run is still to disable, and what to do.
 pub(crate) fn unfinished_run(run: RunId, then: &str) -> String {
     format!("run {run} is interrupted and is still to disable it: first `provisioner resume {run}`, {then}")
-}
-
-/// The reason of a row that is as asked, with foreign twin values kept.
-fn kept_reason(kept: &[Difference]) -> Option<ReasonCode> {
-    (!kept.is_empty()).then_some(ReasonCode::TwinKept)
 }
 
 impl From<HubError> for Record {

@@ -6,11 +6,12 @@ use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 use super::column::{Cell, Kind, Misread, ResultRow, Stored, Value, text};
 use super::stored::NotStorable;
 use super::table::{Dialect, table};
-use super::{Operator, Record, RowFilter, RowState, Run, RunId, Session};
+use super::{Operator, Record, RowFilter, RowState, Run, Session};
 use crate::clock::Timestamp;
 use crate::model::compare::{Difference, Etags};
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Effect;
+use crate::model::run_id::RunId;
 use crate::model::spec::{IdentitySpec, StateSpec};
 
 // Rows are sorted in the order of work: devices by id, each before its modules.

@@ -4,7 +4,8 @@ use std::vec;
 
 use hub_types::IdentityId;
 
-use super::{Ledger, LedgerError, LedgerRow, RowFilter, RunId};
+use super::{Ledger, LedgerError, LedgerRow, RowFilter};
+use crate::model::run_id::RunId;
 
 impl Ledger {
     /// The rows of a run that pass a filter, in the order of their ids. Only one page is in memory.

@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::column::{Cell, ResultRow};
 use super::stored::NotStorable;
 use super::table::table;
-use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
+use super::{NotUnderstood, Operator, RowState};
 use crate::clock::Timestamp;
-use crate::maintain::change::Maintenance;
+use crate::model::effect::Effect;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 table! {
     RUN = "run", key None;
@@ -32,25 +35,6 @@ table! {
     STATION = "station": String, with_default, since(3);
     VERIFICATION = "verification": Option<Verification>, since(3);
     TEST_HUB = "test_hub": bool, with_default, since(5);
-}
-
-/// The number of a run in its ledger, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct RunId(pub(super) i64);
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for RunId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
 }
 
 /// The state of a run.

@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::RunId;
 use super::column::ResultRow;
 use super::table::table;
 use crate::clock::Timestamp;
+use crate::model::run_id::RunId;
 
 table! {
     SESSION = "stint", key Some("run, number");

@@ -6,12 +6,14 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, CredentialConflict, Ended, HeldDevices, Hold, Lease, LedgerError, LedgerRow,
-    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session,
-    Totals, Verification, VerifiedRow,
+    Claim, Credential, CredentialConflict, Ended, HeldDevices, Lease, LedgerError, LedgerRow, ListedRun,
+    Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunState, Sent, Session, Totals,
+    Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::hold::Hold;
+use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
 /// A run whose rows are being written. It is discarded unless [`Load::commit`] is called.
@@ -32,7 +34,7 @@ pub(crate) trait Load {
     fn set_depth(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
 
     /// Stores the etags that these identities must still have: see
-    /// [`Lifecycle::expecting`](crate::model::lifecycle::Lifecycle::expecting).
+    /// [`Lifecycle::expecting`](crate::apply::lifecycle::Lifecycle::expecting).
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
 
     /// Writes down why nothing will be done for these identities.

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::RunId;
+use crate::model::run_id::RunId;
 
 /// A stored value that this version of the program does not understand.
 #[derive(Debug)]
@@ -38,18 +38,6 @@ impl fmt::Display for NotUnderstood {
 impl Error for NotUnderstood {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
-    }
-}
-
-/// A word that stands for none of the values that this version knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown value `{0}`")]
-pub(crate) struct UnknownValue(String);
-
-impl UnknownValue {
-    /// The error for this word.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
     }
 }
 

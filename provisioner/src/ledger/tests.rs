@@ -1,17 +1,19 @@
 //! The common behaviour of all kinds of ledgers.
 
-use hub_types::identity::StatusReason;
-use hub_types::{IdentityId, Sha1Thumbprint};
-
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use hub_types::identity::StatusReason;
+use hub_types::{IdentityId, Sha1Thumbprint};
+
 use super::*;
 use crate::clock::Timestamp;
-use crate::maintain::change::Maintenance;
 use crate::model::compare::{Difference, Etags};
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, QUARANTINE, StateSpec};
 use history::*;
 

@@ -6,10 +6,12 @@ use hub_types::twin::Twin;
 use serde_json::Value;
 
 use crate::hub::Hub;
-use crate::ledger::{Hold, LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
-use crate::maintain::change::{ChangeDecision, Maintenance};
+use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
+use crate::maintain::change::ChangeDecision;
 use crate::model::compare::{Difference, Etags};
-use crate::model::holds::Holds;
+use crate::model::hold::Hold;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::verify::Verified;
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;

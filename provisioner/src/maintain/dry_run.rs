@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::{MaintenanceTask, MaintenanceWorker, units};
 use crate::apply::HubWriter;
 use crate::hub::Hub;
-use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
-use crate::maintain::change::{ChangeOutcome, ChangeStep, Maintenance};
-use crate::model::holds::Holds;
+use crate::ledger::{Holds, LedgerError, LedgerRow, Record, RowState};
+use crate::maintain::change::{ChangeOutcome, ChangeStep};
+use crate::model::maintenance::Maintenance;
 use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
 

@@ -8,8 +8,9 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use super::MaintenanceTask;
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::RowState;
-use crate::maintain::change::{ChangeOutcome, ChangeResponse, ChangeStep, Maintenance, Refusal};
+use crate::maintain::change::{ChangeOutcome, ChangeResponse, ChangeStep, Refusal};
 use crate::model::failure::ReasonCode;
+use crate::model::maintenance::Maintenance;
 
 /// Separates the modules of devices that stayed before: a unit goes as a whole, or stays as a whole.
 pub(super) fn split_closed(

@@ -11,10 +11,11 @@ use hub_types::twin::{JsonObject, PropertySection, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::ledger::{Hold, RunId};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
+use crate::model::hold::Hold;
 use crate::model::options::TwinPolicy;
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The result of comparing an identity on the hub with the batch.

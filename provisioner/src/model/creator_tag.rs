@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use hub_types::twin::JsonObject;
 use serde_json::Value;
 
-use crate::ledger::RunId;
+use crate::model::run_id::RunId;
 
 /// The tag's value for an identity that this run creates.
 pub(crate) fn value(run: RunId) -> Value {

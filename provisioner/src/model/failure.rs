@@ -2,7 +2,7 @@
 //!
 //! A code is set together with the outcome, is stored in the ledger with the row, and is shown in
 //! reports and audit packs under a constant text. Its meaning and its remedy also depend on the
-//! run's verb: [`report::advice`](crate::report::advice) has the table.
+//! run's verb: the table is in `report/advice`.
 
 use std::fmt;
 use std::str::FromStr;

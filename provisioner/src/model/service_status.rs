@@ -1,9 +1,8 @@
 //! Outage notices for people, so that a waiting program does not seem to hang.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
-
-use crate::hub::rate_limit::WaitReason;
 
 /// A service that a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +26,44 @@ pub(crate) enum ServiceStatus {
     Unanswered(Duration),
     /// Calls to the hub wait for this time, for this reason.
     Waiting(WaitReason, Duration),
+}
+
+/// The reason for a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitReason {
+    /// The hub named the time (`Retry-After`).
+    AskedByHub,
+    /// Calls are kept to the rate that the hub takes.
+    RateLimited,
+    /// The hub answered with a failure of its own.
+    HubFailed,
+    /// No answer came.
+    NoAnswer,
+    /// No answer of a hub confirmed a change.
+    NotConfirmed,
+    /// No connection came about.
+    NoConnection,
+    /// The answer was not a hub's.
+    NotUnderstood,
+    /// There were too many calls.
+    Throttled,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AskedByHub => "the hub asks to wait",
+            Self::RateLimited => "calls are kept to the rate that the hub takes",
+            Self::HubFailed => "the hub has a failure of its own",
+            Self::NoAnswer => "no answer came from the hub",
+            Self::NotConfirmed => {
+                "no answer of the hub confirms a change (a lost connection, or the login page of a proxy?)"
+            }
+            Self::NoConnection => "no connection to the hub",
+            Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",
+            Self::Throttled => "the hub takes no more calls just now",
+        })
+    }
 }
 
 /// Calls `listener` with every later notice. Only the first listener counts, because a process has

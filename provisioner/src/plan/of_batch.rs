@@ -12,11 +12,11 @@ use crate::batch::{
     open_owners,
 };
 use crate::clock::Timestamp;
-use crate::hub::HubError;
-use crate::ledger::{IssueFolders, LedgerError, LedgerLocation, RunId, RunOptions, SharedLedger};
-use crate::model::holds::Holds;
+use crate::hub::{HubError, HubSize};
+use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
 use crate::model::observer::{Activity, RunObserver, row_counter};
-use crate::target::{HubLabel, HubSize, OpenHub, Target, TargetChoice, TargetError};
+use crate::model::run_id::RunId;
+use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
 

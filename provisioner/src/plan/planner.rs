@@ -11,9 +11,9 @@ use hub_types::{DeviceId, IdentityId};
 
 use super::parents::Parents;
 use super::{Action, IdentitySnapshot, Operations, Plan, PlannedRow};
+use crate::apply::lifecycle::{Event, Lifecycle, Outcome, Step};
 use crate::ledger::{LedgerRow, unfinished_run};
 use crate::model::compare::Comparison;
-use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyRules;
 use crate::model::spec::{AuthSpec, StateSpec};
 

@@ -5,8 +5,8 @@
 
 use super::batch_options::{batch_options, batch_options_under, quoted};
 use crate::ledger::{Run, RunOptions};
-use crate::maintain::change::Maintenance;
 use crate::model::failure::ReasonCode;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use table::entry;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::ledger::{IssueFolders, Run, RunOptions};
-use crate::maintain::change::Maintenance;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 /// All options with which the run was begun, each after a space, except for those that name the hub, and

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::advice::advice;
 use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
 use crate::model::compare::Difference;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Effect;
 
 /// A cause that rows have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

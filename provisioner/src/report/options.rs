@@ -1,7 +1,7 @@
 //! The options of a run in words.
 
 use crate::ledger::{IssueFolders, RunOptions};
-use crate::maintain::change::Maintenance;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 /// Returns the options that a run was begun with, in words.

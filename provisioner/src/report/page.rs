@@ -20,10 +20,9 @@ use super::options::options;
 use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;
 use super::timeline::Timeline;
-use crate::ledger::{
-    HeldDevices, Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals,
-};
-use crate::maintain::change::Maintenance;
+use crate::ledger::{HeldDevices, Ledger, LedgerError, ProgressSample, Run, RunState, Session, Totals};
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 
 /// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]

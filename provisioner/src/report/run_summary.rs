@@ -6,8 +6,9 @@ use hub_types::DeviceId;
 use serde::Serialize;
 
 use super::causes::{Causes, finding};
-use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
 use crate::model::compare::Difference;
+use crate::model::effect::Effect;
 
 /// The statistics of a run's rows.
 #[derive(Default)]

@@ -1,11 +1,11 @@
 //! The dry run of a change of existing identities: the hub is read, and nothing is written.
 
 use super::error::RunFailure;
-use crate::ledger::{Ledger, LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::maintain::change::Maintenance;
+use crate::ledger::{Holds, Ledger, LedgerRow, RowFilter, SharedLedger};
 use crate::maintain::{DryRun, DryRunSummary};
-use crate::model::holds::Holds;
+use crate::model::maintenance::Maintenance;
 use crate::model::observer::{Activity, RunObserver, row_counter};
+use crate::model::run_id::RunId;
 use crate::plan::PlannedRow;
 use crate::target::{HubLabel, OpenHub, Target};
 use crate::workers::RunError;

@@ -12,11 +12,10 @@ use super::resume::target_of;
 use super::work::Job;
 use crate::batch::open_owners;
 use crate::clock::Timestamp;
-use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
-};
-use crate::maintain::change::Maintenance;
+use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFacts, RunOptions, Totals};
+use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
+use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::target::{HubLabel, Target, TargetChoice};
 

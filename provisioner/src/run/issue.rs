@@ -10,12 +10,11 @@ use cert_tool::{
 use super::error::RunFailure;
 use crate::batch::{IssuedCredential, complete_rows, key_source};
 use crate::clock::{Timestamp, now};
-use crate::ledger::{
-    Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId, RunState,
-};
+use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunState};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
 use crate::model::observer::{Activity, RunObserver};
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 use crate::target::Target;
 

@@ -15,9 +15,10 @@ use crate::batch::{
     open_issued, open_owners,
 };
 use crate::device::{CredentialSource, default_concurrency};
-use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunOptions};
 use crate::maintain::{CertificateCheck, connect_check};
 use crate::model::observer::RunObserver;
+use crate::model::run_id::RunId;
 use crate::target::{OpenHub, Target, TargetChoice};
 
 /// Begins a run that changes existing identities, and works on it.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::hub::rate_limit::CallStats;
-use crate::ledger::{LedgerError, ProgressSample, RunId, SharedLedger};
+use crate::ledger::{LedgerError, ProgressSample, SharedLedger};
+use crate::model::run_id::RunId;
 
 /// Counts the rows of this process's session on a run, and writes its samples into the ledger.
 pub(super) struct ProgressRecorder {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use cert_tool::SecretSource;
 
 use crate::batch::{BatchChoice, CertificateSource};
-use crate::ledger::{IssueFolders, LedgerLocation, Operator, RunId, RunOptions};
-use crate::maintain::change::Maintenance;
+use crate::ledger::{IssueFolders, LedgerLocation, Operator, RunOptions};
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::target::TargetChoice;
 
 /// The request for work on a run.

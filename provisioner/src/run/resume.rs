@@ -17,7 +17,7 @@ use super::request::ShareRequest;
 use super::work::Job;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
-use crate::maintain::change::Maintenance;
+use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
 use crate::target::{Target, TargetChoice};

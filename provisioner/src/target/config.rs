@@ -18,8 +18,7 @@ use hub_types::secret_text::holds_secret;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::HubSize;
-use crate::hub::SignIn;
+use crate::hub::{HubSize, SignIn};
 
 /// The hubs of a configuration file by their names.
 #[derive(Debug, PartialEq)]

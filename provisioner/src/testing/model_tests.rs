@@ -15,15 +15,15 @@ use tokio::runtime;
 use crate::apply::Apply;
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RowState, RunFacts, RunId, RunOptions, RunState,
+    Holds, Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RowState, RunFacts, RunOptions, RunState,
     SharedLedger,
 };
-use crate::maintain::change::Maintenance;
 use crate::maintain::{Maintain, VerifyMaintenance};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
-use crate::model::holds::Holds;
+use crate::model::maintenance::Maintenance;
 use crate::model::options::ApplyOptions;
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, HubSnapshotReader, PlannedRow, Planner};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};

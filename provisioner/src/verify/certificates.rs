@@ -6,8 +6,9 @@ use cert_tool::{IssuedCertificate, IssuedList};
 use hub_types::IdentityId;
 
 use crate::batch::{LoadError, find_issued_with};
-use crate::ledger::{Ledger, RunId};
+use crate::ledger::Ledger;
 use crate::model::causes::with_causes;
+use crate::model::run_id::RunId;
 
 /// The faults of certificate files, by identity.
 pub(crate) type CertificateMismatches = HashMap<IdentityId, CertificateMismatch>;

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::sample::{Sample, Spread};
 use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each};
-use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
+use crate::ledger::{LedgerError, LedgerRow, RowFilter, SharedLedger};
 use crate::model::causes::with_causes;
 use crate::model::compare::{Comparison, Difference};
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The results of connecting.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use hub_types::{DeviceId, IdentityId};
 
 use crate::hub::{Hub, HubClient};
-use crate::ledger::{RowFilter, RunId, SharedLedger};
+use crate::ledger::{RowFilter, SharedLedger};
+use crate::model::run_id::RunId;
 use crate::workers::RunError;
 
 /// The search for identities that a batch does not list.

@@ -17,9 +17,9 @@ use crate::batch::{
 };
 use crate::device::{ConnectError, CredentialError, CredentialSource, default_concurrency};
 use crate::hub::HubError;
-use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, RunId, SharedLedger};
-use crate::model::holds::Holds;
+use crate::ledger::{Holds, Ledger, LedgerError, LedgerLocation, RowFilter, SharedLedger};
 use crate::model::observer::{Activity, RunObserver, row_counter};
+use crate::model::run_id::RunId;
 use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;

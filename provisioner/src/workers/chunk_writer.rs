@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock::Timestamp;
-use crate::ledger::{Ended, Lease, Ledger, LedgerError, LedgerGuard, RunId, Sent, SharedLedger};
+use crate::ledger::{Ended, Lease, Ledger, LedgerError, LedgerGuard, Sent, SharedLedger};
+use crate::model::run_id::RunId;
 
 /// A worker's entries in the ledger.
 ///

@@ -3,7 +3,8 @@
 use hub_types::IdentityId;
 use tokio::task::JoinSet;
 
-use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
+use crate::ledger::{LedgerError, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
+use crate::model::run_id::RunId;
 use crate::workers::RunError;
 
 /// The number of twins that are read at once: enough to keep two cores busy, few enough for any hub.

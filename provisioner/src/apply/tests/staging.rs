@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::clock::Timestamp;
 use crate::maintain::Maintain;
-use crate::maintain::change::Maintenance;
 use crate::model::compare::Etags;
+use crate::model::maintenance::Maintenance;
 
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
 const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolicy::Initial };

@@ -9,8 +9,8 @@ use hub_types::identity::StatusReason;
 use super::batch::parse_pair;
 use super::verify::parse_address;
 use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
-use crate::ledger::RunId;
-use crate::maintain::change::Maintenance;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::report::DEFAULT_REASON;
 
 /// The common arguments of all maintenance operations.

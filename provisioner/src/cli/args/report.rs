@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::ledger::RunId;
+use crate::model::run_id::RunId;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RunArgs {

@@ -9,8 +9,8 @@ use hub_types::limits::Tier;
 use zeroize::Zeroizing;
 
 use super::choices::SignInArg;
-use crate::hub::EntraEnvironment;
-use crate::target::{HubSize, TargetChoice};
+use crate::hub::{EntraEnvironment, HubSize};
+use crate::target::TargetChoice;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hub")]

@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::TargetArgs;
 use super::verify::parse_address;
-use crate::ledger::{Operator, RunId};
+use crate::ledger::Operator;
+use crate::model::run_id::RunId;
 use crate::run::{ShareRequest, WorkSettings};
 
 #[derive(Debug, Args)]

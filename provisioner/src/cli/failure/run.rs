@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{Exit, Failure};
 use crate::batch::FailedRowsError;
-use crate::ledger::{Run, RunId};
+use crate::ledger::Run;
+use crate::model::run_id::RunId;
 use crate::report::{batch_options, quoted};
 use crate::run::{IssueError, NothingToDo, PlanMismatch, RunFailure};
 

@@ -1,49 +1,10 @@
 //! Notices about waits that would otherwise look as if the program hung: each once, with its length.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::service_status::ServiceStatus;
-
-/// The reason for a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WaitReason {
-    /// The hub named the time (`Retry-After`).
-    AskedByHub,
-    /// Calls are kept to the rate that the hub takes.
-    RateLimited,
-    /// The hub answered with a failure of its own.
-    HubFailed,
-    /// No answer came.
-    NoAnswer,
-    /// No answer of a hub confirmed a change.
-    NotConfirmed,
-    /// No connection came about.
-    NoConnection,
-    /// The answer was not a hub's.
-    NotUnderstood,
-    /// There were too many calls.
-    Throttled,
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AskedByHub => "the hub asks to wait",
-            Self::RateLimited => "calls are kept to the rate that the hub takes",
-            Self::HubFailed => "the hub has a failure of its own",
-            Self::NoAnswer => "no answer came from the hub",
-            Self::NotConfirmed => {
-                "no answer of the hub confirms a change (a lost connection, or the login page of a proxy?)"
-            }
-            Self::NoConnection => "no connection to the hub",
-            Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",
-            Self::Throttled => "the hub takes no more calls just now",
-        })
-    }
-}
+use crate::model::service_status::{ServiceStatus, WaitReason};
 
 /// Until when people know that something is waited for.
 #[derive(Debug, Default)]

@@ -6,8 +6,9 @@ use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
 use super::super::row::ROW;
-use super::super::{LedgerRow, RowState, RunId};
+use super::super::{LedgerRow, RowState};
 use super::client::{Client, Error};
+use crate::model::run_id::RunId;
 
 /// Makes the chunks of a run, unless a different station did, and returns the run's token; runs of
 /// old ledgers have none.

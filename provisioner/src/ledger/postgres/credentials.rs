@@ -1,12 +1,15 @@
 //! The owners of credentials.
 
+use hub_types::IdentityId;
+
 use super::super::column::ResultRow;
 use super::super::row::key;
-use super::super::stored::{UnknownValue, row_name};
-use super::super::{Credential, CredentialConflict, RunId};
+use super::super::stored::row_name;
+use super::super::{Credential, CredentialConflict};
 use super::client::{Client, Error};
 use super::value::misread;
-use hub_types::IdentityId;
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 /// The first of an identity's credentials that belongs to a different one: in the run that is being
 /// loaded, or on a hub. Failed rows of earlier runs do not count: the row may have been wrong.

@@ -10,13 +10,14 @@ use super::super::column::{ResultRow, names};
 use super::super::row::{self, Context};
 use super::super::store::Load;
 use super::super::table::Dialect::Postgres;
-use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts, RunId};
+use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts};
 use super::client::{Client, Error};
 use super::connection::Connection;
 use super::value::parameter;
 use super::{credentials, rows};
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
 pub(super) struct PostgresLoader<'l> {

@@ -1,9 +1,9 @@
 //! The writes of this process that the database must still have after a reconnection: a standby
 //! that lagged behind may have taken over.
 
-use super::super::RunId;
 use super::super::chunk::Lease;
 use super::client::{Client, Error};
+use crate::model::run_id::RunId;
 use crate::model::service_status::{Service, ServiceStatus, tell};
 
 /// The memory of a process that works on a run.

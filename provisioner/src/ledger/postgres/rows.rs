@@ -7,11 +7,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::super::column::{Cell, Kind, ResultRow, Value, assignments, names};
-use super::super::hold::PastRow;
+use super::super::past_row::PastRow;
 use super::super::row::{Change, Changed, ROW, RUN, key};
 use super::super::table::Dialect::Postgres;
-use super::super::{Lease, LedgerRow, RowFilter, RunId, RunOptions};
+use super::super::{Lease, LedgerRow, RowFilter, RunOptions};
 use super::client::{Client, Error};
+use crate::model::run_id::RunId;
 
 pub(super) fn page(
     client: &mut Client,

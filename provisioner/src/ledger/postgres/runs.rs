@@ -4,10 +4,11 @@ use tokio_postgres::Row;
 
 use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
-use super::super::{HeldDevices, ListedRun, Run, RunId, RunState, Totals, Verification};
+use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
 use super::client::{Client, Error};
 use super::value::misread;
 use crate::clock::Timestamp;
+use crate::model::run_id::RunId;
 
 /// Records the end of a run: an interruption only if no other station works on it, and completion
 /// only if no work is left. Returns false if completion could not be recorded.

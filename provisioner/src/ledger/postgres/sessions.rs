@@ -3,10 +3,11 @@
 use super::super::column::{ResultRow, names};
 use super::super::progress_sample::PROGRESS_SAMPLE;
 use super::super::session::SESSION;
-use super::super::{Operator, ProgressSample, RunId, Session};
+use super::super::{Operator, ProgressSample, Session};
 use super::client::{Client, Error};
 use super::value::parameter;
 use crate::clock::Timestamp;
+use crate::model::run_id::RunId;
 
 /// Begins a session and returns its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &Timestamp) -> Result<u32, Error> {

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::super::RunId;
 use super::super::column::ResultRow;
 use super::client::{Client, Error};
+use crate::model::run_id::RunId;
 
 /// Records that a station works on the hub of a run, for the duration of a lease, and counts the
 /// active stations.

@@ -4,10 +4,11 @@ use bytes::BytesMut;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-use super::super::RunId;
 use super::super::column::{Cell, Misread, ResultRow, Value};
-use super::super::stored::{NotUnderstood, UnknownValue, row_name};
+use super::super::stored::{NotUnderstood, row_name};
 use super::client::Error;
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 impl ToSql for Value<'_> {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Misread> {

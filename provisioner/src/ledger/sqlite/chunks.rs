@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::LedgerRow;
 use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
 use super::super::row::ROW;
-use super::super::{LedgerRow, RunId, UnknownValue};
 use super::error::unstorable;
 use super::value::misread;
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 /// Makes the chunks of a run whose rows are complete, and frees those of an earlier process that
 /// has ended.

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::column::ResultRow;
 use super::super::row::key;
-use super::super::{Credential, CredentialConflict, RunId};
+use super::super::{Credential, CredentialConflict};
+use crate::model::run_id::RunId;
 
 /// Stores the owner of these credentials.
 pub(super) fn remember_all(

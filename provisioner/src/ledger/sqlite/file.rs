@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::{LedgerError, UnknownValue};
+use super::super::LedgerError;
 use super::error::of_file;
+use crate::model::unknown_value::UnknownValue;
 
 /// A file as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

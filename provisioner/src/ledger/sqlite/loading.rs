@@ -10,11 +10,12 @@ use super::super::column::names;
 use super::super::row::{self, Context};
 use super::super::store::Load;
 use super::super::table::Dialect::Sqlite;
-use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts, RunId};
+use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
 pub(super) struct SqliteLoader<'l> {

@@ -8,12 +8,13 @@ use rusqlite::{
 };
 
 use super::super::column::{ResultRow, Value, assignments, names};
-use super::super::hold::PastRow;
+use super::super::past_row::PastRow;
 use super::super::row::{Change, Changed, ROW, RUN, key};
 use super::super::table::Dialect::Sqlite;
-use super::super::{Lease, LedgerRow, RowFilter, RunId, RunOptions};
+use super::super::{Lease, LedgerRow, RowFilter, RunOptions};
 use super::chunks;
 use super::error::unstorable;
+use crate::model::run_id::RunId;
 
 pub(super) fn page(
     connection: &Connection,

@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
-use super::super::{HeldDevices, ListedRun, Run, RunId, RunState, Totals, Verification};
+use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
 use super::error::{unstorable, value_of};
 use super::value::misread;
 use crate::clock::Timestamp;
+use crate::model::run_id::RunId;
 
 pub(super) fn end(
     connection: &Connection,

@@ -5,9 +5,10 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::super::column::{ResultRow, names};
 use super::super::progress_sample::PROGRESS_SAMPLE;
 use super::super::session::SESSION;
-use super::super::{Operator, ProgressSample, RunId, Session};
+use super::super::{Operator, ProgressSample, Session};
 use super::error::unstorable;
 use crate::clock::Timestamp;
+use crate::model::run_id::RunId;
 
 /// Begins a session and returns its number.
 pub(super) fn begin(

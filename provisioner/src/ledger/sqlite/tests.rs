@@ -1,6 +1,7 @@
 use super::*;
 use crate::ledger::tests::{claim, identity, load, now};
-use crate::ledger::{Effect, Ledger, RowFilter, RowState};
+use crate::ledger::{Ledger, RowFilter, RowState};
+use crate::model::effect::Effect;
 
 /// Opens a ledger that was just closed. A test beside this one may be about to start a program, which
 /// has the lock too until it is that program.

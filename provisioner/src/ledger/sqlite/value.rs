@@ -3,10 +3,11 @@
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Error, Row};
 
-use super::super::RunId;
 use super::super::column::{Misread, ResultRow, Value};
-use super::super::stored::{NotUnderstood, UnknownValue, row_name};
+use super::super::stored::{NotUnderstood, row_name};
 use super::error::not_understood;
+use crate::model::run_id::RunId;
+use crate::model::unknown_value::UnknownValue;
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

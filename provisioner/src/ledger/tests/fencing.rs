@@ -1,6 +1,7 @@
 //! Leases that are lost, and databases that come back without the end of what was written to them.
 
 use super::*;
+use crate::model::effect::Effect;
 
 /// As a standby has it that took over without the last writes.
 fn go_back(server: &e2e::Database, name: &str, sql: &str) {

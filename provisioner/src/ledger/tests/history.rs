@@ -1,8 +1,11 @@
 //! The history in a ledger for reports: operators, times, and the state before and after.
 
+use serde_json::json;
+
 use super::*;
 use crate::hub::rate_limit::CallStats;
-use serde_json::json;
+use crate::model::effect::Effect;
+use crate::model::run_id::RunId;
 
 fn at(time: &str) -> Timestamp {
     time.parse().unwrap()

@@ -1,8 +1,10 @@
 //! Content of a ledger that this version does not know is an error that names its place.
 
+use rusqlite::Connection;
+
 use super::*;
 use crate::model::causes::with_causes;
-use rusqlite::Connection;
+use crate::model::effect::Effect;
 
 /// A value that a newer version may have written.
 struct Strange {

@@ -1,12 +1,12 @@
 //! The maintenance of one identity, as a pure state machine. As in the
-//! [lifecycle](crate::model::lifecycle), a lost response is followed by a read, and updates are
+//! [lifecycle](crate::apply::lifecycle), a lost response is followed by a read, and updates are
 //! conditional on the etag of the last read.
 
 use super::{ChangeDecision, Refusal};
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState};
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Effect;
 use crate::model::spec::IdentitySpec;
 
 /// The state of one identity during its maintenance.

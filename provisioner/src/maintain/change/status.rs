@@ -5,9 +5,11 @@ use hub_types::twin::Twin;
 use serde_json::json;
 
 use super::{ChangeDecision, Refusal, if_same_certificate};
-use crate::ledger::{Hold, RunId, unfinished_run};
+use crate::ledger::unfinished_run;
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
+use crate::model::hold::Hold;
+use crate::model::run_id::RunId;
 use crate::model::spec::{IdentitySpec, QUARANTINE};
 
 pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> ChangeDecision {

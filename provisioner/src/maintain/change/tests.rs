@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use hub_types::IdentityId;
+use hub_types::identity::StatusReason;
 use serde_json::{Value, from_value, json};
 
 use super::*;
+use crate::model::maintenance::Maintenance;
 use crate::model::spec::{QUARANTINE, StateSpec};
 
 const OLD: &str = "AA";

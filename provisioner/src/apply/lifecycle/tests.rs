@@ -1,5 +1,7 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
+use crate::model::effect::Effect;
 
 /// A hub that holds at most one identity, and may lose any answer after or before the effect.
 #[derive(Debug, Clone, Copy, PartialEq)]

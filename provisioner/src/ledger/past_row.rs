@@ -1,27 +1,11 @@
-//! Devices that a run has disabled on purpose: in quarantine, or retired.
+//! The records that earlier runs have of a device: which run keeps it disabled, and which changed it last.
 
-use hub_types::identity::{Status, StatusReason};
-use hub_types::twin::Twin;
 use serde::Serialize;
 
-use super::{LedgerRow, RowState, RunId, RunOptions};
-use crate::maintain::change::Maintenance;
-use crate::model::failure::ReasonCode;
-
-/// A device that a run has disabled on purpose, until it is released.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hold {
-    /// The run.
-    pub(crate) run: RunId,
-    /// The status reason that the run gave it.
-    pub(crate) reason: StatusReason,
-    /// The status reason that it gets when it is released.
-    pub(crate) released_reason: Option<StatusReason>,
-    /// True if the run retired it, false if it is in quarantine.
-    pub(crate) is_retired: bool,
-    /// True if the run has not come to the end of the device's row: a resumed run disables it.
-    pub(crate) is_unfinished: bool,
-}
+use super::{LedgerRow, RowState, RunOptions};
+use crate::model::hold::Hold;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 
 /// Devices of a run that it left disabled, by the run that disabled them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,21 +23,6 @@ impl HeldDevices {
     pub(super) fn new(run: RunId, devices: u64, options: &RunOptions) -> Self {
         let retired = options.maintenance.as_ref().is_some_and(Maintenance::retires);
         Self { run, devices, retired }
-    }
-}
-
-impl Hold {
-    /// Returns true if the device is in the state that the run left.
-    pub(crate) fn is_as_left(&self, twin: &Twin) -> bool {
-        twin.status == Status::Disabled && twin.status_reason.as_ref() == Some(&self.reason)
-    }
-
-    /// The reason code of a row that leaves the device disabled.
-    pub(crate) fn reason_code(&self) -> ReasonCode {
-        match self.is_retired {
-            true => ReasonCode::KeptRetired,
-            false => ReasonCode::KeptDisabled,
-        }
     }
 }
 
@@ -138,6 +107,7 @@ mod tests {
     use crate::ledger::Record;
     use crate::model::spec::{IdentitySpec, QUARANTINE, StateSpec};
     use hub_types::IdentityId;
+    use hub_types::identity::StatusReason;
 
     fn reason(text: &str) -> StatusReason {
         StatusReason::new(text).unwrap()

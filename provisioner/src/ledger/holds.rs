@@ -5,9 +5,11 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use hub_types::{DeviceId, IdentityId};
 
-use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
-use crate::maintain::change::Maintenance;
+use crate::ledger::{LedgerError, SharedLedger};
 use crate::model::compare::is_marked_as_staged;
+use crate::model::hold::Hold;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
 /// The records of a ledger on the identities of a hub.

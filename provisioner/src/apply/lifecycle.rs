@@ -7,15 +7,13 @@
 //! - "Exists already" is never taken as success or failure, but compared.
 //! - Updates are conditional: each carries the etag of the last read.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::Serialize;
-
 use crate::hub::HubError;
-use crate::ledger::{RunId, UnknownValue};
-use crate::model::compare::{Comparison, Difference, Etags, Observation};
+use crate::ledger::{Record, RowState, unfinished_run};
+use crate::model::compare::{Comparison, Difference, Etags, Observation, conflict_reason};
+use crate::model::effect::Effect;
+use crate::model::failure::ReasonCode;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use crate::model::run_id::RunId;
 
 #[cfg(test)]
 mod tests;
@@ -97,46 +95,6 @@ pub(crate) enum Outcome {
     /// The identity already was as the batch wants it. Foreign twin values that were kept are
     /// listed.
     Unchanged(Vec<Difference>),
-}
-
-/// The effect of a run on an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Effect {
-    /// The run created the identity.
-    Created,
-    /// The run deleted the identity.
-    Deleted,
-    /// The run changed the existing identity or wrote its twin.
-    Updated,
-}
-
-impl Effect {
-    /// The name that ledger and reports use.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Deleted => "deleted",
-            Self::Updated => "updated",
-        }
-    }
-}
-
-impl FromStr for Effect {
-    type Err = UnknownValue;
-
-    fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        [Self::Created, Self::Deleted, Self::Updated]
-            .into_iter()
-            .find(|effect| effect.as_str() == text)
-            .ok_or_else(|| UnknownValue::new(text))
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// The state of one identity in its lifecycle.
@@ -386,6 +344,50 @@ impl Lifecycle {
         }
         Step::Finish(Outcome::Failed(error.unwrap_or(HubError::Contradiction)))
     }
+}
+
+impl From<Outcome> for Record {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Absent => Self::failed(
+                ReasonCode::IdentityMissing,
+                "it is not on the hub, and mode `update` creates nothing",
+            ),
+            Outcome::Changed(differences) => Self {
+                differences,
+                ..Self::failed(
+                    ReasonCode::ChangedSincePlan,
+                    "it was changed since the plan was made; plan again to see how it stands",
+                )
+            },
+            Outcome::Conflict(differences) => Self {
+                reason: Some(conflict_reason(&differences)),
+                differences,
+                ..Self::new(RowState::Conflict)
+            },
+            Outcome::Done { effect, kept, presumed } => {
+                let reason = presumed.then_some(ReasonCode::Presumed).or_else(|| kept_reason(&kept));
+                let effect = Some(effect);
+                Self { effect, presumed, reason, differences: kept, ..Self::new(RowState::Done) }
+            }
+            Outcome::Failed(error) => error.into(),
+            Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
+            Outcome::StagedByRun { run, differences } => Self {
+                reason: Some(ReasonCode::RunUnfinished),
+                error: Some(unfinished_run(run, "then provision it")),
+                differences,
+                ..Self::new(RowState::Conflict)
+            },
+            Outcome::Unchanged(kept) => {
+                Self { reason: kept_reason(&kept), differences: kept, ..Self::new(RowState::Unchanged) }
+            }
+        }
+    }
+}
+
+/// The reason of a row that is as asked, with foreign twin values kept.
+fn kept_reason(kept: &[Difference]) -> Option<ReasonCode> {
+    (!kept.is_empty()).then_some(ReasonCode::TwinKept)
 }
 
 const MAX_RETRIES: u32 = 12;
