@@ -29,7 +29,7 @@ use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::PrivateKey;
 use crate::platform::fs;
 use crate::policy::{Policy, Tier};
-use crate::profile::{self, Profiles};
+use crate::profile::{Profile, Profiles};
 use crate::secrets::secret::AskSecret;
 use crate::verify::name_constraints::PathConstraints;
 use crate::weak_keys;
@@ -50,7 +50,7 @@ pub use rekey::rekey_ca;
 pub use renew::{RenewedCa, renew_ca};
 pub use show::{CaCertificates, CaDescription, KeyPlace, ProfileSummary};
 use validity::validity_below;
-pub(crate) use validity::{check_clock, check_is_good, end_after};
+pub(crate) use validity::{check_clock, check_is_good, end_after, profile_validity};
 
 /// A CA that can issue.
 pub struct CertificateAuthority {
@@ -235,37 +235,11 @@ impl CertificateAuthority {
     /// The validity of a certificate with a profile, which may have dates of its own.
     pub(crate) fn profile_validity(
         &self,
-        profile: &profile::Profile,
+        profile: &Profile,
         days: u32,
         now: OffsetDateTime,
     ) -> Result<Validity, Error> {
-        let dates = profile.dates();
-        let mut validity = validity_below(&self.issuing, &self.folder, dates.days.unwrap_or(days), now)?;
-        if let Some(from) = dates.not_before {
-            if from < self.issuing.not_before() {
-                let begin = self.issuing.not_before();
-                return Err(
-                    profile.fault(format!("`not_before` is earlier than the CA, which begins on {begin}"))
-                );
-            }
-            validity.not_before = from;
-        }
-        if let Some(until) = dates.not_after {
-            let end = self.issuing.not_after();
-            if until > end {
-                return Err(profile.fault(format!("`not_after` is later than the CA, which ends on {end}")));
-            }
-            if until <= now {
-                return Err(profile.fault("`not_after` has passed".to_owned()));
-            }
-            validity.not_after = until;
-        }
-        if validity.not_after <= validity.not_before {
-            return Err(profile.fault("certificates would end before they begin".to_owned()));
-        }
-        let begin = dates.not_before.unwrap_or(now);
-        self.policy.check_span(validity.not_after - begin).map_err(|reason| profile.fault(reason))?;
-        Ok(validity)
+        profile_validity(&self.issuing, &self.folder, &self.policy, profile, days, now)
     }
 
     /// The validity of a certificate issued now: it begins a little earlier, because devices' clocks

@@ -83,7 +83,7 @@ pub use keys::public::{PublicKey, PublicKeyInput};
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use platform::process::keep_memory_private;
 pub use policy::{Policy, Tier};
-pub use profile::{Columns, Profile, ProfileRow, Profiles};
+pub use profile::{Columns, Profile, ProfileRow, Profiles, RowCheck};
 pub use secrets::secret::{AskSecret, Secret};
 pub use secrets::source::{SecretSource, prompt};
 pub use test_pki::{TestCase, write_test_pki};

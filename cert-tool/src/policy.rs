@@ -259,9 +259,8 @@ impl Policy {
     /// Returns the reason why an identity gets no certificate for a key, if there is one; the key
     /// type `None` stands for any other kind of key.
     pub(crate) fn refusal(&self, identity: &IdentityId, key_type: Option<KeyType>) -> Option<Refusal> {
-        if let Some(pattern) = self.identities.as_ref().filter(|it| !it.is_match(&identity.common_name())) {
-            let reason = format!("its common name does not match `{}`", inner(pattern));
-            return Some(Refusal::Policy { rule: "identities", reason });
+        if let Some(refusal) = self.refusal_of_identity(identity) {
+            return Some(refusal);
         }
         let allowed = self.key_types.as_ref()?;
         if key_type.is_some_and(|key_type| allowed.contains(&key_type)) {
@@ -271,6 +270,13 @@ impl Policy {
         let found = key_type.map_or_else(|| "of a different kind".to_owned(), |it| it.to_string());
         let reason = format!("its key is {found}, allowed are {}", allowed.join(", "));
         Some(Refusal::Policy { rule: "key_types", reason })
+    }
+
+    /// Returns the reason why an identity gets no certificate for any key, if there is one.
+    pub(crate) fn refusal_of_identity(&self, identity: &IdentityId) -> Option<Refusal> {
+        let pattern = self.identities.as_ref().filter(|it| !it.is_match(&identity.common_name()))?;
+        let reason = format!("its common name does not match `{}`", inner(pattern));
+        Some(Refusal::Policy { rule: "identities", reason })
     }
 
     /// Returns the reason why no further certificate can be issued after so many, if there is one.

@@ -11,6 +11,7 @@ mod file;
 mod own_extension;
 pub(crate) mod points;
 mod previous;
+mod row_check;
 mod subject;
 mod template;
 
@@ -30,10 +31,11 @@ pub(crate) use columns::RowValues;
 pub use columns::{Columns, ProfileRow};
 use own_extension::OwnExtension;
 pub(crate) use previous::parts_of_a_profile;
+pub use row_check::RowCheck;
 pub(crate) use subject::{SubjectTemplate, ca_subject, rest_of_subject};
 
 /// The profiles of a CA by their names.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Profiles {
     profiles: BTreeMap<String, Profile>,
 }
@@ -75,6 +77,11 @@ impl Profiles {
     /// The profile with a name.
     pub fn get(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name)
+    }
+
+    /// The profile with a name that a call chose, which must exist.
+    pub fn find(&self, name: &str) -> Result<&Profile, Error> {
+        self.get(name).ok_or_else(|| Error::ProfileChoice(self.unknown(name)))
     }
 
     /// All profiles, sorted by name.

@@ -14,7 +14,9 @@ mod twin_template;
 pub(crate) use check::check;
 pub(crate) use failed_rows::write_failed_rows_beside;
 pub(crate) use failed_rows::{FailedRowsError, write_failed_rows};
-pub(crate) use issued::{IssuedCredential, complete_rows, find_issued, find_issued_with, key_source};
+pub(crate) use issued::{
+    IssuedCredential, complete_rows, find_issued, find_issued_with, key_source, profile_row,
+};
 pub(crate) use ledger_sink::LedgerSink;
 pub(crate) use ledger_sink::{BatchChoice, BatchFile, LoadRules};
 pub(crate) use load::{Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};

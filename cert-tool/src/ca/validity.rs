@@ -7,6 +7,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::encoding::time::rfc3339;
 use crate::error::Error;
+use crate::policy::Policy;
+use crate::profile::Profile;
 use crate::x509::certificate::Certificate;
 use crate::x509::encoder::Validity;
 
@@ -44,6 +46,44 @@ pub(super) fn validity_below(
         not_before: wanted.not_before.max(issuer.not_before()),
         not_after: wanted.not_after.min(issuer.not_after()),
     })
+}
+
+/// The validity of a certificate with a profile, which may have dates of its own.
+pub(crate) fn profile_validity(
+    issuer: &Certificate,
+    folder: &Path,
+    policy: &Policy,
+    profile: &Profile,
+    days: u32,
+    now: OffsetDateTime,
+) -> Result<Validity, Error> {
+    let dates = profile.dates();
+    let mut validity = validity_below(issuer, folder, dates.days.unwrap_or(days), now)?;
+    if let Some(from) = dates.not_before {
+        if from < issuer.not_before() {
+            let begin = issuer.not_before();
+            return Err(
+                profile.fault(format!("`not_before` is earlier than the CA, which begins on {begin}"))
+            );
+        }
+        validity.not_before = from;
+    }
+    if let Some(until) = dates.not_after {
+        let end = issuer.not_after();
+        if until > end {
+            return Err(profile.fault(format!("`not_after` is later than the CA, which ends on {end}")));
+        }
+        if until <= now {
+            return Err(profile.fault("`not_after` has passed".to_owned()));
+        }
+        validity.not_after = until;
+    }
+    if validity.not_after <= validity.not_before {
+        return Err(profile.fault("certificates would end before they begin".to_owned()));
+    }
+    let begin = dates.not_before.unwrap_or(now);
+    policy.check_span(validity.not_after - begin).map_err(|reason| profile.fault(reason))?;
+    Ok(validity)
 }
 
 /// Refuses a CA that is not good at a time: what it signs would not be either.

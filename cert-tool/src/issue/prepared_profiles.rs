@@ -39,10 +39,7 @@ impl<'a> PreparedProfiles<'a> {
         let profiles = ca.profiles();
         let subject = options.subject.as_deref().map(leaf_subject).transpose()?;
         let chosen = match &options.profile {
-            Some(name) => {
-                let unknown = || Error::ProfileChoice(profiles.unknown(name));
-                Some(Cow::Borrowed(profiles.get(name).ok_or_else(unknown)?))
-            }
+            Some(name) => Some(Cow::Borrowed(profiles.find(name)?)),
             None => None,
         };
         let base = match (chosen, subject) {

@@ -1,20 +1,33 @@
 //! The check of a batch without a hub.
 
+use std::path::Path;
+
 use batch_file::Problem;
+use cert_tool::{IssueOptions, RowCheck};
 
 use super::ledger_sink::BatchFile;
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
 use super::row::CertificateSource;
 use super::temporary::begin_temporary;
+use crate::clock::now;
 use crate::ledger::{Credential, CredentialConflict, CredentialKind, Ledger, LedgerError, Loader};
 use crate::model::spec::IdentitySpec;
 
-/// Reads a batch and reports each problem as it is found: there may be more than memory holds.
-pub(crate) fn check(batch: BatchFile, on_problem: &mut dyn FnMut(Problem)) -> Result<Loaded, LoadError> {
+/// Reads a batch and reports each problem as it is found: there may be more than memory holds. Rows that the CA in
+/// `issuer` would refuse are bad; `profile` is for rows that name none.
+pub(crate) fn check(
+    batch: BatchFile,
+    issuer: Option<&Path>,
+    profile: Option<String>,
+    on_problem: &mut dyn FnMut(Problem),
+) -> Result<Loaded, LoadError> {
+    let issuing = IssueOptions { profile: profile.clone(), ..IssueOptions::new(now()) };
     let options = LoadOptions {
         read: batch.read,
         certificates: CertificateSource::Issued,
         check_only: true,
+        profile,
+        issuer: issuer.map(|folder| RowCheck::open(folder, &issuing)).transpose()?,
         ..LoadOptions::default()
     };
     let mut ledger = Ledger::open_temporary()?;

@@ -1,6 +1,6 @@
 //! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
 
-use cert_tool::{CsrInput, IssuedCertificate, IssuedList, KeySource, PublicKeyInput};
+use cert_tool::{Columns, CsrInput, IssuedCertificate, IssuedList, KeySource, ProfileRow, PublicKeyInput};
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
@@ -78,6 +78,17 @@ pub(crate) fn key_source(auth: &AuthSpec) -> KeySource {
         (None, Some(GivenPem::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
         (None, Some(GivenPem::Pem(pem))) => KeySource::PublicKey(PublicKeyInput::Pem(pem)),
         (None, None) => KeySource::Generate,
+    }
+}
+
+/// The profile of a certificate that is to be issued, with the columns for its templates.
+pub(crate) fn profile_row(auth: &AuthSpec) -> ProfileRow {
+    match auth {
+        AuthSpec::IssuedCertificate { profile: Some(profile), .. } => ProfileRow {
+            profile: Some(profile.name.clone()),
+            columns: Columns::from(profile.columns.clone()),
+        },
+        _ => ProfileRow::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
 use super::problem_groups::ProblemGroups;
 use super::row::CertificateSource;
-use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable};
+use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable, RunOptions};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::spec::IdentitySpec;
@@ -50,7 +50,7 @@ impl BatchChoice {
 }
 
 /// The rules for rows while they are loaded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct LoadRules {
     /// Every device is kept disabled until it is released.
     pub(crate) quarantine: bool,
@@ -58,6 +58,16 @@ pub(crate) struct LoadRules {
     pub(crate) skip_bad_rows: bool,
     /// The files that rows name are noted.
     pub(crate) note_files: bool,
+    /// The profile of rows that name none.
+    pub(crate) profile: Option<String>,
+}
+
+impl LoadRules {
+    /// The rules of a run with these options.
+    pub(crate) fn of(options: &RunOptions, skip_bad_rows: bool) -> Self {
+        let profile = options.profile.clone();
+        Self { quarantine: options.quarantine, skip_bad_rows, profile, note_files: false }
+    }
 }
 
 /// Puts rows into a ledger, and notes problems.
@@ -130,12 +140,12 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         batch: &BatchFile,
         certificates: CertificateSource,
     ) -> Result<(Loaded, String), LoadError> {
-        let rules = self.rules;
         let options = LoadOptions {
             read: batch.read.clone(),
             certificates,
-            note_files: rules.note_files,
-            check_only: false,
+            note_files: self.rules.note_files,
+            profile: self.rules.profile.clone(),
+            ..LoadOptions::default()
         };
         let loaded = load(&batch.path, &options, &mut self)?;
         for group in self.problems.groups() {
@@ -147,7 +157,7 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         if !loaded.keys.is_empty() {
             note_if_exposed(&batch.path, self.observer);
         }
-        if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
+        if loaded.is_unusable || (loaded.bad_rows > 0 && !self.rules.skip_bad_rows) {
             return Err(LoadError::NotClean {
                 path: batch.path.clone(),
                 errors: loaded.errors,

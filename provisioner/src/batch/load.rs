@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
+use cert_tool::RowCheck;
 use hub_types::DeviceId;
 use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
@@ -32,6 +33,10 @@ pub(crate) struct LoadOptions {
     /// True to only check the rows, and keep neither [`Loaded::keys`] nor [`Loaded::depths`]: a
     /// batch that is checked may be larger than any hub takes.
     pub(crate) check_only: bool,
+    /// The profile of rows that name none.
+    pub(crate) profile: Option<String>,
+    /// The CA that will issue certificates, where rows that it would refuse are bad.
+    pub(crate) issuer: Option<RowCheck>,
 }
 
 /// The receiver of a batch's rows and problems as they are read.
@@ -145,7 +150,7 @@ pub(crate) fn load(
     };
     let mut loading = BatchLoader {
         file: &name,
-        rows: RowReader::new(options.certificates, clock::now()),
+        rows: RowReader::new(options, clock::now()),
         parents: HashMap::new(),
         check_only: options.check_only,
         loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },

@@ -6,13 +6,14 @@ use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
-use cert_tool::Certificate;
+use cert_tool::{Certificate, RowCheck};
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use hub_types::{Thumbprint, Timestamp};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::issued::key_source;
+use super::issued::{key_source, profile_row};
+use super::load::LoadOptions;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::ledger::Credential;
 use crate::model::causes::with_causes;
@@ -41,6 +42,10 @@ impl CertificateSource {
 pub(super) struct RowReader {
     templates: TwinTemplates,
     certificates: CertificateSource,
+    /// The profile of rows that name none.
+    profile: Option<String>,
+    /// The CA that will issue certificates, where rows that it would refuse are bad.
+    issuer: Option<RowCheck>,
     /// The time by which certificates are valid or not.
     now: OffsetDateTime,
     /// Of the row that was read last.
@@ -57,10 +62,12 @@ struct Findings<'a> {
 }
 
 impl RowReader {
-    pub(super) fn new(certificates: CertificateSource, now: OffsetDateTime) -> Self {
+    pub(super) fn new(options: &LoadOptions, now: OffsetDateTime) -> Self {
         Self {
             templates: TwinTemplates::new(),
-            certificates,
+            certificates: options.certificates,
+            profile: options.profile.clone(),
+            issuer: options.issuer.clone(),
             now,
             credentials: Vec::new(),
             respelling: HashSet::new(),
@@ -121,6 +128,9 @@ impl RowReader {
         }
         let thumbprint = certificate.map(|certificate| certificate.sha256().into());
         let auth = self.auth_with(thumbprint, findings)?;
+        if let Some(issuer) = &self.issuer {
+            findings.check_profile(issuer, &auth)?;
+        }
         let key = findings.key_to_certify(&auth)?;
         self.credentials.extend(key.map(|info| Credential::public_key(&info)));
         Some(auth)
@@ -132,7 +142,7 @@ impl RowReader {
             (RowAuth::Sas { keys }, _) => Some(AuthSpec::Sas { given: keys.is_some() }),
             // Any certificate of the CA will do; where certificates are issued, this row gets one too.
             (RowAuth::X509Ca, None) if self.certificates == CertificateSource::Issued => {
-                Some(to_issue(row, true))
+                Some(to_issue(row, true, self.profile.as_ref()))
             }
             (RowAuth::X509Ca, _) => Some(AuthSpec::X509Ca),
             (RowAuth::X509Thumbprint { secondary, .. }, Some(primary)) => {
@@ -156,7 +166,7 @@ impl RowReader {
             );
             return None;
         }
-        Some(to_issue(row, false))
+        Some(to_issue(row, false, self.profile.as_ref()))
     }
 
     /// The twin that the row's template makes, if it names one: the outer `None` is a problem.
@@ -272,6 +282,18 @@ impl Findings<'_> {
         None
     }
 
+    /// Refuses a row that the CA would refuse because of its profile or its policy.
+    fn check_profile(&mut self, issuer: &RowCheck, auth: &AuthSpec) -> Option<()> {
+        if !auth.is_to_be_issued() {
+            return Some(());
+        }
+        let row = profile_row(auth);
+        let Err(refusal) = issuer.check(&self.row.identity, &row) else { return Some(()) };
+        let remedy = refusal.hint().unwrap_or("correct the row, or the CA's `profile.toml` or policy");
+        self.error("profile", row.profile.as_deref(), with_causes(&refusal), remedy);
+        None
+    }
+
     fn warn_of_respelling(&mut self, template: &Path, read: &str, written: &str) {
         let message = format!(
             "a hub keeps the value of a number, not its digits: `{read}` in this twin comes back as `{written}`"
@@ -294,13 +316,14 @@ fn of_certificate(certificate: &Certificate) -> [Credential; 2] {
     ]
 }
 
-fn to_issue(row: &Row, by_ca: bool) -> AuthSpec {
+/// The certificate of a row that gets one; `profile` is for rows that name none.
+fn to_issue(row: &Row, by_ca: bool, profile: Option<&String>) -> AuthSpec {
     let given = |source: &PemSource| match source {
         PemSource::Path(path) => GivenPem::Path(path.clone()),
         PemSource::Pem(pem) => GivenPem::Pem(pem.clone()),
     };
     let (csr, public_key) = (row.csr.as_ref().map(given), row.public_key.as_ref().map(given));
-    let profile = row.profile.as_ref().map(|name| CertificateProfile {
+    let profile = row.profile.as_ref().or(profile).map(|name| CertificateProfile {
         name: name.clone(),
         columns: row.cells.iter().map(|(name, text)| (name.to_owned(), text.into_owned())).collect(),
     });
@@ -364,7 +387,7 @@ mod tests {
             BatchReader::from_read(batch, "b.csv", folder.path(), &ReadOptions::default()).unwrap();
         let mut row = reader.next().unwrap().unwrap();
         let mut problems = Vec::new();
-        let spec = RowReader::new(CertificateSource::Given, NOW).read(&mut row, "b.csv", &mut problems);
+        let spec = RowReader::new(&LoadOptions::default(), NOW).read(&mut row, "b.csv", &mut problems);
         assert!(spec.is_some());
         for problem in &problems {
             assert_eq!((problem.severity, problem.line), (Severity::Warning, Some(2)), "{problem:?}");

@@ -30,7 +30,9 @@ pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> 
     let batch = args.batch.choice().resolve(".".as_ref())?;
     let file = batch.path.display().to_string();
     let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None };
-    let loaded = check(batch, &mut |problem| problems.print(problem))?;
+    let loaded = check(batch, args.issue.as_deref(), args.profile.name.clone(), &mut |problem| {
+        problems.print(problem)
+    })?;
     problems.end(&file, &loaded)?;
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
 }

@@ -223,7 +223,9 @@ impl From<cert_tool::Error> for Failure {
     fn from(error: cert_tool::Error) -> Self {
         let hint = error.hint();
         let exit = match &error {
-            cert_tool::Error::EmptyVariable { .. } | cert_tool::Error::NoSecret { .. } => Exit::BadInput,
+            cert_tool::Error::EmptyVariable { .. }
+            | cert_tool::Error::NoSecret { .. }
+            | cert_tool::Error::ProfileChoice(_) => Exit::BadInput,
             _ => Exit::Refused,
         };
         Self { hint, ..Self::new(exit, error) }

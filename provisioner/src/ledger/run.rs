@@ -208,6 +208,9 @@ pub(crate) struct RunOptions {
     /// The pattern that the device ids of the batch had to match, from the command line or the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id_pattern: Option<IdPattern>,
+    /// The profile of the certificates of rows that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
     /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<String>,
@@ -248,16 +251,17 @@ struct StoredOptions {
     quarantine: bool,
     map: Vec<(String, String)>,
     id_pattern: Option<IdPattern>,
+    profile: Option<String>,
     plan: Option<String>,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
-        let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, id_pattern, plan, .. } =
-            stored;
+        let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, .. } = stored;
+        let StoredOptions { id_pattern, profile, plan, .. } = stored;
         let rules = ApplyRules { mode, twin };
-        Self { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, plan }
+        Self { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, profile, plan }
     }
 }
 

@@ -301,6 +301,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         quarantine: true,
         map: vec![("Serial".into(), "device_id".into())],
         id_pattern: Some("[ab]".parse().unwrap()),
+        profile: Some("gateway".into()),
         plan: Some("AB12".into()),
     };
     let run = ledger.load_run(&facts(&options)).unwrap().commit("AB", 3).unwrap();

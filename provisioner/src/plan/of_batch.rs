@@ -110,7 +110,7 @@ impl BatchPlan {
         let batch = batch.resolve(".".as_ref())?;
         options.map.clone_from(&batch.read.map);
         options.id_pattern.clone_from(&batch.read.id_pattern);
-        let rules = LoadRules { quarantine: options.quarantine, skip_bad_rows, note_files: false };
+        let rules = LoadRules::of(&options, skip_bad_rows);
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
         let TemporaryRun { mut ledger, run, loaded, spec_sha256 } = loaded;

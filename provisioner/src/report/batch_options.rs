@@ -19,6 +19,7 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         rules: _,
         created_by_tag,
         issue,
+        profile,
         quarantine,
         map: _,
         id_pattern: _,
@@ -44,8 +45,9 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         _ => String::new(),
     };
     let issue = issue.as_ref().map(issue_options).unwrap_or_default();
+    let profile = profile.as_ref().map(|name| format!(" --profile={}", quoted(name))).unwrap_or_default();
     let tag = tag.unwrap_or_default();
-    format!("{issue}{}{mode}{twin}{quarantine}{tag}{reason}", reading_options(run))
+    format!("{issue}{profile}{}{mode}{twin}{quarantine}{tag}{reason}", reading_options(run))
 }
 
 /// Those of the options that say how the run read its batch. Each command that reads a batch takes them.

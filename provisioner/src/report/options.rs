@@ -6,7 +6,8 @@ use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 /// Returns the options that a run was begun with, in words.
 pub(super) fn options(options: &RunOptions) -> String {
-    let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, plan } = options;
+    let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, profile, plan } =
+        options;
     let mut words = match maintenance {
         None => rules_in_words(*rules),
         Some(Maintenance::Disable { reason }) => {
@@ -18,6 +19,7 @@ pub(super) fn options(options: &RunOptions) -> String {
     if let Some(IssueFolders { ca, out }) = issue {
         words.push(format!("certificates of the CA in {}, issued to {}", ca.display(), out.display()));
     }
+    words.extend(profile.as_ref().map(|name| format!("profile {name} for rows that name none")));
     words.extend(created_by_tag.as_ref().map(|tag| format!("the tag {tag} names the creator")));
     words.extend(map.iter().map(|(theirs, ours)| format!("column {theirs} read as {ours}")));
     words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
@@ -48,6 +50,7 @@ mod tests {
     fn options_are_told_in_words() {
         let apply = RunOptions {
             issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
+            profile: Some("gateway".to_owned()),
             quarantine: true,
             map: vec![("Serial".to_owned(), "device_id".to_owned())],
             ..RunOptions::default()
@@ -55,7 +58,7 @@ mod tests {
         assert_eq!(
             options(&apply),
             "creates what is missing, writes twins only once, devices left disabled, in quarantine, certificates of the \
-             CA in pki, issued to pki/issued, column Serial read as device_id"
+             CA in pki, issued to pki/issued, profile gateway for rows that name none, column Serial read as device_id"
         );
         let of =
             |maintenance| options(&RunOptions { maintenance: Some(maintenance), ..RunOptions::default() });

@@ -32,6 +32,9 @@ pub(super) async fn apply(
     let secrets = request.secrets.clone();
     let new = NewRun::to_apply(request, &target)?;
     let certificates = Certificates::open(new.options.issue.clone(), &secrets, &target, context.observer)?;
+    if let (Some(certificates), Some(profile)) = (&certificates, &new.options.profile) {
+        certificates.check_profile(profile)?;
+    }
     let mut ledger = Ledger::open(&context.ledger)?;
     let store = certificates.as_ref().map(Certificates::store);
     let (hub, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
@@ -66,8 +69,8 @@ impl NewRun {
                 id_pattern: batch.read.id_pattern.clone(),
                 ..request.options
             };
-            let (quarantine, skip_bad_rows) = (options.quarantine, request.skip_bad_rows);
-            (batch, options, LoadRules { quarantine, skip_bad_rows, note_files: false }, None)
+            let rules = LoadRules::of(&options, request.skip_bad_rows);
+            (batch, options, rules, None)
         };
         let certificates = CertificateSource::of(options.issue.is_some());
         Ok(Self { batch, options, rules, certificates, plan })
@@ -150,7 +153,7 @@ impl NewRun {
         store: Option<&IssuedStore>,
         observer: &dyn RunObserver,
     ) -> Result<Loaded, RunFailure> {
-        let sink = LedgerSink::new(loader, self.rules, observer).issuing_to(store);
+        let sink = LedgerSink::new(loader, self.rules.clone(), observer).issuing_to(store);
         match &self.plan {
             Some(plan) => plan.load(loader, sink, &self.batch, self.certificates),
             None => Ok(sink.load(&self.batch, self.certificates)?.0),

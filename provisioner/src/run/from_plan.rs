@@ -45,11 +45,7 @@ impl PlannedBatch {
     /// The rules for rows while they are loaded.
     pub(super) fn rules(&self) -> LoadRules {
         let header = &self.plan.header;
-        LoadRules {
-            quarantine: header.options.quarantine,
-            skip_bad_rows: header.skip_bad_rows,
-            ..LoadRules::default()
-        }
+        LoadRules::of(&header.options, header.skip_bad_rows)
     }
 
     /// Loads the batch with a sink of `loader`, and stores the planned state of each row.

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, Columns, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome,
-    ProfileRow, Refusal, SecretSource, Sink,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome, Refusal,
+    SecretSource, Sink,
 };
 
 use super::error::RunFailure;
-use crate::batch::{IssuedCredential, complete_rows, key_source};
+use crate::batch::{IssuedCredential, complete_rows, key_source, profile_row};
 use crate::clock::{Timestamp, now};
 use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunState};
 use crate::model::causes::with_causes;
@@ -46,6 +46,11 @@ impl Certificates {
         };
         let store = IssuedStore::open(&ca, &out, Sink::Bundle)?;
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
+    }
+
+    /// Refuses the name of a profile that the CA does not have.
+    pub(super) fn check_profile(&self, name: &str) -> Result<(), cert_tool::Error> {
+        self.ca.profiles().find(name).map(drop)
     }
 
     /// The folder of what was issued.
@@ -188,12 +193,6 @@ fn request(row: &LedgerRow) -> IssueRequest {
         AuthSpec::IssuedCertificate { by_ca: true, .. } => IssuedAuth::X509Ca,
         _ => IssuedAuth::X509Thumbprint,
     };
-    let row = match &state.auth {
-        AuthSpec::IssuedCertificate { profile: Some(profile), .. } => ProfileRow {
-            profile: Some(profile.name.clone()),
-            columns: Columns::from(profile.columns.clone()),
-        },
-        _ => ProfileRow::default(),
-    };
+    let row = profile_row(&state.auth);
     IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth, row }
 }

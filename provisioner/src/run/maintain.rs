@@ -116,7 +116,7 @@ pub(super) fn certificate_check(
         read: options.read_options(),
         certificates: CertificateSource::Ignored,
         note_files: true,
-        check_only: false,
+        ..LoadOptions::default()
     };
     let files = match batch {
         Some(batch) => load(batch, &load_options, &mut Discard)?.files,

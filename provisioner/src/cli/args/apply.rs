@@ -6,7 +6,7 @@ use clap::Args;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 
 use super::choices::{ApplyModeArg, TwinPolicyArg};
-use super::{IssuedArgs, JobArgs, UnlockArgs, WorkArgs};
+use super::{IssuedArgs, JobArgs, ProfileArgs, UnlockArgs, WorkArgs};
 use crate::ledger::RunOptions;
 use crate::model::options::ApplyRules;
 
@@ -63,6 +63,8 @@ pub(in crate::cli) struct RulesArgs {
     /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
+    #[command(flatten)]
+    pub(in crate::cli) profile: ProfileArgs,
 }
 
 impl RulesArgs {
@@ -81,14 +83,16 @@ impl RulesArgs {
             created_by_tag: self.created_by_tag.clone(),
             issue: issued.folders(),
             quarantine: self.quarantine,
+            profile: self.profile.name.clone(),
             ..RunOptions::default()
         }
     }
 
     /// Returns true if any of the options was given.
     pub(in crate::cli) fn is_any_given(&self) -> bool {
-        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows } = self;
-        mode.is_some() || twin.is_some() || *quarantine || created_by_tag.is_some() || *skip_bad_rows
+        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows, profile } = self;
+        let is_any_named = created_by_tag.is_some() || profile.name.is_some();
+        mode.is_some() || twin.is_some() || *quarantine || is_any_named || *skip_bad_rows
     }
 }
 

@@ -13,6 +13,12 @@ use crate::ledger::IssueFolders;
 pub(in crate::cli) struct CheckArgs {
     #[command(flatten)]
     pub(in crate::cli) batch: BatchArgs,
+    /// Check the rows against the profiles and the policy of this CA too, which will issue their
+    /// certificates. Its key is not used.
+    #[arg(long, value_name = "CA_DIR")]
+    pub(in crate::cli) issue: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) profile: ProfileArgs,
 }
 
 /// A batch and the hub that it is for.
@@ -72,6 +78,14 @@ impl IssuedArgs {
         let out = self.out.clone().unwrap_or_else(|| ca.join("issued"));
         Some(IssueFolders { ca, out })
     }
+}
+
+/// The profile of the certificates that are issued.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProfileArgs {
+    /// Use this profile of the CA's `profile.toml` for rows whose column `profile` is empty.
+    #[arg(long = "profile", value_name = "NAME", requires = "issue")]
+    pub(in crate::cli) name: Option<String>,
 }
 
 pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -97,8 +97,8 @@ impl From<PlanMismatch> for Failure {
             PlanMismatch::Identity { .. } => "make a new plan",
             PlanMismatch::NotAPlan { .. } => "leave it out to apply a batch",
             PlanMismatch::OptionsGiven => {
-                "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out, --map and \
-                 --id-pattern, or make a new plan with them"
+                "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out, --profile, \
+                 --map and --id-pattern, or make a new plan with them"
             }
             PlanMismatch::OtherHub { .. } => "name that hub, or make a plan for this one",
         };

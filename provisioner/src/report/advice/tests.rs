@@ -152,6 +152,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             quarantine: true,
             map: vec![("Serial".into(), "device_id".into())],
             id_pattern: Some("p.*".parse().unwrap()),
+            profile: Some("gateway".into()),
             plan: Some("AB".into()),
         };
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
@@ -166,7 +167,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
                     ApplyMode::Upsert => " --mode upsert",
                 };
                 let expected = format!(
-                    " --issue pki --out out --map Serial=device_id --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
+                    " --issue pki --out out --profile=gateway --map Serial=device_id --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
                      --quarantine --created-by-tag=made"
                 );
                 assert!(command.ends_with(&expected), "{reason:?}: {command}");

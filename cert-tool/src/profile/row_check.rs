@@ -1,0 +1,62 @@
+//! [`RowCheck`]: rows judged by the policy and the profiles of a CA, without its key.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hub_types::IdentityId;
+
+use super::{ProfileRow, Profiles, RowValues};
+use crate::ca::{CertificateAuthority, profile_validity};
+use crate::error::Error;
+use crate::error::refusal::Refusal;
+use crate::issue::request::IssueOptions;
+use crate::policy::Policy;
+
+/// The policy and the profiles of a CA, to judge rows before certificates are issued for them.
+#[derive(Debug, Clone)]
+pub struct RowCheck {
+    policy: Policy,
+    profiles: Profiles,
+    /// The profiles that can't be used now, with the reason.
+    unusable: BTreeMap<String, String>,
+}
+
+impl RowCheck {
+    /// Reads the policy and the profiles of the CA in a folder, which would issue with these options. Its key is
+    /// not used. The profile of the options must exist.
+    pub fn open(folder: &Path, options: &IssueOptions) -> Result<Self, Error> {
+        let (_, issuing) = CertificateAuthority::certificates(folder)?;
+        let policy = Policy::read(folder)?;
+        let profiles = Profiles::read(folder, &policy)?;
+        if let Some(name) = &options.profile {
+            profiles.find(name)?;
+        }
+        let mut unusable = BTreeMap::new();
+        for profile in profiles.iter() {
+            if let Err(error) =
+                profile_validity(&issuing, folder, &policy, profile, options.days, options.now)
+            {
+                unusable.insert(profile.name().to_owned(), error.to_string());
+            }
+        }
+        Ok(Self { policy, profiles, unusable })
+    }
+
+    /// Refuses an identity that the policy does not allow, and a row whose profile does not exist or can't be
+    /// filled in with its values, as issuing does.
+    pub fn check(&self, identity: &IdentityId, row: &ProfileRow) -> Result<(), Refusal> {
+        if let Some(refusal) = self.policy.refusal_of_identity(identity) {
+            return Err(refusal);
+        }
+        let Some(name) = &row.profile else {
+            let refusal = |reason| Refusal::Policy { rule: "subjects", reason };
+            return self.policy.check_subject("").map_err(refusal);
+        };
+        let refusal = |reason| Refusal::ProfileChoice { reason };
+        let profile = self.profiles.get(name).ok_or_else(|| refusal(self.profiles.unknown(name)))?;
+        match self.unusable.get(name) {
+            Some(reason) => Err(refusal(reason.clone())),
+            None => profile.render(RowValues { identity, columns: &row.columns }, &self.policy).map(drop),
+        }
+    }
+}
