@@ -10,11 +10,12 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ledger::{Ledger, LedgerError, RowFilter};
+use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
 pub(crate) use check::{Broken, check};
 use record::{EndRecord, RowRecord, RunRecord};
@@ -42,7 +43,8 @@ pub(crate) struct Sealed {
     /// Its records for rows.
     pub(crate) rows: u64,
     /// The last hash of the chain.
-    pub(crate) hash: String,
+    #[serde(serialize_with = "as_lower_hex")]
+    pub(crate) hash: Sha256Digest,
 }
 
 /// Writes the audit pack of a run.
@@ -58,9 +60,9 @@ pub(crate) fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Re
         let record = RowRecord::new(&row, &facts, &sessions).map_err(io::Error::from)?;
         pack.add(&record)?;
     }
-    pack.add(&EndRecord::new(rows, ledger.totals(run)?))?;
+    let hash = pack.add(&EndRecord::new(rows, ledger.totals(run)?))?;
     pack.out.flush()?;
-    Ok(Sealed { rows, hash: pack.chain.hash })
+    Ok(Sealed { rows, hash })
 }
 
 struct Pack<W> {
@@ -69,30 +71,37 @@ struct Pack<W> {
 }
 
 impl<W: Write> Pack<W> {
-    fn add(&mut self, record: &impl Serialize) -> io::Result<()> {
+    /// Adds a record, and returns its hash.
+    fn add(&mut self, record: &impl Serialize) -> io::Result<Sha256Digest> {
         let Value::Object(mut record) = serde_json::to_value(record)? else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let hash = self.chain.add(&serde_json::to_string(&record)?);
-        record.insert(HASH.to_owned(), hash.into());
+        record.insert(HASH.to_owned(), format!("{hash:x}").into());
         serde_json::to_writer(&mut self.out, &record)?;
-        self.out.write_all(b"\n")
+        self.out.write_all(b"\n")?;
+        Ok(hash)
     }
 }
 
 /// The chain so far.
 #[derive(Default)]
 struct Chain {
-    hash: String,
+    last: Option<Sha256Digest>,
 }
 
 impl Chain {
     /// Adds a record, which is canonical JSON, and returns its hash.
-    fn add(&mut self, record: &str) -> String {
-        let digest = Sha256::new().chain_update(&self.hash).chain_update(record).finalize();
-        self.hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.hash.clone()
+    fn add(&mut self, record: &str) -> Sha256Digest {
+        let before = self.last.map(|hash| format!("{hash:x}")).unwrap_or_default();
+        let hash = Sha256::new().chain_update(before).chain_update(record).into();
+        self.last = Some(hash);
+        hash
     }
+}
+
+fn as_lower_hex<S: Serializer>(hash: &Sha256Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{hash:x}"))
 }
 
 /// The name of a record's hash.

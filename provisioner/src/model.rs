@@ -3,6 +3,7 @@
 pub(crate) mod causes;
 pub(crate) mod compare;
 pub(crate) mod creator_tag;
+pub(crate) mod digest;
 pub(crate) mod effect;
 pub(crate) mod failure;
 pub(crate) mod hold;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
+use crate::model::digest::Sha256Digest;
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
@@ -80,7 +81,7 @@ impl Batch<'_> {
         for (line, name) in (2..).zip(NAMES) {
             loader.insert(line, &self.spec(name), &[]).unwrap();
         }
-        loader.commit("AB", 0).unwrap()
+        loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     }
 
     fn apply(&self, hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Apply<ModelHub> {

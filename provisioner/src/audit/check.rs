@@ -65,9 +65,9 @@ impl Checker {
         }
         let Some(Value::String(hash)) = record.remove(HASH) else { return Err("it has no hash".into()) };
         let expected = self.chain.add(&canonical(&record)?);
-        if hash != expected {
+        if hash != format!("{expected:x}") {
             return Err(format!(
-                "its hash should be {expected}; or a line before it was taken out or swapped"
+                "its hash should be {expected:x}; or a line before it was taken out or swapped"
             ));
         }
         self.lines += 1;
@@ -90,9 +90,9 @@ impl Checker {
     }
 
     fn end(self) -> Result<Sealed, Broken> {
-        match self.is_ended {
-            true => Ok(Sealed { rows: self.rows, hash: self.chain.hash }),
-            false => Err(Broken::Line { line: self.lines + 1, what: "the last record is missing".into() }),
+        match self.chain.last {
+            Some(hash) if self.is_ended => Ok(Sealed { rows: self.rows, hash }),
+            _ => Err(Broken::Line { line: self.lines + 1, what: "the last record is missing".into() }),
         }
     }
 }

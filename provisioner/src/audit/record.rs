@@ -8,6 +8,7 @@ use super::FORMAT;
 use crate::clock::Timestamp;
 use crate::ledger::{LedgerRow, Run, Session, Totals};
 use crate::model::compare::{Difference, Etags};
+use crate::model::digest::Sha256Digest;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::AuthSpec;
@@ -42,7 +43,7 @@ pub(super) struct RowRecord<'a> {
     primary_thumbprint: Option<Thumbprint>,
     secondary_thumbprint: Option<Thumbprint>,
     serial: Option<&'a str>,
-    wanted_sha256: String,
+    wanted_sha256: Sha256Digest,
     state: &'static str,
     effect: Option<&'static str>,
     presumed: bool,
@@ -92,7 +93,7 @@ impl<'a> RowRecord<'a> {
             primary_thumbprint,
             secondary_thumbprint,
             serial: row.serial.as_deref(),
-            wanted_sha256: row.spec.state.hash()?,
+            wanted_sha256: row.spec.state.digest()?,
             state: record.state.as_str(),
             effect: record.effect.map(|effect| effect.as_str()),
             presumed: record.presumed,

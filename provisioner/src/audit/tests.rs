@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
@@ -33,7 +34,7 @@ fn ledger() -> (Ledger, RunId) {
         let state = StateSpec { auth, ..StateSpec::default() };
         loader.insert(line, &IdentitySpec { identity: identity(name), state }, &[]).unwrap();
     }
-    let run = loader.commit("C0FFEE", 0).unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     ledger.begin_stint(run, &by, &at("2026-11-22T10:00:00Z")).unwrap();
     ledger.begin_work(run, Duration::from_secs(30)).unwrap();
     let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
@@ -79,7 +80,7 @@ fn a_whole_pack_passes_and_tells_its_last_hash() {
     assert_eq!(check(pack.as_slice()).unwrap(), sealed);
     assert_eq!(sealed.rows, 3);
     let text = String::from_utf8(pack).unwrap();
-    assert!(text.lines().last().unwrap().contains(&sealed.hash));
+    assert!(text.lines().last().unwrap().contains(&format!("{:x}", sealed.hash)));
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use batch_file::{IdPattern, Problem, ReadOptions};
 use cert_tool::IssuedStore;
 use hub_types::IdentityId;
-use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
 use super::problem_groups::ProblemGroups;
 use super::row::CertificateSource;
 use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable, RunOptions};
+use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::spec::IdentitySpec;
@@ -77,8 +77,8 @@ pub(crate) struct LedgerSink<'a, 'l> {
     owners: Option<&'a mut Ledger>,
     rules: LoadRules,
     observer: &'a dyn RunObserver,
-    /// Hashes the specifications, row by row, if this was requested.
-    hasher: Option<Sha256>,
+    /// Hashes the specifications, row by row, if there is one.
+    hasher: Option<&'a mut Sha256>,
     problems: ProblemGroups,
     /// The folder that certificates are issued to, if certificates are issued.
     store: Option<&'a IssuedStore>,
@@ -127,19 +127,18 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         Self { store, ..self }
     }
 
-    /// Hashes the specifications.
-    pub(crate) fn hashing(self) -> Self {
-        Self { hasher: Some(Sha256::new()), ..self }
+    /// Hashes the specifications of all identities, which also change with the files that rows name.
+    pub(crate) fn hashing(self, hasher: &'a mut Sha256) -> Self {
+        Self { hasher: Some(hasher), ..self }
     }
 
-    /// Reads the batch, and returns the SHA-256 over the specifications of all identities as upper-case
-    /// hex, if it was requested: it also changes with the files that rows name. Bad rows are an error
-    /// unless they may be skipped.
+    /// Reads the batch, and returns the SHA-256 of its file. Bad rows are an error unless they may be
+    /// skipped.
     pub(crate) fn load(
         mut self,
         batch: &BatchFile,
         certificates: CertificateSource,
-    ) -> Result<(Loaded, String), LoadError> {
+    ) -> Result<(Loaded, Sha256Digest), LoadError> {
         let options = LoadOptions {
             read: batch.read.clone(),
             certificates,
@@ -157,22 +156,22 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         if !loaded.keys.is_empty() {
             note_if_exposed(&batch.path, self.observer);
         }
-        if loaded.is_unusable || (loaded.bad_rows > 0 && !self.rules.skip_bad_rows) {
+        let is_refused = loaded.is_unusable || (loaded.bad_rows > 0 && !self.rules.skip_bad_rows);
+        let Some(sha256) = loaded.sha256.filter(|_| !is_refused) else {
             return Err(LoadError::NotClean {
                 path: batch.path.clone(),
                 errors: loaded.errors,
                 bad_rows: loaded.bad_rows,
                 rows: loaded.rows(),
             });
-        }
+        };
         if let Some(elsewhere) = self.elsewhere? {
             return Err(elsewhere.into());
         }
         for (device, level) in &loaded.depths {
             self.loader.set_depth(device, *level)?;
         }
-        let digest = self.hasher.map(|hasher| upper_hex(&hasher.finalize()));
-        Ok((loaded, digest.unwrap_or_default()))
+        Ok((loaded, sha256))
     }
 
     /// Notes that the certificate of an identity is in a different folder, if it is.
@@ -201,8 +200,8 @@ impl BatchSink for LedgerSink<'_, '_> {
             spec.state.quarantine();
         }
         if let Some(hasher) = &mut self.hasher {
-            let hash = spec.state.hash().map_err(NotStorable::from)?;
-            hasher.update(format!("{line}\t{}\t{hash}\n", spec.identity));
+            let digest = spec.state.digest().map_err(NotStorable::from)?;
+            hasher.update(format!("{line}\t{}\t{digest}\n", spec.identity));
         }
         self.look_elsewhere(&spec);
         if let Some(ledger) = &mut self.owners

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
 use cert_tool::RowCheck;
 use hub_types::DeviceId;
-use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::ledger_sink::CertificatesElsewhere;
@@ -18,6 +17,7 @@ use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
 use crate::device::GivenFiles;
 use crate::ledger::{Credential, CredentialConflict, CredentialKind, LedgerError};
+use crate::model::digest::Sha256Digest;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::model::text::counted;
 
@@ -74,8 +74,8 @@ pub(crate) struct Loaded {
     pub(crate) files: Option<GivenFiles>,
     /// The depth of each device below its topmost parent, for devices with a parent in the batch.
     pub(crate) depths: Vec<(DeviceId, u32)>,
-    /// The SHA-256 of the file, as upper-case hex; empty where the file is no batch at all.
-    pub(crate) sha256: String,
+    /// The SHA-256 of the file; `None` where the file is no batch at all.
+    pub(crate) sha256: Option<Sha256Digest>,
 }
 
 impl Loaded {
@@ -167,7 +167,7 @@ pub(crate) fn load(
         loading.problem(problem.clone());
     }
     let mut loaded = loading.finish();
-    loaded.sha256 = finished(&hasher);
+    loaded.sha256 = Some(digest_so_far(&hasher));
     Ok(loaded)
 }
 
@@ -178,15 +178,15 @@ fn unusable(problems: Vec<Problem>, sink: &mut dyn BatchSink) -> Loaded {
     Loaded { errors, is_unusable: true, ..Loaded::default() }
 }
 
-/// The SHA-256 of a file, as upper-case hex.
-pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file.
+pub(crate) fn sha256_of_file(path: &Path) -> io::Result<Sha256Digest> {
     let mut file = Hashing { file: File::open(path)?, hasher: Arc::default() };
     io::copy(&mut file, &mut io::sink())?;
-    Ok(finished(&file.hasher))
+    Ok(digest_so_far(&file.hasher))
 }
 
-fn finished(hasher: &Mutex<Sha256>) -> String {
-    upper_hex(&hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize())
+fn digest_so_far(hasher: &Mutex<Sha256>) -> Sha256Digest {
+    hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
 }
 
 struct BatchLoader<'a> {

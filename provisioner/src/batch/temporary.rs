@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use cert_tool::IssuedList;
+use sha2::Sha256;
 
 use super::ledger_sink::{BatchFile, LedgerSink, LoadRules};
 use super::load::{LoadError, Loaded};
 use super::row::CertificateSource;
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunOptions};
+use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 
@@ -17,8 +19,10 @@ pub(crate) struct TemporaryRun {
     pub(crate) ledger: Ledger,
     pub(crate) run: RunId,
     pub(crate) loaded: Loaded,
-    /// The SHA-256 over the specifications: see [`LedgerSink::load`].
-    pub(crate) spec_sha256: String,
+    /// The SHA-256 of the batch file.
+    pub(crate) input_sha256: Sha256Digest,
+    /// The SHA-256 over the specifications: see [`LedgerSink::hashing`].
+    pub(crate) spec_sha256: Sha256Digest,
 }
 
 impl TemporaryRun {
@@ -33,10 +37,11 @@ impl TemporaryRun {
     ) -> Result<Self, LoadError> {
         let mut ledger = Ledger::open_temporary()?;
         let loader = begin_temporary(&mut ledger, &batch.path)?;
-        let sink = LedgerSink::new(&loader, rules, observer).owned_by(owners).hashing();
-        let (loaded, spec_sha256) = sink.load(batch, certificates)?;
-        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
-        Ok(Self { ledger, run, loaded, spec_sha256 })
+        let mut hasher = Sha256::default();
+        let sink = LedgerSink::new(&loader, rules, observer).owned_by(owners).hashing(&mut hasher);
+        let (loaded, input_sha256) = sink.load(batch, certificates)?;
+        let run = loader.commit(input_sha256, loaded.bad_rows)?;
+        Ok(Self { ledger, run, loaded, input_sha256, spec_sha256: hasher.into() })
     }
 }
 

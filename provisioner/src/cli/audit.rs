@@ -23,7 +23,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
     let (mut ledger, run) = (reader.lock(), reader.run().id);
     let Some(path) = &args.out else {
         let sealed = write(&mut ledger, run, &mut BufWriter::new(io::stdout()))?;
-        printer.note(format_args!("{} rows, last hash {}", sealed.rows, sealed.hash));
+        printer.note(format_args!("{} rows, last hash {:x}", sealed.rows, sealed.hash));
         return Ok(Exit::Done);
     };
     let mut file = new_file::create(path, Existing::Kept)?;
@@ -39,7 +39,7 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     let sealed = check(BufReader::new(file)).map_err(|error| broken(pack, error))?;
     print(pack, &sealed, ResultContext::default().input(pack), printer)?;
     match hash {
-        Some(hash) if !hash.eq_ignore_ascii_case(&sealed.hash) => {
+        Some(hash) if hash.parse() != Ok(sealed.hash) => {
             let text = format!(
                 "`{}` is unchanged, but it is a different pack: its last hash is not {hash}",
                 pack.display()
@@ -54,9 +54,9 @@ fn print(pack: &Path, sealed: &Sealed, context: ResultContext, printer: &Printer
     let Sealed { rows, hash } = sealed;
     match printer.format {
         Format::Json => printer.json(&InContext { context, result: sealed })?,
-        Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), hash.clone()]].into_iter()),
+        Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), format!("{hash:x}")]].into_iter()),
         Format::Text => {
-            printer.data(format_args!("{}: {rows} rows, whole, last hash {hash}", pack.display()))
+            printer.data(format_args!("{}: {rows} rows, whole, last hash {hash:x}", pack.display()))
         }
     }
     Ok(())

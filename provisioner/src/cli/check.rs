@@ -16,7 +16,8 @@ struct Sums<'a> {
     #[serde(flatten)]
     context: ResultContext,
     file: &'a str,
-    sha256: &'a str,
+    /// Empty where the file is no batch at all.
+    sha256: String,
     rows: u64,
     devices: u64,
     modules: u64,
@@ -111,7 +112,7 @@ impl Problems<'_> {
                 let sums = Sums {
                     context: ResultContext::default().input(file.as_ref()),
                     file,
-                    sha256: &loaded.sha256,
+                    sha256: loaded.sha256.map(String::from).unwrap_or_default(),
                     rows: loaded.rows(),
                     devices: loaded.devices,
                     modules: loaded.modules,

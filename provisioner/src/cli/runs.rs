@@ -207,7 +207,7 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
                 run.state.to_string(),
                 run.hub.clone(),
                 run.input.clone(),
-                run.input_sha256.clone(),
+                run.input_sha256.to_string(),
                 totals.rows.to_string(),
                 totals.created.to_string(),
                 totals.updated.to_string(),

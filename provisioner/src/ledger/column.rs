@@ -18,6 +18,7 @@ use super::stored::{NotStorable, json_text};
 use super::{RowState, RunOptions, RunState, Verification};
 use crate::clock::Timestamp;
 use crate::model::compare::Difference;
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
@@ -165,6 +166,12 @@ impl<'v> Fits<'v, String> for &'v str {
 impl<'v> Fits<'v, Self> for String {
     fn value(self) -> Result<Value<'v>, NotStorable> {
         Ok(Value::Text(self.into()))
+    }
+}
+
+impl<'v> Fits<'v, Self> for Sha256Digest {
+    fn value(self) -> Result<Value<'v>, NotStorable> {
+        Ok(Value::Text(String::from(self).into()))
     }
 }
 
@@ -331,6 +338,18 @@ impl Stored for Etag {
 
     fn from_value(value: Value<'_>) -> Result<Self, Misread> {
         text(value).map(|text| Self::new(&text))
+    }
+}
+
+impl Stored for Sha256Digest {
+    const KIND: Kind = Kind::Text;
+
+    fn to_value(&self) -> Result<Value<'_>, NotStorable> {
+        (*self).value()
+    }
+
+    fn from_value(value: Value<'_>) -> Result<Self, Misread> {
+        Ok(text(value)?.parse()?)
     }
 }
 

@@ -9,6 +9,7 @@ use super::table::{Dialect, table};
 use super::{Operator, Record, RowFilter, RowState, Run, Session};
 use crate::clock::Timestamp;
 use crate::model::compare::{Difference, Etags};
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
@@ -23,7 +24,7 @@ table! {
     LEVEL = "level": u32;
     LINE = "line": u64;
     DESIRED = "desired": StateSpec;
-    DESIRED_HASH = "desired_hash": String;
+    DESIRED_HASH = "desired_hash": Sha256Digest;
     STATE = "state": RowState;
     EFFECT = "effect": Option<Effect>;
     PRESUMED = "presumed": bool, with_default;
@@ -216,7 +217,7 @@ pub(super) fn issued<'c>(spec: &'c IdentitySpec, serial: &'c str) -> Changed<'c,
 /// The requested state in its stored form, and the hash of that form.
 fn desired(state: &StateSpec) -> Result<[Cell<'_>; 2], NotStorable> {
     let desired = DESIRED.set(state)?;
-    let hash = DESIRED_HASH.set(StateSpec::hash_of(&desired.value.as_text()))?;
+    let hash = DESIRED_HASH.set(StateSpec::digest_of(&desired.value.as_text()))?;
     Ok([desired, hash])
 }
 

@@ -13,6 +13,7 @@ use super::stored::NotStorable;
 use super::table::table;
 use super::{NotUnderstood, Operator, RowState};
 use crate::clock::Timestamp;
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
@@ -27,7 +28,7 @@ table! {
     STATE = "state": RunState;
     HUB = "hub": String;
     INPUT = "input": String;
-    INPUT_SHA256 = "input_sha256": String;
+    INPUT_SHA256 = "input_sha256": Sha256Digest;
     TOOL_VERSION = "tool_version": String;
     OPTIONS = "options": RunOptions;
     REJECTED = "rejected": u64, with_default;
@@ -97,8 +98,8 @@ pub(crate) struct Run {
     pub(crate) test_hub: bool,
     /// The batch file.
     pub(crate) input: String,
-    /// The SHA-256 of the batch file, as upper-case hex.
-    pub(crate) input_sha256: String,
+    /// The SHA-256 of the batch file.
+    pub(crate) input_sha256: Sha256Digest,
     /// The version of this program.
     pub(crate) tool_version: String,
     /// Rows that were skipped because they are bad.
@@ -213,7 +214,7 @@ pub(crate) struct RunOptions {
     pub(crate) profile: Option<String>,
     /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) plan: Option<String>,
+    pub(crate) plan: Option<Sha256Digest>,
 }
 
 /// The folders of certificates that a run issues.
@@ -252,7 +253,7 @@ struct StoredOptions {
     map: Vec<(String, String)>,
     id_pattern: Option<IdPattern>,
     profile: Option<String>,
-    plan: Option<String>,
+    plan: Option<Sha256Digest>,
 }
 
 impl From<StoredOptions> for RunOptions {
@@ -315,7 +316,8 @@ impl RunFacts<'_> {
             HUB.set(self.hub)?,
             TEST_HUB.set(&self.test_hub)?,
             INPUT.set(self.input)?,
-            INPUT_SHA256.set("")?,
+            // The digest of the batch is known, and written, at the end of the transaction.
+            INPUT_SHA256.set(Sha256Digest::of(b""))?,
             TOOL_VERSION.set(env!("CARGO_PKG_VERSION"))?,
             OPTIONS.set(self.options)?,
             OPERATOR.set(&self.by.name)?,

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
@@ -45,7 +46,7 @@ pub(crate) trait Load {
     fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
     /// Commits the run: `rejected` rows were left out.
-    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
+    fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError>;
 }
 
 /// The operations of a ledger. Every change is atomic, and survives the end of this process when

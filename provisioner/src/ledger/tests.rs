@@ -9,6 +9,7 @@ use hub_types::{IdentityId, Sha1Thumbprint};
 use super::*;
 use crate::clock::Timestamp;
 use crate::model::compare::{Difference, Etags};
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
@@ -204,7 +205,7 @@ pub(super) fn load(ledger: &mut Ledger, names: &[&str], depths: &[(&str, u32)]) 
     for (device, level) in depths {
         loader.set_depth(&device.parse().unwrap(), *level).unwrap();
     }
-    loader.commit("AB", 0).unwrap()
+    loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
 }
 
 /// Adds a row with thumbprints to a new run of its own, and answers the refusal.
@@ -219,7 +220,7 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
         let taken = loader.insert(2, &spec(name), &credentials).unwrap();
         refused.push(taken.map(|taken| taken.to_string()));
     }
-    (loader.commit("X", 0).unwrap(), refused)
+    (loader.commit(Sha256Digest::of(b"batch"), 0).unwrap(), refused)
 }
 
 /// The result of a row that the run created.
@@ -302,11 +303,11 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         map: vec![("Serial".into(), "device_id".into())],
         id_pattern: Some("[ab]".parse().unwrap()),
         profile: Some("gateway".into()),
-        plan: Some("AB12".into()),
+        plan: Some(Sha256Digest::of(b"plan")),
     };
-    let run = ledger.load_run(&facts(&options)).unwrap().commit("AB", 3).unwrap();
+    let run = ledger.load_run(&facts(&options)).unwrap().commit(Sha256Digest::of(b"batch"), 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();
-    assert_eq!((run.options, run.rejected, run.input_sha256.as_str()), (options, 3, "AB"));
+    assert_eq!((run.options, run.rejected, run.input_sha256), (options, 3, Sha256Digest::of(b"batch")));
 }
 
 fn totals_count_each_row_once(mut ledger: Ledger) {
@@ -355,7 +356,7 @@ fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Le
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     loader.insert(2, &row, &[]).unwrap();
-    let run = loader.commit("AB", 0).unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     assert_eq!(ledger.count(run, RowFilter::ToBeIssued).unwrap(), 0);
     assert_eq!(ledger.count(run, RowFilter::GivenKeys).unwrap(), 0);
 }
@@ -424,7 +425,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 6);
-    let undo = loader.commit("AB", 0).unwrap();
+    let undo = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     let rows = ledger.page(undo, RowFilter::All, None, 10).unwrap();
     assert_eq!(names(&rows), ["a", "a/m", "d", "e", "f", "g"]);
     let proven: Vec<(bool, bool)> =
@@ -439,7 +440,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     // Somebody deleted one, and a later run created it again: it is that run's.
     let loader = ledger.load_run(&facts(&options)).unwrap();
     loader.insert(2, &spec("a/m"), &[]).unwrap();
-    let later = loader.commit("AB", 0).unwrap();
+    let later = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], &now()).unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a", "d", "e", "f", "g"]);
     assert_eq!(names(&ledger.page(later, RowFilter::Created, None, 10).unwrap()), ["a/m"]);
@@ -464,7 +465,7 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
             }
             loader.insert(2, &spec, &[]).unwrap();
         }
-        loader.commit("AB", 0).unwrap()
+        loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     };
     let quarantine = begin(None, true);
     let retire = begin(Some(Maintenance::Disable { reason: reason("scrapped") }), false);
@@ -523,7 +524,7 @@ fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
     }
     loader.expect(&[(identity("a"), etags.clone()), (identity("b"), Etags::default())]).unwrap();
     loader.refuse(&[(identity("b"), Record::failed(ReasonCode::RequestRefused, "no"))], &now()).unwrap();
-    let run = loader.commit("AB", 0).unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     let totals = ledger.totals(run).unwrap();
     assert_eq!((totals.pending, totals.failed), (1, 1));
     ledger.begin_work(run, LEASE).unwrap();

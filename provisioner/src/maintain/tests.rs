@@ -13,6 +13,7 @@ use super::*;
 use crate::apply::Apply;
 use crate::clock::Timestamp;
 use crate::ledger::{Holds, Ledger, Operator, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
+use crate::model::digest::Sha256Digest;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
@@ -68,7 +69,7 @@ impl Factory {
         if let Some((run, filter)) = origin {
             loader.insert_from(run, filter).unwrap();
         }
-        loader.commit("AB", 0).unwrap()
+        loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     }
 
     /// Provisions all with the thumbprint `AA`.

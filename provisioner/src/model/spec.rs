@@ -9,13 +9,12 @@ use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
 use hub_types::shown::ShownBare;
 use hub_types::symmetric_key::SymmetricKeys;
-use hub_types::thumbprint::upper_hex;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::model::compare::{parent_in, scope_of_parent};
+use crate::model::digest::Sha256Digest;
 
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
@@ -162,16 +161,16 @@ impl StateSpec {
         !self.tags.is_empty() || !self.desired.is_empty()
     }
 
-    /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes. It fails
-    /// where a path is not UTF-8.
-    pub(crate) fn hash(&self) -> Result<String, serde_json::Error> {
+    /// The SHA-256 of the state in canonical JSON: equal states have equal digests. It fails where a path
+    /// is not UTF-8.
+    pub(crate) fn digest(&self) -> Result<Sha256Digest, serde_json::Error> {
         // Maps are sorted by name, so the text is canonical.
-        Ok(Self::hash_of(&serde_json::to_string(self)?))
+        Ok(Self::digest_of(&serde_json::to_string(self)?))
     }
 
-    /// The hash of the state whose canonical JSON is this.
-    pub(crate) fn hash_of(text: &str) -> String {
-        upper_hex(&Sha256::digest(text.as_bytes()))
+    /// The digest of the state whose canonical JSON is this.
+    pub(crate) fn digest_of(text: &str) -> Sha256Digest {
+        Sha256Digest::of(text.as_bytes())
     }
 }
 
@@ -311,10 +310,10 @@ mod tests {
             let text = serde_json::to_string(&state).unwrap();
             let back: StateSpec = serde_json::from_str(&text).unwrap();
             assert_eq!(back, state);
-            assert_eq!(back.hash().unwrap(), state.hash().unwrap());
+            assert_eq!(back.digest().unwrap(), state.digest().unwrap());
         }
-        let hash = |auth| state(auth).hash().unwrap();
-        assert_ne!(hash(AuthSpec::X509Ca), hash(AuthSpec::Sas { given: false }));
+        let digest = |auth| state(auth).digest().unwrap();
+        assert_ne!(digest(AuthSpec::X509Ca), digest(AuthSpec::Sas { given: false }));
     }
 
     #[test]

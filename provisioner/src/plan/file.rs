@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use cli_support::new_file::{Existing, NewFile, Readers};
 use cli_support::text::Utf8Stream;
 use hub_types::repeated_member;
-use hub_types::thumbprint::upper_hex;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::{Plan, PlannedRow};
 use crate::clock::Timestamp;
 use crate::ledger::RunOptions;
+use crate::model::digest::Sha256Digest;
 
 /// The header of a plan file: everything that must be the same when the plan is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +36,10 @@ pub(crate) struct Header {
     pub(crate) hub: String,
     /// The batch file.
     pub(crate) input: PathBuf,
-    /// The SHA-256 of the batch file, as upper-case hex.
-    pub(crate) input_sha256: String,
+    /// The SHA-256 of the batch file.
+    pub(crate) input_sha256: Sha256Digest,
     /// The SHA-256 over the specification of each identity: it covers the files that rows name.
-    pub(crate) wanted_sha256: String,
+    pub(crate) wanted_sha256: Sha256Digest,
     /// The options of the run, in addition to its rows.
     pub(crate) options: RunOptions,
     /// True if bad rows are left out.
@@ -53,10 +53,10 @@ struct PlanTotals<'a> {
     sum: &'a Plan,
 }
 
-/// The last line: what seals a file whose other lines have this SHA-256, as upper-case hex.
+/// The last line: what seals a file whose other lines have this SHA-256.
 #[derive(Debug, Serialize)]
-struct Seal<'a> {
-    sha256: &'a str,
+struct Seal {
+    sha256: Sha256Digest,
 }
 
 /// The reason why a plan file can't be used.
@@ -118,8 +118,8 @@ impl PlanWriter {
     /// Ends the file, brings it to the disk and gives it its name, which must be free.
     pub(crate) fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
         self.line(&PlanTotals { rows: self.rows, sum })?;
-        let sha256 = upper_hex(&self.hasher.clone().finalize());
-        self.line(&Seal { sha256: &sha256 })?;
+        let sha256 = self.hasher.clone().into();
+        self.line(&Seal { sha256 })?;
         let Self { path, file, .. } = self;
         file.finish().map_err(|source| PlanFileError::Io { path, source })
     }
@@ -147,8 +147,8 @@ pub(crate) struct PlanFile {
     pub(crate) header: Header,
     /// The number of rows.
     pub(crate) rows: u64,
-    /// The identifier of this plan: the SHA-256 of all before its last line, as upper-case hex.
-    pub(crate) sha256: String,
+    /// The identifier of this plan: the SHA-256 of all before its last line.
+    pub(crate) sha256: Sha256Digest,
 }
 
 impl PlanFile {
@@ -175,11 +175,11 @@ impl PlanFile {
                 Some(PlanLine::PlanTotals { rows }) => break rows,
             }
         };
-        let sha256 = upper_hex(&lines.hasher.clone().finalize());
+        let sha256 = lines.hasher.clone().into();
         if !lines.next()? {
             return Err(lines.altered(CUT_OFF));
         }
-        let is_sealed = line(&Seal { sha256: &sha256 }).is_ok_and(|seal| lines.line == seal);
+        let is_sealed = line(&Seal { sha256 }).is_ok_and(|seal| lines.line == seal);
         if !is_sealed || counted != rows {
             return Err(lines.altered("it does not fit the lines before it"));
         }
@@ -201,7 +201,7 @@ impl PlanFile {
             tell(row)?;
         }
         lines.next()?;
-        match upper_hex(&lines.hasher.finalize()) == self.sha256 {
+        match Sha256Digest::from(lines.hasher) == self.sha256 {
             true => Ok(()),
             false => Err(PlanFileError::Altered {
                 path: self.path.clone(),
@@ -307,8 +307,8 @@ mod tests {
             made: "2026-11-23T00:00:00Z".parse().unwrap(),
             hub: "h".into(),
             input: "batch.csv".into(),
-            input_sha256: "AB".into(),
-            wanted_sha256: "CD".into(),
+            input_sha256: Sha256Digest::of(b"batch"),
+            wanted_sha256: Sha256Digest::of(b"specifications"),
             options: RunOptions::default(),
             skip_bad_rows: false,
         }
@@ -389,7 +389,7 @@ mod tests {
         lines[line] = lines[line].replacen('{', &format!("{{{member},"), 1);
         lines.pop();
         let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let sha256 = upper_hex(&Sha256::digest(body.as_bytes()));
+        let sha256 = Sha256Digest::of(body.as_bytes());
         let path = folder.join("newer.plan");
         std::fs::write(&path, format!("{body}{{\"sha256\":\"{sha256}\"}}\n")).unwrap();
         path

@@ -14,6 +14,7 @@ use crate::batch::{
 use crate::clock::Timestamp;
 use crate::hub::{HubError, HubSize};
 use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
+use crate::model::digest::Sha256Digest;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
 use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
@@ -113,7 +114,7 @@ impl BatchPlan {
         let rules = LoadRules::of(&options, skip_bad_rows);
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
-        let TemporaryRun { mut ledger, run, loaded, spec_sha256 } = loaded;
+        let TemporaryRun { mut ledger, run, loaded, input_sha256, spec_sha256 } = loaded;
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }
@@ -122,8 +123,13 @@ impl BatchPlan {
         let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
         let writer = match output {
             Some(path) => {
-                let header =
-                    header(&hub.label.name, &batch.path, &options, &loaded, spec_sha256, skip_bad_rows)?;
+                let header = header(
+                    &hub.label.name,
+                    &batch.path,
+                    &options,
+                    (input_sha256, spec_sha256),
+                    skip_bad_rows,
+                )?;
                 Some(PlanWriter::create(&path, &header)?)
             }
             None => None,
@@ -190,8 +196,7 @@ fn header(
     hub: &str,
     batch: &Path,
     options: &RunOptions,
-    loaded: &Loaded,
-    wanted_sha256: String,
+    (input_sha256, wanted_sha256): (Sha256Digest, Sha256Digest),
     skip_bad_rows: bool,
 ) -> Result<Header, PlanError> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(PlanError::Folder);
@@ -205,7 +210,7 @@ fn header(
         made: Timestamp::now(),
         hub: hub.to_owned(),
         input: absolute(batch)?,
-        input_sha256: loaded.sha256.clone(),
+        input_sha256,
         wanted_sha256,
         options: RunOptions { issue, ..options.clone() },
         skip_bad_rows,

@@ -280,7 +280,7 @@ fn facts(run: &Run, sessions: &[(Session, Vec<ProgressSample>)]) -> Vec<(&'stati
     let facts = [
         ("Hub", if run.is_on_test_hub() { format!("TEST HUB: {}", run.hub) } else { run.hub.clone() }),
         ("Batch", run.input.clone()),
-        ("SHA-256 of the batch", run.input_sha256.clone()),
+        ("SHA-256 of the batch", run.input_sha256.to_string()),
         ("Operator", operators),
         ("Station", stations),
         ("Begun", text::time(run.started.as_str())),

@@ -15,6 +15,7 @@ use super::work::Job;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Loader, RunFacts, RunOptions};
+use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
@@ -128,7 +129,7 @@ impl NewRun {
         context: &RunContext<'_>,
     ) -> Result<(RunId, Loaded), RunFailure> {
         let loader = ledger.load_run(facts)?;
-        let loaded = self.load(&loader, store, context.observer)?;
+        let (loaded, input_sha256) = self.load(&loader, store, context.observer)?;
         if let Some(target) = target.take() {
             context.observer.note(&format_args!(
                 "batch: {}: {}, {}, {}",
@@ -144,7 +145,7 @@ impl NewRun {
                 look_for_room(devices, &loaded, context.observer)?;
             }
         }
-        Ok((loader.commit(&loaded.sha256, loaded.bad_rows)?, loaded))
+        Ok((loader.commit(input_sha256, loaded.bad_rows)?, loaded))
     }
 
     fn load(
@@ -152,11 +153,11 @@ impl NewRun {
         loader: &Loader<'_>,
         store: Option<&IssuedStore>,
         observer: &dyn RunObserver,
-    ) -> Result<Loaded, RunFailure> {
+    ) -> Result<(Loaded, Sha256Digest), RunFailure> {
         let sink = LedgerSink::new(loader, self.rules.clone(), observer).issuing_to(store);
         match &self.plan {
             Some(plan) => plan.load(loader, sink, &self.batch, self.certificates),
-            None => Ok(sink.load(&self.batch, self.certificates)?.0),
+            None => Ok(sink.load(&self.batch, self.certificates)?),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::batch::LoadError;
 use crate::device::ConnectError;
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, Run};
+use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
 use crate::plan::PlanFileError;
 use crate::target::TargetError;
@@ -136,7 +137,7 @@ pub(crate) enum PlanMismatch {
         /// The file.
         path: PathBuf,
         /// The SHA-256 that the file had.
-        sha256: String,
+        sha256: Sha256Digest,
     },
     /// The plan's batch can't be read.
     #[error("can't read `{}`, the plan's batch", path.display())]

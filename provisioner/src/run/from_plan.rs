@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hub_types::IdentityId;
+use sha2::Sha256;
 
 use super::error::{PlanMismatch, RunFailure};
 use super::request::ApplyRequest;
@@ -10,6 +11,7 @@ use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded, 
 use crate::clock::Timestamp;
 use crate::ledger::{Loader, Record, RunOptions};
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::failure::ReasonCode;
 use crate::plan::{Action, PlanFile, PlannedRow};
 use crate::target::Target;
@@ -39,7 +41,7 @@ impl PlannedBatch {
 
     /// The options of the run.
     pub(super) fn options(&self) -> RunOptions {
-        RunOptions { plan: Some(self.plan.sha256.clone()), ..self.plan.header.options.clone() }
+        RunOptions { plan: Some(self.plan.sha256), ..self.plan.header.options.clone() }
     }
 
     /// The rules for rows while they are loaded.
@@ -55,12 +57,13 @@ impl PlannedBatch {
         sink: LedgerSink<'_, '_>,
         batch: &BatchFile,
         certificates: CertificateSource,
-    ) -> Result<Loaded, RunFailure> {
-        let (loaded, wanted_sha256) = sink.hashing().load(batch, certificates)?;
-        if loaded.sha256 != self.plan.header.input_sha256 {
+    ) -> Result<(Loaded, Sha256Digest), RunFailure> {
+        let mut hasher = Sha256::default();
+        let (loaded, input_sha256) = sink.hashing(&mut hasher).load(batch, certificates)?;
+        if input_sha256 != self.plan.header.input_sha256 {
             return Err(self.batch_changed(batch).into());
         }
-        if wanted_sha256 != self.plan.header.wanted_sha256 {
+        if Sha256Digest::from(hasher) != self.plan.header.wanted_sha256 {
             return Err(PlanMismatch::FilesChanged.into());
         }
         let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
@@ -72,7 +75,7 @@ impl PlannedBatch {
             }
         })?;
         write_down(loader, rows)?;
-        Ok(loaded)
+        Ok((loaded, input_sha256))
     }
 
     fn refuse_other_hub(&self, target: &Target) -> Result<(), PlanMismatch> {
@@ -92,8 +95,7 @@ impl PlannedBatch {
     }
 
     fn batch_changed(&self, batch: &BatchFile) -> PlanMismatch {
-        let sha256 = self.plan.header.input_sha256.clone();
-        PlanMismatch::BatchChanged { path: batch.path.clone(), sha256 }
+        PlanMismatch::BatchChanged { path: batch.path.clone(), sha256: self.plan.header.input_sha256 }
     }
 }
 

@@ -135,7 +135,7 @@ fn load(
     let mut load = || {
         let loader = ledger.load_run(&facts)?;
         loader.insert_from(from.id, filter)?;
-        loader.commit(&from.input_sha256, 0)
+        loader.commit(from.input_sha256, 0)
     };
     loop {
         match load() {

@@ -20,6 +20,7 @@ use crate::ledger::{
 };
 use crate::maintain::{Maintain, VerifyMaintenance};
 use crate::model::creator_tag;
+use crate::model::digest::Sha256Digest;
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::ApplyOptions;
@@ -99,7 +100,7 @@ impl World {
             }
             _ => {}
         }
-        loader.commit("AB", 0).unwrap()
+        loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     }
 
     /// Plans what an apply would do, without a write.
@@ -116,7 +117,7 @@ impl World {
         };
         let loader = temporary.load_run(&facts).unwrap();
         insert(&loader, rows);
-        let run = loader.commit("AB", 0).unwrap();
+        let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
         let reader = HubSnapshotReader {
             hub: self.hub.clone(),
             ledger: SharedLedger::new(temporary),

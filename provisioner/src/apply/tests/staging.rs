@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::maintain::Maintain;
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::maintenance::Maintenance;
 
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
@@ -49,7 +50,7 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
         let mut ledger = ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
         loader.insert_from(run, RowFilter::Created).unwrap();
-        loader.commit("AB", 0).unwrap()
+        loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     };
     let alter = Maintain {
         hub: hub.clone(),

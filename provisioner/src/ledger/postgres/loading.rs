@@ -17,6 +17,7 @@ use super::value::parameter;
 use super::{credentials, rows};
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
@@ -130,7 +131,7 @@ impl Load for PostgresLoader<'_> {
         self.loading.borrow_mut().call(|client| client.execute(&sql, &[&into.0, &run.0]))
     }
 
-    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
+    fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
@@ -138,7 +139,7 @@ impl Load for PostgresLoader<'_> {
         let committed = loading.call(|client| {
             client.execute(
                 "UPDATE run SET input_sha256 = $2, rejected = $3 WHERE id = $1",
-                &[&run.0, &input_sha256, &rejected],
+                &[&run.0, &input_sha256.to_string(), &rejected],
             )?;
             client.batch_execute("COMMIT")
         });

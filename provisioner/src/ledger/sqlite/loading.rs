@@ -15,6 +15,7 @@ use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
+use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 
@@ -90,10 +91,10 @@ impl Load for SqliteLoader<'_> {
         self.execute(&sql, params![self.run.0, run.0])
     }
 
-    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
+    fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError> {
         self.execute(
             "UPDATE run SET input_sha256 = ?2, rejected = ?3 WHERE id = ?1",
-            params![self.run.0, input_sha256, rejected],
+            params![self.run.0, input_sha256.to_string(), rejected],
         )?;
         let Self { transaction, path, run, .. } = *self;
         transaction.commit().map_err(|source| of_file(path, source))?;

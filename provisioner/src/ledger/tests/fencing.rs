@@ -1,6 +1,7 @@
 //! Leases that are lost, and databases that come back without the end of what was written to them.
 
 use super::*;
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 
 /// As a standby has it that took over without the last writes.
@@ -114,7 +115,7 @@ fn a_run_that_was_being_loaded_when_the_database_went_is_loaded_again_whole() {
                 between();
             }
         }
-        loader.commit("AB", 0)
+        loader.commit(Sha256Digest::of(b"batch"), 0)
     };
     let broken = load(&mut ledger, &mut || server.restart().unwrap());
     assert!(matches!(broken, Err(LedgerError::LoadingBroken { .. })), "{broken:?}");

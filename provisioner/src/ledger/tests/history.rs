@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hub::rate_limit::CallStats;
+use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::run_id::RunId;
 
@@ -27,7 +28,7 @@ fn row(ledger: &mut Ledger, run: RunId, name: &str) -> LedgerRow {
 pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledger) {
     let (options, ada) = (RunOptions::default(), operator("ada", "line-3"));
     let loader = ledger.load_run(&RunFacts { by: &ada, ..facts(&options) }).unwrap();
-    let run = loader.commit("AB", 0).unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     ledger.begin_stint(run, &ada, &at("2026-11-22T10:00:00Z")).unwrap();
     ledger.begin_stint(run, &operator("bob", "line-4"), &at("2026-11-22T11:00:00Z")).unwrap();
     assert_eq!(ledger.run(Some(run)).unwrap().by, ada);
@@ -118,7 +119,7 @@ pub(super) fn the_serial_of_a_rows_certificate_is_remembered(mut ledger: Ledger)
     let serial = Credential::serial("CN=of steel", "0A1B");
     assert_eq!(loader.insert(2, &spec("a"), &[Credential::public_key(b"key"), serial]).unwrap(), None);
     assert_eq!(loader.insert(3, &spec("b"), &[]).unwrap(), None);
-    let run = loader.commit("AB", 0).unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
     assert_eq!(row(&mut ledger, run, "a").serial.as_deref(), Some("0A1B"));
     assert_eq!(row(&mut ledger, run, "b").serial, None);
 }

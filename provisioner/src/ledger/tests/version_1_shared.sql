@@ -57,8 +57,8 @@ CREATE TABLE credential (
     PRIMARY KEY (kind, value)
 );
 INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, rejected)
-VALUES ('2026-11-20T10:00:00Z', 'interrupted', 'hub.example', 'batch.csv', 'AB', '0.1.0',
-        '{"mode":"create","twin":"initial","plan":"CD"}', 1);
+VALUES ('2026-11-20T10:00:00Z', 'interrupted', 'hub.example', 'batch.csv', '4BB24EFC9641AFC5DED1CA77EABB6E2FCF062D2112CCD61BD8BD6ACD89180BAE', '0.1.0',
+        '{"mode":"create","twin":"initial","plan":"64879F7D6B960A01909762D911A32D4582C20010C5641EE90278B644A9E3B525"}', 1);
 INSERT INTO "row" (run, device_id, module_id, level, line, desired, desired_hash, state, effect, attempts,
                  identity_etag, twin_etag, updated)
 VALUES (1, 'a', '', 0, 2, '{"auth":"x509_ca"}', 'X', 'done', 'created', 1, 'I1', 'T1', '2026-11-20T10:00:05Z'),

@@ -6,6 +6,7 @@ use serde_json::{from_value, json};
 use super::*;
 use crate::cli::check_command;
 use crate::ledger::{IssueFolders, Operator, RunState};
+use crate::model::digest::Sha256Digest;
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: RunVerb) -> Run {
@@ -37,7 +38,7 @@ pub(in crate::report) fn run(verb: RunVerb) -> Run {
         hub: "hub.example".into(),
         test_hub: false,
         input: "batch.csv".into(),
-        input_sha256: "AB".into(),
+        input_sha256: Sha256Digest::of(b"batch"),
         tool_version: "1".into(),
         rejected: 0,
         options,
@@ -153,7 +154,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             map: vec![("Serial".into(), "device_id".into())],
             id_pattern: Some("p.*".parse().unwrap()),
             profile: Some("gateway".into()),
-            plan: Some("AB".into()),
+            plan: Some(Sha256Digest::of(b"plan")),
         };
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
             let to_do = advice(&run, reason).to_do;
