@@ -11,8 +11,6 @@ use failure::{Exit, Failure};
 use printer::Printer;
 use stop::Stop;
 
-use crate::model::service_status;
-
 mod apply;
 mod args;
 mod audit;
@@ -61,7 +59,6 @@ pub fn run() -> ExitCode {
         Err(error) => return usage(&error),
     };
     logging::begin(cli.verbose);
-    service_status::listen(Printer::sign);
     let printer = Printer::new(cli.format, Stop::listen()).spreadsheet_safe(cli.spreadsheet_safe);
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     if exit.is_ok() {

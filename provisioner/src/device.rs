@@ -91,7 +91,7 @@ impl DeviceHub {
         size: Option<HubSize>,
     ) -> Result<Self, ConnectError> {
         let tls = Tls::new(&address.name, trust).map_err(ConnectError::Setup)?;
-        let rate_limiter = RateLimiter::new();
+        let rate_limiter = RateLimiter::new(trust.status.clone());
         if let Some(HubSize { tier, units }) = size {
             rate_limiter.set_tier(tier, units);
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::ledger::LedgerLocation;
 use crate::model::observer::RunObserver;
+use crate::model::service_status::StatusListener;
 use crate::target::{HubLabel, OpenHub, TargetChoice, TargetError, with_hub};
 
 mod network;
@@ -80,12 +81,13 @@ pub(crate) async fn run_checks(
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<(HubLabel, Vec<Check>), TargetError> {
-    let checks = async |hub: &OpenHub| Ok((hub.label.clone(), checks(hub, ledger).await));
+    let checks =
+        async |hub: &OpenHub| Ok((hub.label.clone(), checks(hub, ledger, observer.status_listener()).await));
     with_hub(hub, PATIENCE, observer, checks).await
 }
 
-async fn checks(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
-    let mut checks = station::checks(ledger).await;
+async fn checks(hub: &OpenHub, ledger: &LedgerLocation, status: StatusListener) -> Vec<Check> {
+    let mut checks = station::checks(ledger, status).await;
     let network = network::checks(hub).await;
     let is_reached = network.iter().any(|check| check.name == network::TLS && check.is_well());
     checks.extend(network);

@@ -14,6 +14,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use crate::model::run_id::RunId;
+use crate::model::service_status::StatusListener;
 pub(crate) use chunk::{Chunk, Claim, Lease};
 pub(crate) use credential::{Credential, CredentialConflict, CredentialKind};
 pub(crate) use filter::RowFilter;
@@ -61,19 +62,22 @@ pub(crate) struct Ledger(Box<dyn Store>);
 
 impl Ledger {
     /// Opens a ledger for writing, and creates it if it is missing. Only one process at a time may
-    /// open a file for writing; a database is shared.
-    pub(crate) fn open(location: &LedgerLocation) -> Result<Self, LedgerError> {
+    /// open a file for writing; a database is shared. `status` is told about outages.
+    pub(crate) fn open(location: &LedgerLocation, status: StatusListener) -> Result<Self, LedgerError> {
         Ok(match location {
             LedgerLocation::File(path) => Self(Box::new(Sqlite::open(path)?)),
-            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
+            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access, status)?)),
         })
     }
 
     /// Opens an existing ledger for reading, also while a run writes to it.
-    pub(crate) fn open_to_read(location: &LedgerLocation) -> Result<Self, LedgerError> {
+    pub(crate) fn open_to_read(
+        location: &LedgerLocation,
+        status: StatusListener,
+    ) -> Result<Self, LedgerError> {
         Ok(match location {
             LedgerLocation::File(path) => Self(Box::new(Sqlite::open_to_read(path)?)),
-            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
+            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access, status)?)),
         })
     }
 

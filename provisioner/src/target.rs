@@ -18,6 +18,7 @@ use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, HubSize, SignIn};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
+use crate::model::service_status::StatusListener;
 pub(crate) use config::ConfigError;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
 
@@ -288,26 +289,35 @@ impl Target {
         }
     }
 
-    /// Prepares the hub for calls. The embedded one is started; nothing is sent to others.
-    pub(crate) async fn open(self) -> Result<OpenHub, TargetError> {
-        self.open_with(local_hub::Config::default()).await
+    /// Prepares the hub for calls. The embedded one is started; nothing is sent to others. `status` is told
+    /// about waits and outages.
+    pub(crate) async fn open(self, status: StatusListener) -> Result<OpenHub, TargetError> {
+        self.open_with(local_hub::Config::default(), status).await
     }
 
     /// The same for devices to connect to. What the embedded hub takes are certificates of the CAs in
     /// these PEM files, besides those that it knows by their thumbprints.
-    pub(crate) async fn open_for_devices(self, device_cas: Vec<PathBuf>) -> Result<OpenHub, TargetError> {
+    pub(crate) async fn open_for_devices(
+        self,
+        device_cas: Vec<PathBuf>,
+        status: StatusListener,
+    ) -> Result<OpenHub, TargetError> {
         let mqtt = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
-        self.open_with(local_hub::Config { mqtt, device_cas, ..local_hub::Config::default() }).await
+        self.open_with(local_hub::Config { mqtt, device_cas, ..local_hub::Config::default() }, status).await
     }
 
     /// `embedded` is how the embedded hub is to run.
-    async fn open_with(self, embedded: local_hub::Config) -> Result<OpenHub, TargetError> {
+    async fn open_with(
+        self,
+        embedded: local_hub::Config,
+        status: StatusListener,
+    ) -> Result<OpenHub, TargetError> {
         let label = self.label();
         match self {
-            Self::Embedded { data } => open_embedded(data, label, embedded).await,
+            Self::Embedded { data } => open_embedded(data, label, embedded, status).await,
             Self::Remote { access, device_host, ca_files, size, .. } => {
                 let extra_roots = ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
-                let trust = HubClientOptions { extra_roots, is_local: false };
+                let trust = HubClientOptions { extra_roots, is_local: false, status };
                 let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
                     client.rate_limiter().set_tier(tier, units);
@@ -366,7 +376,7 @@ pub(crate) async fn with_hub<T, E: From<TargetError>>(
 ) -> Result<T, E> {
     let target = Target::resolve(choice, ".".as_ref()).await?;
     target.announce(observer);
-    let hub = target.open().await?;
+    let hub = target.open(observer.status_listener()).await?;
     hub.client.rate_limiter().be_brief(patience);
     let done = work(&hub).await;
     hub.close().await;
@@ -377,13 +387,14 @@ async fn open_embedded(
     data: PathBuf,
     label: HubLabel,
     config: local_hub::Config,
+    status: StatusListener,
 ) -> Result<OpenHub, TargetError> {
     let failed = |source| TargetError::Local { data: data.clone(), source };
     let config = local_hub::Config { data: Some(data.clone()), ..config };
     let hub = LocalHub::start(config).await.map_err(failed)?;
     let access = hub.connection_string("iothubowner").map_err(failed)?;
     let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
-    let trust = HubClientOptions { extra_roots, is_local: true };
+    let trust = HubClientOptions { extra_roots, is_local: true, status };
     let client = HubClient::new(Access::SharedKey(access), &trust).map_err(TargetError::Client)?;
     Ok(OpenHub { client: Arc::new(client), label, local: Some(hub), device_host: None, trust, size: None })
 }

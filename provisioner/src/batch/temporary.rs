@@ -13,6 +13,7 @@ use crate::ledger::{Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFa
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
+use crate::model::service_status::StatusListener;
 
 /// A batch in a temporary ledger.
 pub(crate) struct TemporaryRun {
@@ -65,8 +66,11 @@ pub(crate) fn open_issued(folder: Option<&PathBuf>) -> Result<Option<IssuedList>
 }
 
 /// Opens the ledger that knows the owners of credentials and the disabled devices, if it exists.
-pub(crate) fn open_owners(location: &LedgerLocation) -> Result<Option<Ledger>, LedgerError> {
-    match Ledger::open_to_read(location) {
+pub(crate) fn open_owners(
+    location: &LedgerLocation,
+    status: StatusListener,
+) -> Result<Option<Ledger>, LedgerError> {
+    match Ledger::open_to_read(location, status) {
         Err(LedgerError::Missing { .. }) => Ok(None),
         opened => opened.map(Some),
     }

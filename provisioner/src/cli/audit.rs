@@ -18,7 +18,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
     if let Some(pack) = &args.check {
         return examine(pack, args.hash.as_deref(), printer);
     }
-    let reader = RunReader::open(ledger, args.run)?;
+    let reader = RunReader::open(ledger, args.run, printer)?;
     let context = ResultContext::of_run(reader.run(), ledger);
     let (mut ledger, run) = (reader.lock(), reader.run().id);
     let Some(path) = &args.out else {

@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::hub::lasting;
 use crate::model::causes::with_causes;
 use crate::model::observer::{Activity, ActivityProgress, RunObserver};
-use crate::model::service_status::{Service, ServiceStatus, WaitReason};
+use crate::model::service_status::{Service, ServiceStatus, StatusListener, WaitReason};
 
 pub(super) struct Printer {
     pub(super) format: Format,
@@ -114,13 +114,13 @@ impl Printer {
         let _ = writeln!(io::stderr(), "{}", ShownLines(&text.to_string()));
     }
 
-    /// That what is waited for is down, or back.
-    pub(super) fn sign(sign: ServiceStatus) {
+    /// Prints that a service is unavailable, or available again, or that it is waited for.
+    fn service_status(status: ServiceStatus) {
         let name = |service| match service {
             Service::Hub => "hub",
             Service::Ledger => "ledger's database",
         };
-        let _ = match sign {
+        let _ = match status {
             ServiceStatus::Recovered(service, away) => {
                 writeln!(io::stderr(), "the {} is back after {} s", name(service), away.as_secs())
             }
@@ -169,6 +169,10 @@ impl RunObserver for Printer {
 
     fn note(&self, note: &dyn Display) {
         Self::note(self, note);
+    }
+
+    fn status_listener(&self) -> StatusListener {
+        StatusListener::new(Self::service_status)
     }
 
     fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress> {

@@ -21,7 +21,7 @@ use crate::report::{PageError, causes_of, write_page};
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let location = ledger;
-    let reader = RunReader::open(location, args.run)?;
+    let reader = RunReader::open(location, args.run, printer)?;
     let run = reader.run().clone();
     printer.remember_hub(run.is_on_test_hub());
     if let Some(out) = &args.failed_rows {

@@ -47,7 +47,7 @@ impl RunReport {
 }
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
-    let entries = list_runs(ledger)?.into_iter();
+    let entries = list_runs(ledger, printer)?.into_iter();
     let listed: Vec<Listed> = entries.map(|entry| Listed::of(entry, ledger)).collect();
     match printer.format {
         Format::Json => printer.json(&listed)?,
@@ -129,7 +129,7 @@ pub(super) fn status(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let reader = RunReader::open(ledger, run)?;
+    let reader = RunReader::open(ledger, run, printer)?;
     printer.remember_hub(reader.run().is_on_test_hub());
     let (totals, held) = (reader.totals()?, reader.lock().held_devices(reader.run().id)?);
     let report = RunReport::new(reader.run().clone(), totals, held, Vec::new(), ledger);

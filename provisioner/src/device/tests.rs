@@ -49,7 +49,11 @@ impl Station {
         };
         let hub = LocalHub::start(config).await.unwrap();
         let root = hub.ca_pem().as_bytes().to_vec();
-        let trust = HubClientOptions { extra_roots: vec![root.into()], is_local: true };
+        let trust = HubClientOptions {
+            extra_roots: vec![root.into()],
+            is_local: true,
+            ..HubClientOptions::default()
+        };
         let client =
             HubClient::new(Access::SharedKey(hub.connection_string("iothubowner").unwrap()), &trust).unwrap();
         Self { hub, client, trust, ca, folder }
@@ -314,7 +318,8 @@ async fn whoever_can_not_prove_to_be_the_hub_gets_no_device() {
     let (device, credentials) = line.device("pump-1").await;
     let stranger = new_ca(line.folder.path().join("other-pki"));
     let root = stranger.issuing_certificate().to_pem().into_bytes();
-    let trust = HubClientOptions { extra_roots: vec![root.into()], is_local: true };
+    let trust =
+        HubClientOptions { extra_roots: vec![root.into()], is_local: true, ..HubClientOptions::default() };
     let door = Arc::new(line.door_trusting(&trust));
     assert!(matches!(door.knock().await, Err(ConnectError::Untrusted { .. })));
     let ended = connect_each(&door, [(device, credentials)], 1, &CancellationToken::new(), |_, _| {

@@ -6,12 +6,13 @@ use std::path::Path;
 use super::Check;
 use crate::ledger::{Ledger, LedgerError, LedgerLocation};
 use crate::model::causes::with_causes;
+use crate::model::service_status::StatusListener;
 
-pub(super) async fn checks(location: &LedgerLocation) -> Vec<Check> {
+pub(super) async fn checks(location: &LedgerLocation, status: StatusListener) -> Vec<Check> {
     let disk = disk(location.folder().unwrap_or_else(|| Path::new(".")));
     let location = location.clone();
     // A ledger's calls wait for a disk or a database.
-    let ledger = tokio::task::spawn_blocking(move || ledger(&location)).await;
+    let ledger = tokio::task::spawn_blocking(move || ledger(&location, status)).await;
     std::iter::once(disk).chain(ledger).collect()
 }
 
@@ -41,9 +42,9 @@ fn disk(folder: &Path) -> Check {
 }
 
 /// Checks that the ledger can be read. A ledger file is created by the first run.
-fn ledger(location: &LedgerLocation) -> Check {
-    let asked =
-        Ledger::open_to_read(location).and_then(|mut ledger| Ok((ledger.runs()?, ledger.weaknesses()?)));
+fn ledger(location: &LedgerLocation, status: StatusListener) -> Check {
+    let asked = Ledger::open_to_read(location, status)
+        .and_then(|mut ledger| Ok((ledger.runs()?, ledger.weaknesses()?)));
     match asked {
         Ok((runs, weaknesses)) if weaknesses.is_empty() => {
             Check::ok("ledger", format!("{location} can be read; runs so far: {}", runs.len()))
@@ -85,8 +86,11 @@ mod tests {
     fn a_file_that_is_no_ledger_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("line.ledger");
-        assert_eq!(ledger(&LedgerLocation::File(path.clone())).verdict, Verdict::Ok);
+        assert_eq!(
+            ledger(&LedgerLocation::File(path.clone()), StatusListener::default()).verdict,
+            Verdict::Ok
+        );
         std::fs::write(&path, "no ledger, but long enough to be taken for one".repeat(100)).unwrap();
-        assert_eq!(ledger(&LedgerLocation::File(path)).verdict, Verdict::Fail);
+        assert_eq!(ledger(&LedgerLocation::File(path), StatusListener::default()).verdict, Verdict::Fail);
     }
 }

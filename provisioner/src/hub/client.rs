@@ -47,7 +47,13 @@ impl HubClient {
         let http = options.client()?.https_only(true).tls_info(true).build()?;
         let tokens = Tokens::new(TokenSource { access, options: options.clone() });
         let (was_let_in, given_up) = (AtomicBool::new(false), OnceLock::new());
-        Ok(Self { http, tokens, rate_limiter: RateLimiter::new(), was_let_in, given_up })
+        Ok(Self {
+            http,
+            tokens,
+            rate_limiter: RateLimiter::new(options.status.clone()),
+            was_let_in,
+            given_up,
+        })
     }
 
     /// The right to call the hub.

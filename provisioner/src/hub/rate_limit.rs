@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::service_status::{WaitReason, tell};
+use crate::model::service_status::{StatusListener, WaitReason};
 pub(crate) use call_stats::CallStats;
 use call_stats::Stopwatch;
 use circuit_breaker::{CircuitBreaker, Decision};
@@ -46,6 +46,7 @@ pub(crate) struct RateLimiter {
     /// Places for the calls that are under way: each is a connection.
     concurrency: Semaphore,
     stop: OnceLock<CancellationToken>,
+    status: StatusListener,
 }
 
 #[derive(Debug)]
@@ -109,8 +110,9 @@ pub(crate) enum Denied {
 }
 
 impl RateLimiter {
-    /// A budget that nothing bounds until the hub shows its limits.
-    pub(crate) fn new() -> Self {
+    /// A budget that nothing bounds until the hub shows its limits. `status` is told about waits and
+    /// outages.
+    pub(crate) fn new(status: StatusListener) -> Self {
         let state = State {
             tier: None,
             share: None,
@@ -123,7 +125,8 @@ impl RateLimiter {
             throttled_for: Stopwatch::default(),
             outage_for: Stopwatch::default(),
         };
-        Self { state: Mutex::new(state), concurrency: Semaphore::new(MAX_UNDER_WAY), stop: OnceLock::new() }
+        let (state, concurrency) = (Mutex::new(state), Semaphore::new(MAX_UNDER_WAY));
+        Self { state, concurrency, stop: OnceLock::new(), status }
     }
 
     /// Bounds the budget by what a hub of this tier and number of units takes. What was learnt so far
@@ -180,7 +183,7 @@ impl RateLimiter {
         begun: Instant,
     ) -> Result<(), Denied> {
         let sign = self.state().notices.waits(reason, wait, begun, Instant::now());
-        tell(sign);
+        self.status.tell(sign);
         self.wait(wait, BRIEF).await
     }
 
@@ -200,7 +203,7 @@ impl RateLimiter {
                     let is_silent = state.breaker.is_silent_since(begun);
                     is_silent.then(|| state.notices.unanswered(Instant::now())).flatten()
                 };
-                tell(sign);
+                self.status.tell(sign);
                 call.await
             }
         }
@@ -221,7 +224,7 @@ impl RateLimiter {
             state.bucket(class).pause(wait, now);
             state.notices.waits(WaitReason::AskedByHub, wait, now, now)
         };
-        tell(sign);
+        self.status.tell(sign);
     }
 
     #[cfg(test)]
@@ -256,7 +259,7 @@ impl RateLimiter {
         let wait = self.state().bucket(class).reserve(cost, Instant::now());
         if !wait.is_zero() {
             let sign = self.state().notices.rate_limited(wait, Instant::now());
-            tell(sign);
+            self.status.tell(sign);
             let _delayed = WaitTimer::begin(self, |state| &mut state.throttled_for);
             self.wait(wait, BRIEF).await?;
         }
@@ -274,7 +277,7 @@ impl RateLimiter {
                 Decision::Probe => {
                     let end = probe().await;
                     let sign = self.state().breaker.probed(end != ProbeEnd::Away, jitter(), Instant::now());
-                    tell(sign.filter(|_| end != ProbeEnd::Hopeless));
+                    self.status.tell(sign.filter(|_| end != ProbeEnd::Hopeless));
                 }
             }
         }

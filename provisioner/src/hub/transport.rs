@@ -6,6 +6,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
 use zeroize::Zeroizing;
 
+use crate::model::service_status::StatusListener;
+
 /// The connection options for a hub, and for its token services.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HubClientOptions {
@@ -14,6 +16,8 @@ pub(crate) struct HubClientOptions {
     /// True if the hub is on this machine: then only the extra roots are trusted, and no proxy is
     /// used.
     pub(crate) is_local: bool,
+    /// The receiver of notices about waits and outages.
+    pub(crate) status: StatusListener,
 }
 
 impl HubClientOptions {

@@ -23,6 +23,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
+use crate::model::service_status::StatusListener;
 use crate::model::spec::IdentitySpec;
 use chunks::Finished;
 use connection::Connection;
@@ -60,9 +61,9 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn open(access: &Config) -> Result<Self, LedgerError> {
+    pub(super) fn open(access: &Config, status: StatusListener) -> Result<Self, LedgerError> {
         let name = LedgerLocation::Postgres(Box::new(access.clone())).to_string();
-        let mut connection = Connection::open(access, name)?;
+        let mut connection = Connection::open(access, name, status)?;
         let found = connection.call(schema::prepare)?;
         match found {
             VERSION => {

@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::{Ledger, LedgerError, LedgerLocation, Run, SharedLedger, Totals};
+use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 
 /// A run in its ledger.
@@ -14,8 +15,12 @@ pub(crate) struct RunReader {
 
 impl RunReader {
     /// Opens a ledger for reading, and finds a run in it: the newest if no number is given.
-    pub(crate) fn open(location: &LedgerLocation, run: Option<RunId>) -> Result<Self, LedgerError> {
-        let mut ledger = Ledger::open_to_read(location)?;
+    pub(crate) fn open(
+        location: &LedgerLocation,
+        run: Option<RunId>,
+        observer: &dyn RunObserver,
+    ) -> Result<Self, LedgerError> {
+        let mut ledger = Ledger::open_to_read(location, observer.status_listener())?;
         let run = ledger.run(run)?;
         Ok(Self::new(SharedLedger::new(ledger), run))
     }

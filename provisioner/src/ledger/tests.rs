@@ -106,7 +106,11 @@ fn open(server: &e2e::Database, name: &str) -> Ledger {
 
 /// Another station's access to it.
 fn open_again(server: &e2e::Database, name: &str) -> Ledger {
-    Ledger::open(&LedgerLocation::choose(None, Some(&server.url_with_password(name))).unwrap()).unwrap()
+    Ledger::open(
+        &LedgerLocation::choose(None, Some(&server.url_with_password(name))).unwrap(),
+        StatusListener::default(),
+    )
+    .unwrap()
 }
 
 #[test]

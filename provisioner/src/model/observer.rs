@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::service_status::StatusListener;
+
 /// The receiver of notes and progress, and the source of requests to stop.
 pub(crate) trait RunObserver: Send + Sync {
     /// Takes the hub of the work before it is called. `is_test_hub` is true for a hub for tests.
@@ -12,6 +14,9 @@ pub(crate) trait RunObserver: Send + Sync {
 
     /// Takes a line for people.
     fn note(&self, note: &dyn Display);
+
+    /// The receiver of notices about the availability of hub and ledger.
+    fn status_listener(&self) -> StatusListener;
 
     /// Begins an activity on so many rows, and returns the receiver of its progress.
     fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress>;

@@ -1,7 +1,7 @@
 //! Outage notices for people, so that a waiting program does not seem to hang.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A service that a program depends on.
@@ -66,17 +66,26 @@ impl fmt::Display for WaitReason {
     }
 }
 
-/// Calls `listener` with every later notice. Only the first listener counts, because a process has
-/// one place for messages to people.
-pub(crate) fn listen(listener: fn(ServiceStatus)) {
-    let _ = LISTENER.set(listener);
-}
+/// The receiver of notices about services. The default one drops them.
+#[derive(Clone, Default)]
+pub(crate) struct StatusListener(Option<Arc<dyn Fn(ServiceStatus) + Send + Sync>>);
 
-/// Passes on a notice, if there is one and a listener is set.
-pub(crate) fn tell(sign: Option<ServiceStatus>) {
-    if let (Some(sign), Some(listener)) = (sign, LISTENER.get()) {
-        listener(sign);
+impl StatusListener {
+    /// A listener that calls `tell` with each notice.
+    pub(crate) fn new(tell: impl Fn(ServiceStatus) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    /// Passes on a notice, if there is one.
+    pub(crate) fn tell(&self, status: Option<ServiceStatus>) {
+        if let (Some(tell), Some(status)) = (&self.0, status) {
+            tell(status);
+        }
     }
 }
 
-static LISTENER: OnceLock<fn(ServiceStatus)> = OnceLock::new();
+impl fmt::Debug for StatusListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusListener").finish_non_exhaustive()
+    }
+}

@@ -107,7 +107,7 @@ impl BatchPlan {
         refuse_existing(output.as_deref())?;
         let target = Target::resolve(hub, ".".as_ref()).await?;
         target.announce(observer);
-        let mut owners = open_owners(&location)?;
+        let mut owners = open_owners(&location, observer.status_listener())?;
         let batch = batch.resolve(".".as_ref())?;
         options.map.clone_from(&batch.read.map);
         options.id_pattern.clone_from(&batch.read.id_pattern);
@@ -118,7 +118,7 @@ impl BatchPlan {
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }
-        let hub = target.open().await?;
+        let hub = target.open(observer.status_listener()).await?;
         hub.client.probe().await?;
         let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
         let writer = match output {

@@ -3,6 +3,7 @@
 use crate::ledger::{
     HeldDevices, Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Run, Totals,
 };
+use crate::model::observer::RunObserver;
 
 /// A run in the list of all runs: one that this version does not know hides no other.
 #[derive(Debug)]
@@ -14,8 +15,11 @@ pub(crate) enum RunEntry {
 }
 
 /// Reads all runs of a ledger, the newest first.
-pub(crate) fn list_runs(location: &LedgerLocation) -> Result<Vec<RunEntry>, LedgerError> {
-    let mut ledger = Ledger::open_to_read(location)?;
+pub(crate) fn list_runs(
+    location: &LedgerLocation,
+    observer: &dyn RunObserver,
+) -> Result<Vec<RunEntry>, LedgerError> {
+    let mut ledger = Ledger::open_to_read(location, observer.status_listener())?;
     ledger.runs()?.into_iter().map(|run| entry(run, &mut ledger)).collect()
 }
 

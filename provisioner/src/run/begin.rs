@@ -36,7 +36,7 @@ pub(super) async fn apply(
     if let (Some(certificates), Some(profile)) = (&certificates, &new.options.profile) {
         certificates.check_profile(profile)?;
     }
-    let mut ledger = Ledger::open(&context.ledger)?;
+    let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let store = certificates.as_ref().map(Certificates::store);
     let (hub, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
     let (keys, batch) = (Arc::new(loaded.keys), Some(new.batch.path));
@@ -138,7 +138,7 @@ impl NewRun {
                 counted(loaded.devices, "device"),
                 counted(loaded.modules, "module")
             ));
-            let opened = hub.insert(open_hub(target, &self.options).await?);
+            let opened = hub.insert(open_hub(target, &self.options, context.observer).await?);
             opened.client.rate_limiter().set_patience(context.settings.patience);
             let devices = opened.client.probe().await?;
             if self.options.maintenance.is_none() {
@@ -167,11 +167,15 @@ pub(super) const LOADED_AGAIN: &str =
     "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
 
 /// Opens the hub of a run, for devices too if they have to show that they can connect.
-pub(super) async fn open_hub(target: Target, options: &RunOptions) -> Result<OpenHub, TargetError> {
+pub(super) async fn open_hub(
+    target: Target,
+    options: &RunOptions,
+    observer: &dyn RunObserver,
+) -> Result<OpenHub, TargetError> {
     match options.needs_connect_check() {
         // Devices whose thumbprints are known to the hub need no CA.
-        true => target.open_for_devices(Vec::new()).await,
-        false => target.open().await,
+        true => target.open_for_devices(Vec::new(), observer.status_listener()).await,
+        false => target.open(observer.status_listener()).await,
     }
 }
 

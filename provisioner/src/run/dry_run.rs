@@ -41,8 +41,9 @@ impl OpenDryRun {
         maintenance: Maintenance,
         rows: DryRunRows,
         input: String,
+        observer: &dyn RunObserver,
     ) -> Result<Self, RunFailure> {
-        let hub = target.open().await?;
+        let hub = target.open(observer.status_listener()).await?;
         Ok(Self { hub, owners, maintenance, rows, input })
     }
 

@@ -26,10 +26,11 @@ pub(super) async fn execute(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    let mut earlier = EarlierRun::of(Ledger::open(&context.ledger)?, request, target, context.observer)?;
+    let ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
+    let mut earlier = EarlierRun::of(ledger, request, target, context.observer)?;
     earlier.count(context.observer)?;
     let EarlierRun { run, mut ledger, target, maintenance, filter } = earlier;
-    let hub = target.open().await?;
+    let hub = target.open(context.observer.status_listener()).await?;
     hub.client.rate_limiter().set_patience(context.settings.patience);
     let loaded = match hub.client.probe().await {
         Ok(_) => load(&mut ledger, &run, maintenance, filter, &hub.label, context),
@@ -57,12 +58,13 @@ pub(super) async fn open_dry_run(
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
     let target = Target::resolve(hub, ".".as_ref()).await?;
-    let mut earlier = EarlierRun::of(Ledger::open_to_read(location)?, request, target, observer)?;
+    let ledger = Ledger::open_to_read(location, observer.status_listener())?;
+    let mut earlier = EarlierRun::of(ledger, request, target, observer)?;
     let count = earlier.count(observer)?;
     let EarlierRun { run, ledger, target, maintenance, filter } = earlier;
-    let owners = open_owners(location)?;
+    let owners = open_owners(location, observer.status_listener())?;
     let rows = DryRunRows { ledger, run: run.id, filter, of_earlier_run: true, count, rejected: 0 };
-    OpenDryRun::open(target, owners, maintenance, rows, run.input).await
+    OpenDryRun::open(target, owners, maintenance, rows, run.input, observer).await
 }
 
 /// The earlier run, and the change of its rows.

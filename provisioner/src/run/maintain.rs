@@ -29,7 +29,7 @@ pub(super) async fn execute(
 ) -> Result<RunOutcome, RunFailure> {
     let address = request.address.clone();
     let (new, target) = resolve(request, hub, context.observer).await?;
-    let mut ledger = Ledger::open(&context.ledger)?;
+    let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let (hub, run, _) = new.begin(target, None, &mut ledger, context).await?;
     note_issued(&new.options, &mut ledger, run)?;
     let batch = new.batch.path;
@@ -55,7 +55,7 @@ pub(super) async fn open_dry_run(
 ) -> Result<OpenDryRun, RunFailure> {
     let maintenance = request.maintenance.clone();
     let (new, target) = resolve(request, hub, observer).await?;
-    let mut owners = open_owners(location)?;
+    let mut owners = open_owners(location, observer.status_listener())?;
     let loaded = TemporaryRun::load(&new.batch, new.certificates, new.rules, owners.as_mut(), observer)?;
     let TemporaryRun { mut ledger, run, loaded, .. } = loaded;
     note_issued(&new.options, &mut ledger, run)?;
@@ -68,7 +68,7 @@ pub(super) async fn open_dry_run(
         rejected: loaded.bad_rows,
     };
     let input = new.batch.path.display().to_string();
-    OpenDryRun::open(target, owners, maintenance, rows, input).await
+    OpenDryRun::open(target, owners, maintenance, rows, input, observer).await
 }
 
 async fn resolve(

@@ -64,7 +64,7 @@ pub(super) async fn share(
 }
 
 fn find(request: &ShareRequest, context: &RunContext<'_>) -> Result<(Ledger, Run), RunFailure> {
-    let mut ledger = Ledger::open(&context.ledger)?;
+    let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let run = ledger.run(request.run)?;
     Ok((ledger, run))
 }
@@ -117,7 +117,7 @@ impl FoundRun {
     ) -> Result<RunOutcome, RunFailure> {
         let Self { mut ledger, run, target, batch, keys } = self;
         note_issued(&run.options, &mut ledger, run.id)?;
-        let hub = open_hub(target, &run.options).await?;
+        let hub = open_hub(target, &run.options, context.observer).await?;
         hub.client.rate_limiter().set_patience(context.settings.patience);
         if let Err(error) = hub.client.probe().await {
             hub.close().await;

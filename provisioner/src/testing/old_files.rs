@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::audit;
 use crate::ledger::{Ledger, LedgerLocation, RunState};
 use crate::model::options::{ApplyMode, TwinPolicy};
+use crate::model::service_status::StatusListener;
 use crate::plan::file::{PlanFile, PlanFileError};
 
 fn old_files() -> PathBuf {
@@ -20,7 +21,7 @@ fn an_old_ledger_opens_and_gives_the_audit_packs_that_it_gave() {
     let path = folder.path().join("old.ledger");
     let sql = std::fs::read_to_string(old_files().join("ledger.sql")).unwrap();
     Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
-    let mut ledger = Ledger::open(&LedgerLocation::File(path)).unwrap();
+    let mut ledger = Ledger::open(&LedgerLocation::File(path), StatusListener::default()).unwrap();
     let runs = ledger.runs().unwrap().len();
     assert_eq!(runs, 6);
     for number in 1..=runs {

@@ -130,10 +130,17 @@ pub(crate) async fn verify_batch(
     };
     refuse_unissued(&mut ledger, run)?;
     let hub = match connect {
-        Some(_) => target.open_for_devices(device_cas(issued.as_ref(), &batch.path)).await?,
-        None => target.open().await?,
+        Some(_) => {
+            target
+                .open_for_devices(device_cas(issued.as_ref(), &batch.path), observer.status_listener())
+                .await?
+        }
+        None => target.open(observer.status_listener()).await?,
     };
-    let holds = Holds::new(open_owners(&location)?.map(SharedLedger::new), &hub.label.name);
+    let holds = Holds::new(
+        open_owners(&location, observer.status_listener())?.map(SharedLedger::new),
+        &hub.label.name,
+    );
     let rows = loaded.rows();
     let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
     let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));

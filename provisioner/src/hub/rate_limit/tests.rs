@@ -11,7 +11,7 @@ async fn no_probe() -> ProbeEnd {
 
 #[tokio::test(start_paused = true)]
 async fn all_workers_of_a_process_share_one_budget() {
-    let rate_limiter = Arc::new(RateLimiter::new());
+    let rate_limiter = Arc::new(RateLimiter::new(StatusListener::default()));
     rate_limiter.set_tier(Tier::S3, ONE);
     let begun = Instant::now();
     let workers = (0..4).map(|_| {
@@ -34,7 +34,7 @@ async fn all_workers_of_a_process_share_one_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn classes_do_not_wait_for_each_other() {
-    let rate_limiter = RateLimiter::new();
+    let rate_limiter = RateLimiter::new(StatusListener::default());
     rate_limiter.set_tier(Tier::S1, ONE);
     rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     let begun = Instant::now();
@@ -44,7 +44,7 @@ async fn classes_do_not_wait_for_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_asks_to_wait_is_left_in_peace_by_all_workers() {
-    let rate_limiter = RateLimiter::new();
+    let rate_limiter = RateLimiter::new(StatusListener::default());
     rate_limiter.pause(OperationClass::TwinRead, Duration::from_secs(17));
     let begun = Instant::now();
     rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
@@ -59,7 +59,8 @@ async fn a_hub_that_asks_to_wait_is_left_in_peace_by_all_workers() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_calls_are_under_way_at_once_and_who_is_to_stop_does_not_wait_for_them() {
-    let (rate_limiter, stop) = (Arc::new(RateLimiter::new()), CancellationToken::new());
+    let (rate_limiter, stop) =
+        (Arc::new(RateLimiter::new(StatusListener::default())), CancellationToken::new());
     rate_limiter.stop_with(stop.clone());
     let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let begun = Instant::now();
@@ -95,7 +96,7 @@ async fn take_down(rate_limiter: &RateLimiter) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
-    let rate_limiter = Arc::new(RateLimiter::new());
+    let rate_limiter = Arc::new(RateLimiter::new(StatusListener::default()));
     take_down(&rate_limiter).await;
     let begun = Instant::now();
     let probes = Arc::new(AtomicUsize::new(0));
@@ -129,7 +130,7 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_stays_down_is_given_up() {
-    let rate_limiter = RateLimiter::new();
+    let rate_limiter = RateLimiter::new(StatusListener::default());
     rate_limiter.set_patience(Duration::from_secs(300));
     take_down(&rate_limiter).await;
     let denied = rate_limiter.permit(OperationClass::TwinRead, 1, async || ProbeEnd::Away).await.unwrap_err();
@@ -138,7 +139,7 @@ async fn a_hub_that_stays_down_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
-    let (rate_limiter, stop) = (RateLimiter::new(), CancellationToken::new());
+    let (rate_limiter, stop) = (RateLimiter::new(StatusListener::default()), CancellationToken::new());
     rate_limiter.stop_with(stop.clone());
     rate_limiter.set_tier(Tier::S1, ONE);
     rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
@@ -155,7 +156,8 @@ async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
 #[tokio::test(start_paused = true)]
 async fn stations_together_take_what_one_would_also_when_one_comes_later() {
     let served = |rate_limiter: &RateLimiter| rate_limiter.rate(OperationClass::Registry).unwrap() * 60.0;
-    let (first, second) = (RateLimiter::new(), RateLimiter::new());
+    let (first, second) =
+        (RateLimiter::new(StatusListener::default()), RateLimiter::new(StatusListener::default()));
     let begun = Instant::now();
     for rate_limiter in [&first, &second] {
         rate_limiter.set_tier(Tier::S3, ONE);

@@ -13,6 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::client::Error;
 use super::outage::DatabaseOutage;
+use crate::model::service_status::StatusListener;
 
 /// The parameters of a connection.
 pub(super) struct Servers {
@@ -27,8 +28,11 @@ pub(super) struct Servers {
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Servers {
-    pub(super) fn new(access: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { servers: each_server(access), tls: tls()?, outage: DatabaseOutage::default() })
+    pub(super) fn new(
+        access: &Config,
+        status: StatusListener,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self { servers: each_server(access), tls: tls()?, outage: DatabaseOutage::new(status) })
     }
 
     /// Connects to the first server that accepts writes.

@@ -21,7 +21,6 @@ use super::super::stored::{NotStorable, NotUnderstood};
 use super::access::Servers;
 use super::outage::{BRIEF, DatabaseOutage};
 use super::silence::answered;
-use crate::model::service_status::tell;
 
 /// Values of a statement's parameters.
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
@@ -149,7 +148,7 @@ async fn announced<T>(connecting: impl Future<Output = T>, outage: &DatabaseOuta
         return connected;
     }
     outage.begin(begun);
-    tell(outage.failed());
+    outage.failed();
     connecting.await
 }
 

@@ -13,7 +13,7 @@ use super::access::Servers;
 use super::client::{Backend, Client, Error};
 use super::memory::Memory;
 use super::silence::END;
-use crate::model::service_status::tell;
+use crate::model::service_status::StatusListener;
 
 /// A connection that comes back.
 pub(super) struct Connection {
@@ -31,10 +31,10 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects. Errors of the access settings are returned at once; a database that does not
     /// respond is retried for a while.
-    pub(super) fn open(access: &Config, name: String) -> Result<Self, LedgerError> {
-        let access =
-            Servers::new(access).map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
-        let memory = Memory::default();
+    pub(super) fn open(access: &Config, name: String, status: StatusListener) -> Result<Self, LedgerError> {
+        let access = Servers::new(access, status.clone())
+            .map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
+        let memory = Memory::new(status);
         let mut connection = Self {
             access: Arc::new(access),
             name,
@@ -97,9 +97,9 @@ impl Connection {
         match &made {
             Err(error) if error.may_pass() => {
                 outage.begin(begun);
-                tell(outage.failed());
+                outage.failed();
             }
-            _ => tell(outage.over()),
+            _ => outage.over(),
         }
         made
     }

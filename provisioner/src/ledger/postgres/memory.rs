@@ -4,7 +4,7 @@
 use super::super::chunk::Lease;
 use super::client::{Client, Error};
 use crate::model::run_id::RunId;
-use crate::model::service_status::{Service, ServiceStatus, tell};
+use crate::model::service_status::{Service, ServiceStatus, StatusListener};
 
 /// The memory of a process that works on a run.
 #[derive(Default)]
@@ -18,9 +18,15 @@ pub(super) struct Memory {
     /// The number of connections so far.
     connections: u64,
     is_told: bool,
+    status: StatusListener,
 }
 
 impl Memory {
+    /// A memory of nothing. `status` is told once that the database has lost writes.
+    pub(super) fn new(status: StatusListener) -> Self {
+        Self { status, ..Self::default() }
+    }
+
     /// The run that this process works on.
     pub(super) fn run(&self) -> Option<RunId> {
         self.run.as_ref().map(|(run, _)| *run)
@@ -91,7 +97,7 @@ impl Memory {
     /// Notifies people, once, that the database has lost its last writes.
     pub(super) fn tell_lost(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
-            tell(Some(ServiceStatus::Lagged(Service::Ledger)));
+            self.status.tell(Some(ServiceStatus::Lagged(Service::Ledger)));
         }
     }
 }

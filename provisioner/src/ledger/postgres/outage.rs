@@ -3,11 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::service_status::{Service, ServiceStatus};
+use crate::model::service_status::{Service, ServiceStatus, StatusListener};
 
 /// The time in which no server of the database answers.
 #[derive(Default)]
-pub(super) struct DatabaseOutage(Mutex<Option<Begun>>);
+pub(super) struct DatabaseOutage {
+    begun: Mutex<Option<Begun>>,
+    status: StatusListener,
+}
 
 #[derive(Clone, Copy)]
 struct Begun {
@@ -16,14 +19,19 @@ struct Begun {
 }
 
 impl DatabaseOutage {
+    /// No outage so far. `status` is told when one lasts, and when it is over.
+    pub(super) fn new(status: StatusListener) -> Self {
+        Self { begun: Mutex::default(), status }
+    }
+
     /// Records an overdue response or a failed attempt. People are notified if that lasts.
-    pub(super) fn failed(&self) -> Option<ServiceStatus> {
-        self.failed_at(Instant::now())
+    pub(super) fn failed(&self) {
+        self.status.tell(self.failed_at(Instant::now()));
     }
 
     /// A call was answered.
-    pub(super) fn over(&self) -> Option<ServiceStatus> {
-        self.over_at(Instant::now())
+    pub(super) fn over(&self) {
+        self.status.tell(self.over_at(Instant::now()));
     }
 
     /// The time since a server last responded.
@@ -56,7 +64,7 @@ impl DatabaseOutage {
     }
 
     fn set<T>(&self, change: impl FnOnce(&mut Option<Begun>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.begun.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

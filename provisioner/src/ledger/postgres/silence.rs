@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Servers;
 use super::client::{Backend, Error};
-use crate::model::service_status::tell;
 
 /// The state of a backend with a pending response, as seen by a second connection.
 enum BackendState {
@@ -38,13 +37,13 @@ pub(super) async fn answered<T>(
             found = look_for(backend, access) => match found {
                 BackendState::Gone => return Err(Error::Silent),
                 BackendState::AtWork => {
-                    tell(access.outage.over());
+                    access.outage.over();
                     silent_since = Instant::now();
                     PAUSE
                 }
                 BackendState::Nothing => {
                     access.outage.begin(silent_since.into_std());
-                    tell(access.outage.failed());
+                    access.outage.failed();
                     if silent_since.elapsed() > GIVE_UP {
                         return Err(Error::Silent);
                     }

@@ -84,7 +84,7 @@ fn another_run_of_the_same_number_is_not_taken_for_this_one() {
 fn a_file_asks_for_the_token_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("provisioner.ledger");
-    let mut ledger = Ledger::open(&LedgerLocation::File(path.clone())).unwrap();
+    let mut ledger = Ledger::open(&LedgerLocation::File(path.clone()), StatusListener::default()).unwrap();
     let run = load(&mut ledger, &["a"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;

@@ -1,7 +1,8 @@
 //! Ledgers of older versions are brought up to date when they are opened, and nothing is lost.
 
-use super::*;
 use rusqlite::Connection;
+
+use super::*;
 
 /// Files of each version.
 const OLD_FILES: [&str; 4] = [
@@ -21,13 +22,13 @@ const OLD_DATABASES: [&str; 3] = [
 fn a_file_of_an_older_version_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new.ledger");
-    drop(Ledger::open(&LedgerLocation::File(new.clone())).unwrap());
+    drop(Ledger::open(&LedgerLocation::File(new.clone()), StatusListener::default()).unwrap());
     for (number, old) in OLD_FILES.iter().enumerate() {
         let path = folder.path().join(format!("{number}.ledger"));
         Connection::open(&path).unwrap().execute_batch(old).unwrap();
         let location = LedgerLocation::File(path.clone());
-        nothing_is_lost(&mut Ledger::open_to_read(&location).unwrap());
-        nothing_is_lost(&mut Ledger::open(&location).unwrap());
+        nothing_is_lost(&mut Ledger::open_to_read(&location, StatusListener::default()).unwrap());
+        nothing_is_lost(&mut Ledger::open(&location, StatusListener::default()).unwrap());
         assert_eq!(columns(&path), columns(&new), "it has all that a new one has");
     }
 }
@@ -62,7 +63,7 @@ fn the_columns_of_version_4_are_still_defined_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let [old, new] = ["old.ledger", "new.ledger"].map(|name| folder.path().join(name));
     Connection::open(&old).unwrap().execute_batch(OLD_FILES[3]).unwrap();
-    drop(Ledger::open(&LedgerLocation::File(new.clone())).unwrap());
+    drop(Ledger::open(&LedgerLocation::File(new.clone()), StatusListener::default()).unwrap());
     let definitions = |path| {
         listed(
             path,
@@ -98,10 +99,10 @@ fn the_columns_of_version_4_are_still_defined_as_they_were() {
 fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("provisioner.ledger");
-    drop(Ledger::open(&LedgerLocation::File(path.clone())).unwrap());
+    drop(Ledger::open(&LedgerLocation::File(path.clone()), StatusListener::default()).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
     let before = columns(&path);
-    match Ledger::open(&LedgerLocation::File(path.clone())) {
+    match Ledger::open(&LedgerLocation::File(path.clone()), StatusListener::default()) {
         Err(LedgerError::Version { found, known, .. }) => assert_eq!((found, known), (VERSION + 1, VERSION)),
         other => panic!("{other:?}"),
     }

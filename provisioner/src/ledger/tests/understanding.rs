@@ -110,8 +110,9 @@ fn each_strange_value_is_an_error(open: impl Fn() -> Ledger, sql: impl Fn(&str) 
 fn a_file_holds_something_strange() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("provisioner.ledger");
-    drop(Ledger::open(&LedgerLocation::File(path.clone())).unwrap());
-    let open = || Ledger::open_to_read(&LedgerLocation::File(path.clone())).unwrap();
+    drop(Ledger::open(&LedgerLocation::File(path.clone()), StatusListener::default()).unwrap());
+    let open =
+        || Ledger::open_to_read(&LedgerLocation::File(path.clone()), StatusListener::default()).unwrap();
     each_strange_value_is_an_error(open, |sql| {
         let connection = Connection::open(&path).unwrap();
         match sql.starts_with("SELECT") {
@@ -138,7 +139,7 @@ fn a_database_holds_something_strange() {
 fn a_chunk_in_a_strange_state_does_not_let_its_run_seem_to_be_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("provisioner.ledger");
-    let mut ledger = Ledger::open(&LedgerLocation::File(path.clone())).unwrap();
+    let mut ledger = Ledger::open(&LedgerLocation::File(path.clone()), StatusListener::default()).unwrap();
     let run = load(&mut ledger, &["a"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
     Connection::open(&path).unwrap().execute("UPDATE chunk SET state = 'resting'", []).unwrap();
