@@ -108,6 +108,11 @@ impl Thumbprint {
         self.digest
     }
 
+    /// The same thumbprint, written in upper case.
+    pub fn in_upper_case(self) -> Self {
+        Self { lower_case: 0, ..self }
+    }
+
     /// Returns true if a certificate with this DER has this thumbprint.
     pub fn matches_der(&self, der: &[u8]) -> bool {
         match self.digest {
@@ -161,10 +166,10 @@ impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = |index: usize, byte: &u8| {
             [(0, byte >> 4), (1, byte & 0x0f)].map(|(half, value)| {
-                let digit = char::from_digit(u32::from(value), 16).unwrap_or_default();
+                let digit = UPPER_DIGITS.get(usize::from(value)).copied().unwrap_or_default();
                 match self.lower_case >> (2 * index + half) & 1 {
-                    1 => digit,
-                    _ => digit.to_ascii_uppercase(),
+                    1 => digit.to_ascii_lowercase(),
+                    _ => digit,
                 }
             })
         };
@@ -173,7 +178,7 @@ impl fmt::Display for Thumbprint {
         let bytes = self.bytes();
         for (pair, (index, byte)) in text.chunks_exact_mut(2).zip(bytes.iter().enumerate()) {
             for (place, digit) in pair.iter_mut().zip(digits(index, byte)) {
-                *place = digit as u8;
+                *place = digit;
             }
         }
         let text = text.get(..2 * bytes.len()).unwrap_or_default();
@@ -269,6 +274,7 @@ fn split_label(text: &str) -> (Option<(&'static str, usize)>, &str) {
 
 const SHA1_HEX_DIGITS: usize = 40;
 const SHA256_HEX_DIGITS: usize = 64;
+const UPPER_DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 macro_rules! upper_case_hex {
     ($thumbprint:ident) => {

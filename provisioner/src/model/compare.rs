@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use hub_types::Etag;
 use hub_types::identity::Status;
 use hub_types::twin::{JsonObject, PropertySection, Twin};
+use hub_types::{DeviceId, Etag, Thumbprint};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -257,50 +257,53 @@ fn is_blank(twin: &Twin) -> bool {
 
 fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let mut check = |path: &str, expected: Value, found: Value| {
-        if expected != found {
-            differences.push(Difference { path: path.to_owned(), expected, found });
-        }
-    };
-    let state = &spec.state;
-    check("auth", json!(auth_type(&state.auth)), json!(twin.authentication_type));
+    let (state, into) = (&spec.state, &mut differences);
+    check("auth", auth_type(&state.auth), twin.authentication_type.as_str(), into);
+    let slots = [twin.x509_thumbprint.primary_thumbprint, twin.x509_thumbprint.secondary_thumbprint];
     if let AuthSpec::Thumbprint { primary, secondary } = state.auth {
-        let upper = |thumbprint: Option<_>| {
-            json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
-        };
-        let [primary, secondary] = [primary, secondary].map(upper);
-        let found = &twin.x509_thumbprint;
-        let found = [found.primary_thumbprint, found.secondary_thumbprint].map(upper);
-        let [found_primary, found_secondary] = in_slots_of([&primary, &secondary], found);
-        check("primary_thumbprint", primary, found_primary);
-        check("secondary_thumbprint", secondary, found_secondary);
+        let upper = |thumbprint: Option<Thumbprint>| thumbprint.map(Thumbprint::in_upper_case);
+        let [found_primary, found_secondary] = in_slots_of([primary, secondary], slots);
+        check("primary_thumbprint", upper(primary), upper(found_primary), into);
+        check("secondary_thumbprint", upper(secondary), upper(found_secondary), into);
     }
     if let (AuthSpec::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
         (&state.auth, twin.authentication_type.as_str())
     {
-        let found = twin.x509_thumbprint.primary_thumbprint;
-        check("primary_thumbprint", json!("that of a certificate still to be issued"), json!(found));
+        into.push(Difference {
+            path: "primary_thumbprint".to_owned(),
+            expected: json!("that of a certificate still to be issued"),
+            found: json!(slots[0]),
+        });
     }
     if spec.identity.module().is_none() {
-        check("status", json!(state.status_on_hub()), json!(twin.status));
-        check("status_reason", json!(state.status_reason_on_hub()), json!(twin.status_reason));
-        check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
-        let found = scope_of_parent(twin);
-        let known = found.and_then(parent_in);
-        check("parent", json!(state.parent), json!(known.or(found)));
+        let scope = scope_of_parent(twin);
+        let parent = scope.and_then(parent_in).or(scope);
+        check("status", state.status_on_hub(), twin.status, into);
+        check("status_reason", state.status_reason_on_hub(), twin.status_reason.as_ref(), into);
+        check("edge", state.edge, twin.capabilities.unwrap_or_default().iot_edge, into);
+        check("parent", state.parent.as_ref().map(DeviceId::as_str), parent, into);
     }
     differences
+}
+
+/// Notes two values that differ. Hardly any do, so only then they become JSON.
+fn check<T: PartialEq + Serialize>(path: &str, expected: T, found: T, differences: &mut Vec<Difference>) {
+    if expected != found {
+        let (expected, found) = (json!(expected), json!(found));
+        differences.push(Difference { path: path.to_owned(), expected, found });
+    }
 }
 
 /// The thumbprints on the hub in the order of the expected ones. A hub accepts a certificate that
 /// matches either slot, so the slots are interchangeable: a rotation puts the new thumbprint into the
 /// free one.
-fn in_slots_of(expected: [&Value; 2], found: [Value; 2]) -> [Value; 2] {
-    let same = |expected: &Value, found: &Value| !expected.is_null() && expected == found;
+fn in_slots_of(expected: [Option<Thumbprint>; 2], found: [Option<Thumbprint>; 2]) -> [Option<Thumbprint>; 2] {
+    let same =
+        |expected: Option<Thumbprint>, found: Option<Thumbprint>| expected.is_some() && expected == found;
     let [primary, secondary] = expected;
     let [first, second] = found;
-    let is_in_order = same(primary, &first) || same(secondary, &second);
-    let is_swapped = same(primary, &second) || same(secondary, &first);
+    let is_in_order = same(primary, first) || same(secondary, second);
+    let is_swapped = same(primary, second) || same(secondary, first);
     if is_swapped && !is_in_order { [second, first] } else { [first, second] }
 }
 
@@ -335,14 +338,13 @@ fn contained(
     differences: &mut Vec<Difference>,
 ) {
     for (name, expected) in expected {
-        let path = format!("{path}.{name}");
         match (expected, found.and_then(|found| found.get(name))) {
-            (Value::Object(expected), Some(Value::Object(found))) => {
-                contained(&path, expected, Some(found), differences);
-            }
             (expected, Some(found)) if same_value(expected, found) => {}
+            (Value::Object(expected), Some(Value::Object(found))) => {
+                contained(&format!("{path}.{name}"), expected, Some(found), differences);
+            }
             (expected, found) => differences.push(Difference {
-                path,
+                path: format!("{path}.{name}"),
                 expected: expected.clone(),
                 found: found.cloned().unwrap_or(Value::Null),
             }),
