@@ -214,12 +214,13 @@ impl Answer {
     fn refusal(&self) -> HubError {
         let status = self.status.as_u16();
         let (code, explained) = self.said();
+        let is_page = self.is_page(self.media_type());
         let seen = CallResult::Answer { status, code: code.as_deref(), explained };
         if line(seen).class == ErrorClass::Foreign {
-            return self.malformed(AnswerError::Unexplained { status, is_page: self.is_page() });
+            return self.malformed(AnswerError::Unexplained { status, is_page });
         }
         // Of a page of a gateway nothing is worth repeating.
-        let body = if self.is_page() { &b""[..] } else { &self.body };
+        let body = if is_page { &b""[..] } else { &self.body };
         HubError::refused(status, code.as_deref(), self.retry_after(), body)
     }
 
@@ -233,8 +234,9 @@ impl Answer {
             None | Some("" | "identity") => {}
             Some(coding) => return Err(AnswerError::Compressed(printable(coding))),
         }
-        match self.media_type() {
-            _ if self.is_page() => Err(AnswerError::Page),
+        let kind = self.media_type();
+        match kind {
+            _ if self.is_page(kind) => Err(AnswerError::Page),
             _ if self.body.is_empty() => Err(AnswerError::Empty),
             Some(kind) if kind.eq_ignore_ascii_case("application/json") => match self.is_of_other_kind() {
                 true => Err(AnswerError::OtherKind(self.document)),
@@ -255,10 +257,11 @@ impl Answer {
         self.body.trim_ascii_start().first() == Some(&other)
     }
 
-    fn is_page(&self) -> bool {
-        let declared = self.media_type().unwrap_or_default();
+    /// True for a web page, by its declared media type or by how it begins.
+    fn is_page(&self, declared: Option<&str>) -> bool {
+        let declared = declared.unwrap_or_default();
+        let start = self.body.trim_ascii_start();
         let begins = |what: &str| {
-            let start = self.body.trim_ascii_start();
             start.get(..what.len()).is_some_and(|start| start.eq_ignore_ascii_case(what.as_bytes()))
         };
         ["text/html", "application/xhtml+xml"].iter().any(|page| declared.eq_ignore_ascii_case(page))

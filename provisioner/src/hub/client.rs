@@ -12,7 +12,7 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, Etag, IdentityId, ModuleId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ use crate::model::service_status::WaitReason;
 /// A hub, and the right to call it.
 pub(crate) struct HubClient {
     pub(super) http: reqwest::Client,
+    /// The URL of all calls, without their paths. It is parsed once.
+    base: OnceLock<Url>,
     tokens: Tokens<TokenSource>,
     rate_limiter: RateLimiter,
     /// True once any call has succeeded.
@@ -46,13 +48,13 @@ impl HubClient {
     pub(crate) fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
         let http = options.client()?.https_only(true).tls_info(true).build()?;
         let tokens = Tokens::new(TokenSource { access, options: options.clone() });
-        let (was_let_in, given_up) = (AtomicBool::new(false), OnceLock::new());
         Ok(Self {
             http,
+            base: OnceLock::new(),
             tokens,
             rate_limiter: RateLimiter::new(options.status.clone()),
-            was_let_in,
-            given_up,
+            was_let_in: AtomicBool::new(false),
+            given_up: OnceLock::new(),
         })
     }
 
@@ -212,7 +214,8 @@ impl HubClient {
     }
 
     async fn send_with(&self, token: HeaderValue, request: &Request) -> Result<Answer, HubError> {
-        let url = format!("https://{}{}?api-version={API_VERSION}", self.host(), request.path);
+        let mut url = self.base()?.clone();
+        url.set_path(&request.path);
         let method = request.method.clone();
         let mut builder = self.http.request(method, url).header(AUTHORIZATION, token);
         builder = builder.headers(request.headers.clone());
@@ -225,6 +228,15 @@ impl HubClient {
         let response = builder.send().await.map_err(|error| self.no_answer(error))?;
         tracing::debug!(operation = request.operation, path = request.path, status = %response.status());
         Answer::read(request.operation, response, request.at_most, request.document()).await
+    }
+
+    fn base(&self) -> Result<&Url, HubError> {
+        if let Some(base) = self.base.get() {
+            return Ok(base);
+        }
+        let base = format!("https://{}/?api-version={API_VERSION}", self.host());
+        let request = self.http.get(base).build().map_err(|error| self.no_answer(error))?;
+        Ok(self.base.get_or_init(|| request.url().clone()))
     }
 
     pub(super) fn no_answer(&self, error: reqwest::Error) -> HubError {
@@ -419,9 +431,9 @@ impl Request {
 
     /// The kind of the document in a success.
     fn document(&self) -> DocumentKind {
-        let segments: Vec<&str> = self.path.split('/').skip(1).collect();
-        match (&self.method, segments.as_slice()) {
-            (&Method::POST, ["devices", "query"]) | (_, ["devices", _, "modules"]) => DocumentKind::List,
+        let below_device = self.path.strip_prefix("/devices/").and_then(|path| path.split_once('/'));
+        match (&self.method, self.path.as_str(), below_device) {
+            (&Method::POST, "/devices/query", _) | (_, _, Some((_, "modules"))) => DocumentKind::List,
             _ => DocumentKind::Object,
         }
     }
