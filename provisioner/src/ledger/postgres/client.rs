@@ -137,7 +137,9 @@ impl Client {
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.runtime.block_on(answered(call, &self.access, &self.backend))
+        // Pinned here, so that its state, which is large, is not moved.
+        let call = pin!(answered(call, &self.access, &self.backend));
+        self.runtime.block_on(call)
     }
 }
 
