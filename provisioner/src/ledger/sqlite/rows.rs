@@ -7,7 +7,7 @@ use rusqlite::{
     Connection, OptionalExtension, Row, Statement, TransactionBehavior, params, params_from_iter,
 };
 
-use super::super::column::{ResultRow, Value, assignments, names};
+use super::super::column::{Cell, ResultRow, Value, assignments, names};
 use super::super::past_row::PastRow;
 use super::super::row::{Change, Changed, ROW, RUN, key};
 use super::super::table::Dialect::Sqlite;
@@ -103,9 +103,27 @@ pub(super) fn update_within<'c, const CELLS: usize>(
         "UPDATE row SET {} WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
         assignments(&first.cells, &parameters(CELLS))
     ))?;
-    once(Ok(first))
-        .chain(changes)
-        .try_for_each(|change| write(&mut statement, run, &change.map_err(unstorable)?))
+    // The values that all rows share stay bound from row to row.
+    statement.raw_bind_parameter(1, run.0)?;
+    bind(&mut statement, &first, |cell| cell.is_shared)?;
+    once(Ok(first)).chain(changes).try_for_each(|change| {
+        let change = change.map_err(unstorable)?;
+        let (device, module) = key(change.identity);
+        statement.raw_bind_parameter(2, device)?;
+        statement.raw_bind_parameter(3, module)?;
+        bind(&mut statement, &change, |cell| !cell.is_shared)?;
+        statement.raw_execute().map(drop)
+    })
+}
+
+/// Binds the values of the chosen cells.
+fn bind<const CELLS: usize>(
+    statement: &mut Statement<'_>,
+    change: &Change<'_, CELLS>,
+    is_chosen: fn(&Cell<'_>) -> bool,
+) -> rusqlite::Result<()> {
+    let mut chosen = (FIRST_CELL..).zip(&change.cells).filter(|(_, cell)| is_chosen(cell));
+    chosen.try_for_each(|(number, cell)| statement.raw_bind_parameter(number, &cell.value))
 }
 
 /// The statement that inserts a row with these cells.
@@ -126,7 +144,10 @@ pub(super) fn write<const CELLS: usize>(
     statement.execute(params_from_iter(values)).map(drop)
 }
 
-/// The parameters of the cells of a row. The first three parameters are the primary key.
+/// The parameters of the cells of a row.
 fn parameters(cells: usize) -> Vec<String> {
-    (4..cells + 4).map(|number| Sqlite.parameter(number)).collect()
+    (FIRST_CELL..).take(cells).map(|number| Sqlite.parameter(number)).collect()
 }
+
+/// The number of the first parameter after the primary key.
+const FIRST_CELL: usize = 4;
