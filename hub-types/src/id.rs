@@ -191,7 +191,10 @@ fn check_charset(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
-    if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !is_id_char(*c)) {
+    // Legal ids, which nearly all are, are not read character by character.
+    if !text.bytes().all(|byte| is_id_char(char::from(byte)))
+        && let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !is_id_char(*c))
+    {
         return Err(IdError::IllegalCharacter { character, position: index + 1 });
     }
     if text.len() > MAX_ID_CHARS {

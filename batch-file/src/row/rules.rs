@@ -3,6 +3,7 @@
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{IdentityId, Thumbprint};
+use memchr::memchr2;
 
 use crate::header::cells::Cells;
 use crate::header::column::{AuthMethod, Field, Owner};
@@ -60,7 +61,7 @@ pub(crate) fn check_identity(
         if let Some(flaw) = excel::doubt(id) {
             findings.cell_warning(field.name(), id, flaw);
         }
-        if id.contains(['+', '#']) {
+        if memchr2(b'+', b'#', id.as_bytes()).is_some() {
             findings.cell_warning(
                 field.name(),
                 id,
