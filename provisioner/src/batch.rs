@@ -15,7 +15,8 @@ pub(crate) use check::check;
 pub(crate) use failed_rows::write_failed_rows_beside;
 pub(crate) use failed_rows::{FailedRowsError, write_failed_rows};
 pub(crate) use issued::{
-    IssuedCredential, complete_rows, find_issued, find_issued_with, key_source, profile_row,
+    IssuedCredential, complete_rows, find_issued, find_issued_with, issued_elsewhere, key_source, not_issued,
+    profile_row, refuse_unissuable,
 };
 pub(crate) use ledger_sink::LedgerSink;
 pub(crate) use ledger_sink::{BatchChoice, BatchFile, LoadRules};

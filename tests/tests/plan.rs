@@ -339,3 +339,39 @@ fn parents_that_are_missing_or_no_edge_devices_are_refused_before_anything_is_se
     assert_eq!(applied["totals"]["failed"], planned["refuse"]);
     Ok(())
 }
+
+#[test]
+fn a_plan_refuses_what_an_apply_would_not_issue_a_certificate_to() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", "device_id,module_id,auth\npump-1,,\npump-1,m,sas\npump-2,,\npump-3,,\n")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    station.write("first.csv", "device_id\npump-1\n")?;
+    station
+        .run("cert-tool", ["issue", "--ca", "pki", "--from", "first.csv", "--out", "first"])?
+        .expect_code(0)?;
+    station.write("second.csv", "device_id\npump-2\n")?;
+    let second = ["issue", "--ca", "pki", "--from", "second.csv", "--out", "pki/issued"];
+    station.run("cert-tool", second)?.expect_code(0)?;
+    station.run("cert-tool", ["revoke", "--ca", "pki", "--device-id", "pump-2"])?.expect_code(0)?;
+    let index = std::fs::read(station.path("pki/index.db"))?;
+    let planned = plan(&station, &hub, &["batch.csv", "--issue", "pki"], 1)?;
+    assert_eq!(std::fs::read(station.path("pki/index.db"))?, index, "the plan has written to the index");
+    assert_eq!((&planned["refuse"], &planned["create"]), (&3.into(), &1.into()), "{planned}");
+    assert_eq!(planned["issue"], 1, "{planned}");
+    let applied = station.provision(&hub, ["apply", "batch.csv", "--issue", "pki", "--format", "json"])?;
+    let applied: Value = serde_json::from_str(&applied.expect_code(1)?.stdout)?;
+    assert_eq!(applied["totals"]["created"], 1, "{applied}");
+    let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
+    let report: Value = serde_json::from_str(&report.stdout)?;
+    let rows = report["rows"].as_array().context("a report has rows")?;
+    let reported =
+        |device: &str| rows.iter().find(|row| row["device_id"] == device && row["module_id"].is_null());
+    for identity in ["pump-1", "pump-2"] {
+        let reported = reported(identity).context("a report has every row")?;
+        assert_eq!(row(&planned, identity)?["action"], "refuse", "{planned}");
+        assert_eq!(row(&planned, identity)?["reason"], reported["error"], "{report}");
+    }
+    assert_eq!(reported("pump-1").context("it has")?["reason"], "certificate_elsewhere");
+    Ok(())
+}

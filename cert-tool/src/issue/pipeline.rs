@@ -379,14 +379,11 @@ impl Writer<'_> {
         let Some((entry, is_here)) = self.store.current(identity)? else {
             return Ok(Outcome::Refused(Refusal::Repeated));
         };
-        Ok(match key {
-            _ if entry.revocation.is_some() => Outcome::Refused(Refusal::Revoked),
-            Some(Err(refusal)) => Outcome::Refused(refusal),
-            _ if !is_here => {
-                Outcome::Refused(Refusal::IssuedElsewhere { certificate: entry.record.certificate })
-            }
-            Some(Ok(key)) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
-            None | Some(Ok(_)) => Outcome::AlreadyThere(entry.record),
+        Ok(match (entry.refusal(is_here), key) {
+            (Some(Refusal::Revoked), _) => Outcome::Refused(Refusal::Revoked),
+            (_, Some(Err(refusal))) | (Some(refusal), _) => Outcome::Refused(refusal),
+            (None, Some(Ok(key))) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
+            (None, None | Some(Ok(_))) => Outcome::AlreadyThere(entry.record),
         })
     }
 }

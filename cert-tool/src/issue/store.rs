@@ -295,6 +295,39 @@ impl IssuedStore {
     }
 }
 
+/// What a CA has issued, for a look before anything is issued to a folder. It writes nothing.
+pub struct IssuingPreview {
+    index: IssuanceIndex,
+    /// The folder's number in the index, if the CA has issued to it.
+    output: Option<i64>,
+}
+
+impl IssuingPreview {
+    /// Opens the index of a CA; `None` if the CA is not there or has issued nothing yet.
+    pub fn open(ca: &Path, folder: &Path) -> Result<Option<Self>, Error> {
+        let Some(index) = IssuanceIndex::open_to_read(ca)? else { return Ok(None) };
+        let output = match folder.join(TOKEN).exists() {
+            true => index.find_output(&read_token(folder)?)?,
+            false => None,
+        };
+        Ok(Some(Self { index, output }))
+    }
+
+    /// The reason why an identity would get no certificate in the folder because of the one that it has.
+    pub fn refusal(&self, identity: &IdentityId) -> Result<Option<Refusal>, Error> {
+        if !self.index.contains(identity)? {
+            return Ok(None);
+        }
+        let entry = self.index.current(identity)?;
+        Ok(entry.and_then(|entry| entry.refusal(Some(entry.output) == self.output)))
+    }
+
+    /// The folder with an identity's newest certificate, if there is one.
+    pub fn folder_of(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
+        self.index.folder_of(identity)
+    }
+}
+
 /// Takes back what a kill or a failure left half-written in an output, and counts it.
 fn settle(
     index: &IssuanceIndex,

@@ -17,11 +17,12 @@ use std::time::Duration;
 use hub_types::thumbprint::upper_hex;
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
 pub use self::lookup::Lookup;
 use crate::error::Error;
+use crate::error::refusal::Refusal;
 use crate::issued::new_certificate::NewCertificate;
 use crate::issued::record::{IssuedAuth, IssuedCertificate};
 use crate::issued::sink::{Place, Sink};
@@ -55,6 +56,18 @@ pub struct IndexEntry {
     /// The time and the reason of its revocation, if it is revoked.
     pub revocation: Option<revocation::Revocation>,
     pub(crate) output: i64,
+}
+
+impl IndexEntry {
+    /// Returns the reason why its identity gets no certificate in an output, if there is one; `is_here` says
+    /// whether this one is there.
+    pub(crate) fn refusal(&self, is_here: bool) -> Option<Refusal> {
+        match (&self.revocation, is_here) {
+            (Some(_), _) => Some(Refusal::Revoked),
+            (None, true) => None,
+            (None, false) => Some(Refusal::IssuedElsewhere { certificate: self.record.certificate.clone() }),
+        }
+    }
 }
 
 /// A certificate to enter into the index.
@@ -112,13 +125,26 @@ impl IssuanceIndex {
             Ok((connection, version))
         };
         let (connection, version) = connect().map_err(|source| Error::database(&path, source))?;
-        if version > VERSION {
-            return Err(Error::BadCa {
-                path: path.clone(),
-                reason: format!("its index has version {version}, and this program knows {VERSION}"),
-            });
-        }
+        refuse_newer(&path, version)?;
         Ok(Self { path, connection, has_ordered_keys: false, _lock: lock })
+    }
+
+    /// Opens a CA's index without the right to write it; `None` if the CA has issued nothing yet.
+    pub(crate) fn open_to_read(ca: &Path) -> Result<Option<Self>, Error> {
+        let path = ca.join(INDEX);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connect = || {
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((connection, version))
+        };
+        let (connection, version) = connect().map_err(|source| Error::database(&path, source))?;
+        refuse_newer(&path, version)?;
+        Ok(Some(Self { path, connection, has_ordered_keys: false, _lock: None }))
     }
 
     /// The output that has a token, entered if it is new. It may have been moved since.
@@ -141,8 +167,14 @@ impl IssuanceIndex {
 
     /// Returns whether the index knows an output.
     pub(crate) fn knows_output(&self, token: &str) -> Result<bool, Error> {
-        let mut found = self.prepare("SELECT 1 FROM outputs WHERE token = ?1")?;
-        found.exists(params![token]).map_err(|source| Error::database(&self.path, source))
+        self.find_output(token).map(|found| found.is_some())
+    }
+
+    /// The number of the output that has a token.
+    pub(crate) fn find_output(&self, token: &str) -> Result<Option<i64>, Error> {
+        let mut found = self.prepare("SELECT id FROM outputs WHERE token = ?1")?;
+        let found = found.query_row(params![token], |row| row.get(0)).optional();
+        found.map_err(|source| Error::database(&self.path, source))
     }
 
     /// The outputs that may lack what was entered for them, each with its folder and its token.
@@ -375,6 +407,16 @@ impl IssuanceIndex {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn refuse_newer(path: &Path, version: i64) -> Result<(), Error> {
+    match version > VERSION {
+        true => Err(Error::BadCa {
+            path: path.to_owned(),
+            reason: format!("its index has version {version}, and this program knows {VERSION}"),
+        }),
+        false => Ok(()),
     }
 }
 

@@ -1,10 +1,18 @@
 //! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
 
-use cert_tool::{Columns, CsrInput, IssuedCertificate, IssuedList, KeySource, ProfileRow, PublicKeyInput};
+use std::path::PathBuf;
+
+use cert_tool::{
+    Columns, CsrInput, IssuedCertificate, IssuedList, IssuingPreview, KeySource, ProfileRow, PublicKeyInput,
+    Refusal,
+};
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
-use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter};
+use crate::clock::Timestamp;
+use crate::ledger::{IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter};
+use crate::model::causes::with_causes;
+use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
 
@@ -31,6 +39,42 @@ pub(crate) fn find_issued_with(
         };
         rows.iter().map(find).collect()
     })
+}
+
+/// Refuses the rows of a run to which no certificate would be issued, because of the one that the CA has
+/// issued before. The CA's index is only read.
+pub(crate) fn refuse_unissuable(
+    ledger: &mut Ledger,
+    run: RunId,
+    folders: &IssueFolders,
+) -> Result<(), LoadError> {
+    let Some(preview) = IssuingPreview::open(&folders.ca, &folders.out)? else { return Ok(()) };
+    complete_rows(ledger, run, |ledger, rows| {
+        let mut refused = Vec::new();
+        for identity in rows.iter().map(|row| &row.spec.identity) {
+            let record = match preview.refusal(identity)? {
+                None => continue,
+                Some(Refusal::IssuedElsewhere { .. }) => issued_elsewhere(preview.folder_of(identity)?),
+                Some(refusal) => not_issued(&refusal),
+            };
+            refused.push((identity.clone(), record));
+        }
+        ledger.refuse(run, &refused, &Timestamp::now())?;
+        Ok(Vec::new())
+    })
+}
+
+/// The record of a row whose identity has its newest certificate in a different folder.
+pub(crate) fn issued_elsewhere(folder: Option<PathBuf>) -> Record {
+    let folder = folder.unwrap_or_default();
+    let text = format!("its newest certificate is in a different folder: `{}`", folder.display());
+    Record::failed(ReasonCode::CertificateElsewhere, text)
+}
+
+/// The record of a row to which no certificate was issued for a different reason.
+pub(crate) fn not_issued(refusal: &Refusal) -> Record {
+    let text = format!("no certificate was issued: {}", with_causes(refusal));
+    Record::failed(ReasonCode::CertificateNotIssued, text)
 }
 
 /// The data of a certificate that the ledger needs.

@@ -9,7 +9,7 @@ use super::file::{Header, PlanFileError, PlanWriter, VERSION};
 use super::{HubSnapshotReader, Plan, PlannedRow, Planner};
 use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, Loaded, TemporaryRun, find_issued, open_issued,
-    open_owners,
+    open_owners, refuse_unissuable,
 };
 use crate::clock::Timestamp;
 use crate::hub::{HubError, HubSize};
@@ -115,6 +115,9 @@ impl BatchPlan {
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
         let TemporaryRun { mut ledger, run, loaded, input_sha256, spec_sha256 } = loaded;
+        if let Some(folders) = &options.issue {
+            refuse_unissuable(&mut ledger, run, folders)?;
+        }
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }

@@ -12,7 +12,7 @@ use hub_types::{DeviceId, IdentityId};
 use super::parents::Parents;
 use super::{Action, IdentitySnapshot, Operations, Plan, PlannedRow};
 use crate::apply::lifecycle::{Event, Lifecycle, Outcome, Step};
-use crate::ledger::{LedgerRow, unfinished_run};
+use crate::ledger::{LedgerRow, RowState, unfinished_run};
 use crate::model::compare::Comparison;
 use crate::model::options::ApplyRules;
 use crate::model::spec::{AuthSpec, StateSpec};
@@ -186,6 +186,10 @@ impl Planner {
         look: &IdentitySnapshot,
         known: &HubContext,
     ) -> Option<String> {
+        if row.record.state == RowState::Failed {
+            // It failed before anything was asked of the hub.
+            return row.record.error.clone();
+        }
         let identity = &row.spec.identity;
         if let (Some(_), Some(unit)) = (identity.module(), &self.unit)
             && let Some(closed @ (Action::Conflict | Action::Refuse)) = unit.action
@@ -266,7 +270,7 @@ impl Planner {
     fn count_row(&mut self, row: &LedgerRow, action: Action, look: &IdentitySnapshot) {
         let state = &row.spec.state;
         let is_module = row.spec.identity.module().is_some();
-        self.plan.issue += u64::from(state.auth.is_to_be_issued());
+        self.plan.issue += u64::from(state.auth.is_to_be_issued() && row.record.state != RowState::Failed);
         if action != Action::Create {
             // It is there, or is expected to be: an apply looks before it does anything.
             self.count_look(state);

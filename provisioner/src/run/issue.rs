@@ -8,11 +8,9 @@ use cert_tool::{
 };
 
 use super::error::RunFailure;
-use crate::batch::{IssuedCredential, complete_rows, key_source, profile_row};
+use crate::batch::{IssuedCredential, complete_rows, issued_elsewhere, key_source, not_issued, profile_row};
 use crate::clock::{Timestamp, now};
-use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunState};
-use crate::model::causes::with_causes;
-use crate::model::failure::ReasonCode;
+use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, RowFilter, RunState};
 use crate::model::observer::{Activity, RunObserver};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
@@ -154,18 +152,13 @@ fn issue_missing(
             }
             match &issued.outcome {
                 Outcome::Refused(Refusal::IssuedElsewhere { .. }) => elsewhere.push(issued.identity.clone()),
-                Outcome::Refused(reason) => {
-                    let text = format!("no certificate was issued: {}", with_causes(reason));
-                    let record = Record::failed(ReasonCode::CertificateNotIssued, text);
-                    refused.push((issued.identity.clone(), record));
-                }
+                Outcome::Refused(refusal) => refused.push((issued.identity.clone(), not_issued(refusal))),
                 Outcome::AlreadyThere(_) | Outcome::Issued(_) => {}
             }
         })?;
         for identity in elsewhere {
-            let folder = store.folder_of(&identity)?.unwrap_or_default();
-            let text = format!("its newest certificate is in a different folder: `{}`", folder.display());
-            refused.push((identity, Record::failed(ReasonCode::CertificateElsewhere, text)));
+            let folder = store.folder_of(&identity)?;
+            refused.push((identity, issued_elsewhere(folder)));
         }
         ledger.remember(run, &owned)?;
         ledger.refuse(run, &refused, &Timestamp::now())?;
