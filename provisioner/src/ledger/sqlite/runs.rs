@@ -66,14 +66,14 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
     let sql = "SELECT rejected, id FROM run WHERE id = ?1";
     let rejected = connection.query_row(sql, [run.0], |row| row.at(0))?;
     let mut totals = Totals { rows: rejected, rejected, ..Totals::default() };
-    // To group the rows, SQLite would sort them all, which takes three times as long.
     let mut statement = connection.prepare_cached(
-        "SELECT state, effect, presumed, held_by IS NOT NULL, ?1 AS run FROM row WHERE run = ?1",
+        "SELECT state, effect, count(*), ?1 AS run, count(held_by), presumed FROM row WHERE run = ?1
+         GROUP BY state, effect, presumed",
     )?;
-    let mut rows = statement.query([run.0])?;
-    while let Some(row) = rows.next()? {
-        let added = totals.add(row.at(0)?, row.at(1)?, row.at(2)?, 1, row.at(3)?);
-        added.map_err(|error| misread(row, 0, error.into()))?;
+    let mut groups = statement.query([run.0])?;
+    while let Some(group) = groups.next()? {
+        let added = totals.add(group.at(0)?, group.at(1)?, group.at(5)?, group.at(2)?, group.at(4)?);
+        added.map_err(|error| misread(group, 0, error.into()))?;
     }
     Ok(totals)
 }
