@@ -18,7 +18,6 @@ mod origin;
 mod output;
 mod pattern;
 mod pfx;
-mod progress;
 mod record;
 mod renew;
 mod sign;
@@ -27,20 +26,21 @@ mod unlock;
 mod verify;
 mod within;
 
-use std::panic;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use cert_tool::CsrEncoding;
 use clap::Parser;
+use cli_support::exit::Exit;
+use cli_support::{memory, panic};
 
 use args::{Cli, Format, Verb};
-use failure::{Done, Failure};
+use failure::Failure;
 use output::Output;
 
 /// Runs the verb of the command line and returns its exit code.
 pub(crate) fn run() -> ExitCode {
-    cert_tool::keep_memory_private();
+    memory::keep_private();
     let cli = Cli::parse();
     let (format, request_encoding) = match cli.format {
         Format::Base64Der => (Format::Text, Some(CsrEncoding::Base64Der)),
@@ -48,25 +48,18 @@ pub(crate) fn run() -> ExitCode {
         data => (data, None),
     };
     let mut output = Output::new(format);
-    // A panic is a bug, and has been printed by the hook; a station that scripts this must not take
-    // it for an answer.
-    let result =
-        panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(cli.verb, request_encoding, &mut output)));
-    match result.unwrap_or(Err(Failure::Bug)) {
-        Ok(Done::AllWell) => ExitCode::SUCCESS,
-        Ok(Done::SomeFailed) => ExitCode::from(1),
-        Ok(Done::Interrupted) => {
-            output.note("interrupted; run the same command again to continue");
-            ExitCode::from(4)
-        }
-        Err(failure) => {
-            output.failure(&failure);
-            ExitCode::from(failure.exit_code())
-        }
+    let result = panic::catch(|| dispatch(cli.verb, request_encoding, &mut output));
+    let exit = result.unwrap_or(Err(Failure::Bug)).unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    });
+    if exit == Exit::Interrupted {
+        output.note("interrupted; run the same command again to continue");
     }
+    exit.into()
 }
 
-fn dispatch(verb: Verb, request_encoding: Option<CsrEncoding>, output: &mut Output) -> Result<Done, Failure> {
+fn dispatch(verb: Verb, request_encoding: Option<CsrEncoding>, output: &mut Output) -> Result<Exit, Failure> {
     if request_encoding.is_some() && !matches!(verb, Verb::Csr(_)) {
         return Err(Failure::Usage(anyhow!(
             "--format der and base64-der are for requests (`cert-tool csr`); data is text, json or csv"

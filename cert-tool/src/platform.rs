@@ -1,5 +1,4 @@
-//! Services of the operating system: files, threads and memory protection.
+//! Services of the operating system: files and threads.
 
 pub(crate) mod fs;
 pub(crate) mod parallel;
-pub(crate) mod process;

@@ -2,10 +2,24 @@
 //!
 //! | noun | module |
 //! |---|---|
+//! | errors with their causes | [`causes`] |
 //! | options that choose one of several values | [`choices!`] |
+//! | exit codes | [`exit`] |
+//! | protection of the memory of a process with keys | [`memory`] |
 //! | output files, which appear when they are complete | [`new_file`] |
+//! | panics, which end a program with the exit code of a bug | [`panic`] |
+//! | bars and lines that show progress | [`progress`] |
+//! | secrets from the environment and the terminal, rights on files with secrets | [`secrets`] |
+//! | lines for people, errors and remedies, log lines | [`stderr`] |
 //! | text files, in the encodings that editors and shells write | [`text`] |
 
+pub mod causes;
 mod choices;
+pub mod exit;
+pub mod memory;
 pub mod new_file;
+pub mod panic;
+pub mod progress;
+pub mod secrets;
+pub mod stderr;
 pub mod text;

@@ -1,12 +1,14 @@
 //! The command line: a thin shell around the library.
 //!
-//! Exit codes: 0 success, 2 bad usage or bad input and nothing done, 3 a required resource could
-//! not be reached or used, 4 interrupted twice, 70 a bug.
+//! The exit codes are those of [`Exit`]: [`Exit::Refused`] if a required resource could not be
+//! reached or used, [`Exit::Interrupted`] after the second request to end.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli_support::exit::Exit;
+use cli_support::{memory, panic, stderr};
 
 use crate::access::entra;
 use crate::access::policy::OWNER;
@@ -18,55 +20,52 @@ use crate::storage::{data_folder, private_files};
 use args::{Args, Command, ConnectionStringArgs, EntraTokenArgs, ServeArgs};
 
 mod args;
-mod bug;
 mod output;
 mod process;
 mod state;
 
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
-    bug::end_with_the_process();
-    process::keep_memory_private();
+    panic::end_process();
+    memory::keep_private();
     output::log_to_stderr();
     let done = match Args::parse().command {
         Command::ConnectionString(args) => connection_string(&args),
         Command::EntraToken(args) => entra_token(&args),
-        Command::Export(args) => state::export(&args).map(|()| ExitCode::SUCCESS),
-        Command::Import(args) => state::import(&args).map(|()| ExitCode::SUCCESS),
+        Command::Export(args) => state::export(&args).map(|()| Exit::Done),
+        Command::Import(args) => state::import(&args).map(|()| Exit::Done),
         Command::Serve(args) => serve(*args),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&error);
-            exit_code(&error)
-        }
-    }
+    let exit = done.unwrap_or_else(|error| {
+        stderr::error_with_lines(&error);
+        exit_of(&error)
+    });
+    exit.into()
 }
 
-fn connection_string(args: &ConnectionStringArgs) -> Result<ExitCode, Error> {
+fn connection_string(args: &ConnectionStringArgs) -> Result<Exit, Error> {
     let found = data_folder::connection_string(&args.data, &args.policy)?;
     output::line(&found.expose_text())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
+fn entra_token(args: &EntraTokenArgs) -> Result<Exit, Error> {
     let owner = data_folder::connection_string(&args.data, OWNER)?;
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     let until = now.saturating_add(60 * u64::from(args.minutes));
     let token =
         entra::token(&owner.key, args.role.into(), until).map_err(|error| Error::EntraToken(error.into()))?;
     output::line(&token)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
+fn serve(args: ServeArgs) -> Result<Exit, Error> {
     allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Thread)?;
     runtime.block_on(serve_until_told_to_end(args))
 }
 
-async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
+async fn serve_until_told_to_end(args: ServeArgs) -> Result<Exit, Error> {
     let mut config = args.into_config()?;
     // In memory, clients still need a place to find the CA and the connection string.
     let (folder, _temporary) = match &config.data {
@@ -82,9 +81,9 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
     output::line(&ready_line(&hub, &folder))?;
     termination.requested().await;
     tokio::select! {
-        () = hub.shutdown() => Ok(ExitCode::SUCCESS),
+        () = hub.shutdown() => Ok(Exit::Done),
         // Asked again: whoever asks does not want to wait for clients.
-        () = termination.requested() => Ok(ExitCode::from(INTERRUPTED)),
+        () = termination.requested() => Ok(Exit::Interrupted),
     }
 }
 
@@ -108,8 +107,8 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     )
 }
 
-fn exit_code(error: &Error) -> ExitCode {
-    ExitCode::from(match error {
+fn exit_of(error: &Error) -> Exit {
+    match error {
         Error::DeviceCa { .. }
         | Error::EmptyFolder(_)
         | Error::Faults(_)
@@ -119,7 +118,7 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::ManagementNotLoopback(_)
         | Error::NotLoopback(_)
         | Error::State(_)
-        | Error::UnknownPolicy { .. } => BAD_INPUT,
+        | Error::UnknownPolicy { .. } => Exit::BadInput,
         Error::Bind { .. }
         | Error::Damaged { .. }
         | Error::File { .. }
@@ -127,12 +126,7 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::Newer { .. }
         | Error::Signal(_)
         | Error::Store { .. }
-        | Error::Thread(_) => NOT_USABLE,
-        Error::Certificate(_) | Error::EntraToken(_) => BUG,
-    })
+        | Error::Thread(_) => Exit::Refused,
+        Error::Certificate(_) | Error::EntraToken(_) => Exit::Bug,
+    }
 }
-
-const BAD_INPUT: u8 = 2;
-const NOT_USABLE: u8 = 3;
-const INTERRUPTED: u8 = 4;
-const BUG: u8 = 70;

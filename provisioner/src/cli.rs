@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use cli_support::exit::Exit;
+use cli_support::{memory, panic, stderr};
 use hub_types::secret_text::holds_secret;
+use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Format, Verb};
-use failure::{Exit, Failure};
+use failure::Failure;
 use printer::Printer;
 use stop::Stop;
 
@@ -20,7 +23,6 @@ mod device;
 mod doctor;
 mod export;
 mod failure;
-mod logging;
 mod maintain;
 mod module;
 mod new_file;
@@ -28,7 +30,6 @@ mod object;
 mod outcome;
 mod plan;
 mod printer;
-mod progress;
 mod release;
 mod report;
 mod resume;
@@ -50,7 +51,7 @@ pub(crate) fn check_command(words: &[&str]) -> Result<(), clap::Error> {
 
 /// Runs the program and answers its exit code.
 pub fn run() -> ExitCode {
-    cert_tool::keep_memory_private();
+    memory::keep_private();
     if let Some(refused) = refuse_secret_arguments() {
         return refused;
     }
@@ -58,9 +59,9 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    logging::begin(cli.verbose);
+    stderr::log(log_filter(cli.verbose));
     let printer = Printer::new(cli.format, Stop::listen()).spreadsheet_safe(cli.spreadsheet_safe);
-    let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
+    let exit = panic::catch(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     if exit.is_ok() {
         printer.end(cli.verb.prints_documents());
     }
@@ -68,7 +69,17 @@ pub fn run() -> ExitCode {
         printer.failure(&failure);
         failure.exit
     });
-    ExitCode::from(exit as u8)
+    exit.into()
+}
+
+/// The log lines that `-v` asks for or, without it, those that `RUST_LOG` selects.
+fn log_filter(verbosity: u8) -> EnvFilter {
+    match verbosity {
+        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")),
+        1 => EnvFilter::new("off,provisioner=info"),
+        2 => EnvFilter::new("off,provisioner=debug"),
+        _ => EnvFilter::new("trace"),
+    }
 }
 
 fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
@@ -111,7 +122,7 @@ fn refuse_secret_arguments() -> Option<ExitCode> {
     let hint = "hand a connection string over in IOTHUB_CONNECTION_STRING, or in a file of mode 0600 that \
                 `provisioner.toml` names; renew the key if others work on this machine";
     Printer::new(Format::Text, Stop::default()).failure(&Failure::new(Exit::BadInput, text).hint(hint));
-    Some(ExitCode::from(Exit::BadInput as u8))
+    Some(Exit::BadInput.into())
 }
 
 /// Help and version are data and a success; everything else is bad usage.
@@ -120,6 +131,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(Exit::BadInput as u8),
+        _ => Exit::BadInput.into(),
     }
 }

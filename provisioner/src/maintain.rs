@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use cli_support::causes::with_causes;
 use futures_util::future::join_all;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
@@ -16,7 +17,6 @@ use crate::apply::{HubWriter, IdentityUpdate};
 use crate::hub::{ErrorClass, Hub, HubError, pause_after};
 use crate::ledger::{Chunk, Ended, Holds, LedgerRow, Record, RowState, RunState, Sent};
 use crate::maintain::change::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep, Refusal};
-use crate::model::causes::with_causes;
 use crate::model::compare::Etags;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;

@@ -1,6 +1,5 @@
 //! The model: identities, operations on them and outcomes, which all rooms share.
 
-pub(crate) mod causes;
 pub(crate) mod compare;
 pub(crate) mod creator_tag;
 pub(crate) mod digest;

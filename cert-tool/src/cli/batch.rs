@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
 use cert_tool::{Error, IssuedAuth, IssuedCertificate, IssuedList};
+use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
 use super::args::BatchArgs;
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::output::Output;
 use super::record::absent;
 
@@ -107,8 +108,8 @@ pub(crate) fn for_listed(
     list: &IssuedList,
     folder: &Path,
     output: &mut Output,
-    work: impl FnOnce(&mut Listed<'_>, u64, &mut Output) -> Result<Done, Failure>,
-) -> Result<Done, Failure> {
+    work: impl FnOnce(&mut Listed<'_>, u64, &mut Output) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
     let mut rows = 0;
     check(batch, output, |_| rows += 1)?;
     let rows_of_batch = Rows::open(batch)?;
@@ -126,7 +127,7 @@ pub(crate) fn for_listed(
     for identity in &missing {
         output.note(&absent(identity, folder));
     }
-    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
+    let done = if missing.is_empty() || done == Exit::Interrupted { done } else { Exit::SomeFailed };
     Ok(done_unless(&is_changed, done, output))
 }
 
@@ -134,12 +135,12 @@ pub(crate) fn for_listed(
 pub(crate) type Listed<'a> = dyn Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send + 'a;
 
 /// Returns how a verb ends after it read a batch: a batch that changed meanwhile is not finished.
-pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Output) -> Done {
+pub(crate) fn done_unless(is_changed: &AtomicBool, exit: Exit, output: &mut Output) -> Exit {
     if !is_changed.load(Ordering::Relaxed) {
-        return done;
+        return exit;
     }
     output.note("error: the batch was changed while it was read; run the command again");
-    Done::SomeFailed
+    Exit::SomeFailed
 }
 
 /// Returns the way in which a hub is to trust the certificate of a row.

@@ -8,18 +8,19 @@ use cert_tool::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, CaCertificates,
     Certificate, Error, IssuedCertificate, IssuedList, read_certificates,
 };
+use cli_support::exit::Exit;
+use cli_support::progress::Progress;
 use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::BundleArgs;
 use super::batch::{self, BatchFile};
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::interrupt::Interrupt;
 use super::output::Output;
-use super::progress::Progress;
 use super::record::{IdentityRecord, absent};
 
-pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Exit, Failure> {
     let options = options(args)?;
     let list = IssuedList::open(&args.dir).map_err(unread_input)?;
     let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
@@ -75,14 +76,14 @@ fn one(
     bundler: &Bundler<'_>,
     identity: &IdentityId,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let written = bundler.write(identity, &args.out)?;
     let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
     if record.private_key.is_none() {
         output.note(NO_KEY);
     }
     output.record(&IdentityRecord::put_into(identity, "bundled", record, &args.out));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 fn many(
@@ -91,14 +92,14 @@ fn many(
     wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
     total: u64,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
-    let mut progress = Progress::new(total);
+    let progress = Progress::of_many("bundling", "bundles", total);
     let mut summary = BundleSummary { out: args.out.display().to_string(), ..BundleSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     bundler.write_all(wanted, &args.out, &mut |bundle| {
-        progress.advance(output);
+        output.progress(&progress);
         summary.count(&bundle.outcome, &bundle.record);
         if !output.is_text() {
             let (outcome, path) = match &bundle.outcome {
@@ -118,7 +119,7 @@ fn many(
     if output.is_text() {
         output.record(&summary);
     }
-    Ok(if interrupt.is_wanted() && seen < total { Done::Interrupted } else { Done::AllWell })
+    Ok(if interrupt.is_wanted() && seen < total { Exit::Interrupted } else { Exit::Done })
 }
 
 #[derive(Debug, Default, Serialize)]

@@ -10,6 +10,7 @@ use cert_tool::{
     NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SubordinateOptions,
     Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca, request_ca,
 };
+use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, Readers};
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -19,18 +20,18 @@ use super::args::{
     CaArgs, CaCrossSignArgs, CaImportArgs, CaInitArgs, CaPolicyArgs, CaProveArgs, CaRekeyArgs, CaRenewArgs,
     CaSignArgs, CaVerb, NewCaArgs, PublicationArgs, PurposeArg,
 };
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::output::Output;
 use super::record::{CertificateRecord, rfc3339};
 
-pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
     let now = OffsetDateTime::now_utc();
     match &args.verb {
         CaVerb::Csr { new } => {
             request_ca(&new.dir, &options(new, 0)?, &mut |asked_for| new.unlock.ask(asked_for))?;
             output.note("sign it with `cert-tool ca sign` where the root is, then `cert-tool ca import`");
             output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
-            Ok(Done::AllWell)
+            Ok(Exit::Done)
         }
         CaVerb::Crl(args) => super::index::crl(args, output),
         CaVerb::CrossSign(args) => cross_sign(args, now, output),
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
     }
 }
 
-fn init(args: &CaInitArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn init(args: &CaInitArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let new = &args.new;
     let own = publication(&args.publication)?;
     let of_root = Publication::new(args.root_crl_url.clone(), args.root_issuer_url.clone());
@@ -103,7 +104,7 @@ fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
     uri.parse().map(Some).map_err(Failure::Typed)
 }
 
-fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let mut certificates = Vec::new();
     for file in std::iter::once(&args.certificate).chain(&args.chain) {
         certificates.extend(read_certificates(file).map_err(unread_input)?);
@@ -118,7 +119,7 @@ fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Resu
     show(&args.dir, output)
 }
 
-fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
     let request = fs::read(&args.request)
@@ -140,10 +141,10 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<D
     let chain: Vec<_> = std::iter::once(&certificate).chain(parent.chain()).collect();
     write_new(&args.out, &chain)?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
-fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
     let other = read_certificate(&args.certificate).map_err(unread_input)?;
@@ -151,10 +152,10 @@ fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) 
     let certificate = parent.cross_sign(&other, args.days, now)?;
     write_new(&args.out, &[&certificate])?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
-fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let tier = if args.root { Tier::Root } else { Tier::of(&args.dir) };
     match renew_ca(&args.dir, tier, args.days, now, &mut |asked_for| args.unlock.ask(asked_for))? {
         RenewedCa::Signed { earlier, .. } => {
@@ -172,12 +173,12 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
                 args.dir.display()
             ));
             output.record(&FileRecord::new(&request));
-            Ok(Done::AllWell)
+            Ok(Exit::Done)
         }
     }
 }
 
-fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let options = CaOptions {
         subject: args.subject.clone(),
         key_type: args.key_type.into(),
@@ -206,7 +207,7 @@ fn check_is_new(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let tier = if args.root { Tier::Root } else { Tier::Issuing };
     if tier == Tier::Issuing {
@@ -219,10 +220,10 @@ fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result
     })?;
     write_new(&args.out, &[&proof])?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &proof));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
-fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure> {
+fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Exit, Failure> {
     // What is no CA gets no policy.
     CaDescription::read(&args.dir)?;
     let mut policy = if args.clear { Policy::new() } else { Policy::read(&args.dir)? };
@@ -273,7 +274,7 @@ fn with_profile_rules(mut policy: Policy, args: &CaPolicyArgs) -> Result<Policy,
     Ok(policy)
 }
 
-fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
+fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
     let ca = CaDescription::read(dir)?;
     let file = |name: &str| dir.join(name).display().to_string();
     if let Some(root) = &ca.root {
@@ -298,7 +299,7 @@ fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
         }
         None => {}
     }
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 fn write_new(path: &Path, certificates: &[&Certificate]) -> Result<(), Failure> {

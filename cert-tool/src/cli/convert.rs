@@ -2,13 +2,14 @@
 
 use anyhow::anyhow;
 use cert_tool::{CertificateEncoding, read_certificates, write_certificates};
+use cli_support::exit::Exit;
 
 use super::args::{ConvertArgs, ConvertTo};
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::output::Output;
 use super::record::CertificateRecord;
 
-pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Exit, Failure> {
     let encoding = match args.to {
         ConvertTo::Pem => CertificateEncoding::Pem,
         ConvertTo::Der => CertificateEncoding::Der,
@@ -29,5 +30,5 @@ pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Done, Failu
     for certificate in &certificates {
         output.record(&CertificateRecord::new(&path, certificate));
     }
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name};
+use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::CsrArgs;
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::issue::is_wanted;
 use super::output::Output;
 
@@ -20,7 +21,7 @@ pub(crate) fn run(
     args: &CsrArgs,
     encoding: Option<CsrEncoding>,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let encoding = encoding.unwrap_or_default();
     match (&args.from, args.identity.identity()?) {
         (Some(batch), _) => many(args, &BatchFile::new(batch, &args.batch), encoding, output),
@@ -34,7 +35,7 @@ fn one(
     identity: &IdentityId,
     encoding: CsrEncoding,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let key = match (&args.key, &args.key_out) {
         (Some(path), _) => {
             let secrets = SecretSource::default().with_passphrase_file(args.passphrase_file.clone());
@@ -52,7 +53,7 @@ fn one(
     }
     write(&args.out, &create_csr_as(identity, &key, encoding)?)?;
     output.record(&CsrRecord::new(identity, &args.out));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 /// A folder for each row, and a batch file that names the requests.
@@ -61,7 +62,7 @@ fn many(
     batch: &BatchFile<'_>,
     encoding: CsrEncoding,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let file = match encoding {
         CsrEncoding::Base64Der => "request.b64",
         _ => "request.csr",
@@ -95,7 +96,7 @@ fn many(
     let list_path = args.out.join("requests.csv");
     let written = write_list(&list_path, &list);
     written.with_context(|| format!("can't write `{}`", list_path.display())).map_err(Failure::Usage)?;
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup};
+use cli_support::exit::Exit;
 use cli_support::new_file::{Existing, NewFile, Readers};
 use time::OffsetDateTime;
 
 use super::args::ExpiringArgs;
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::index::EntryRecord;
 use super::output::Output;
 use super::record::rfc3339;
 
-pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Failure> {
     let until = OffsetDateTime::now_utc().truncate_to_second() + args.within;
     let index = IssuanceIndex::open_beside(&args.ca)?;
     let lookup = Lookup::EndingBefore(until);
@@ -24,11 +25,11 @@ pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Done, Fail
             Ok(())
         })?;
         output.note(&format!("{count} certificates end before {}", rfc3339(until)));
-        return Ok(Done::AllWell);
+        return Ok(Exit::Done);
     };
     let count = write(&index, &lookup, out)?;
     output.note(&format!("{count} certificates end before {}: {}", rfc3339(until), out.display()));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 /// Writes the batch; it is there as a whole or not at all.

@@ -2,14 +2,15 @@
 
 use anyhow::anyhow;
 use cert_tool::IssuedList;
+use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
 use super::args::{EncodingArg, ExtractArgs};
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::output::Output;
 use super::record::IdentityRecord;
 
-pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Exit, Failure> {
     let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
         .map_err(|error| Failure::Usage(error.into()))?;
     let list = IssuedList::open(&args.dir).map_err(unread_input)?;
@@ -24,5 +25,5 @@ pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failu
     record.certificate = args.out.join(format!("cert.{ending}"));
     record.private_key = record.private_key.map(|_| args.out.join(format!("key.{ending}")));
     output.record(&IdentityRecord::with_record(&identity, "extracted", &record));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }

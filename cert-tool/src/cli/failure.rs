@@ -1,22 +1,9 @@
-//! The ways in which a verb ends, with their exit codes.
+//! The failures of a verb, with their exit codes.
 
 use std::io;
 
 use cert_tool::Error;
-
-/// The result of a verb that could do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Done {
-    AllWell,
-    Interrupted,
-    SomeFailed,
-}
-
-impl Done {
-    pub(crate) fn from_failures(failures: u64) -> Self {
-        if failures == 0 { Self::AllWell } else { Self::SomeFailed }
-    }
-}
+use cli_support::exit::Exit;
 
 /// The reason why a verb could not do its work.
 #[derive(Debug)]
@@ -34,11 +21,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Bug | Self::Refused(Error::Crypto(_)) => 70,
-            Self::Batch | Self::Typed(_) | Self::Usage(_) => 2,
-            Self::Refused(_) => 3,
+            Self::Bug | Self::Refused(Error::Crypto(_)) => Exit::Bug,
+            Self::Batch | Self::Typed(_) | Self::Usage(_) => Exit::BadInput,
+            Self::Refused(_) => Exit::Refused,
         }
     }
 }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use cert_tool::{
     IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason, SubordinateCa, Tier,
 };
+use cli_support::exit::Exit;
 use hub_types::shown::ShownBare;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{Sha256Thumbprint, Thumbprint};
@@ -14,11 +15,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::{CrlArgs, FindArgs, ListArgs, RevokeArgs, WhichArgs};
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::output::Output;
 use super::record::rfc3339;
 
-pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Exit, Failure> {
     let lookup = if args.revoked { Lookup::Revoked } else { Lookup::All };
     let index = books(&args.ca, args.root)?;
     let mut is_empty = true;
@@ -34,20 +35,20 @@ pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure
     if is_empty {
         output.note(if args.revoked { "nothing was revoked" } else { "nothing was issued yet" });
     }
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
-pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Exit, Failure> {
     let found = FoundCertificates::read(&args.which)?;
     found.print(output);
     if found.is_empty() {
         output.note("the CA has issued no such certificate");
-        return Ok(Done::SomeFailed);
+        return Ok(Exit::SomeFailed);
     }
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
-pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Exit, Failure> {
     let found = FoundCertificates::read(&args.which)?;
     if found.is_empty() {
         return Err(Failure::Usage(anyhow!("the CA has issued no such certificate")));
@@ -75,7 +76,7 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Fai
             "`cert-tool ca crl --root` makes the new list; a hub reads none, so remove the CA there if the hub has it"
         }
     });
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 fn note_repeated(is_new: bool, is_release: bool, serial: &str, output: &mut Output) {
@@ -86,7 +87,7 @@ fn note_repeated(is_new: bool, is_release: bool, serial: &str, output: &mut Outp
     }
 }
 
-pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let now = OffsetDateTime::now_utc();
     let index = books(&args.dir, args.root)?;
@@ -102,7 +103,7 @@ pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Done, Failure> 
         revoked: crl.revoked,
         next_update: rfc3339(crl.next_update),
     });
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 fn tier(ca: &Path, is_root: bool) -> Tier {

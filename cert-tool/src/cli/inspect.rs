@@ -8,15 +8,16 @@ use cert_tool::{
     Content, Description, Document, Documents, Error, Fact, SecretSource, read_documents,
     read_documents_from, thumbprints,
 };
+use cli_support::exit::Exit;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::FilesArgs;
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::output::Output;
 use super::unlock::passwords;
 
-pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Exit, Failure> {
     let unlock = |document: &mut Document, passwords: &SecretSource| {
         document.unlock(&mut |asked_for| passwords.given(asked_for))
     };
@@ -31,7 +32,7 @@ pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failur
     })
 }
 
-pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Exit, Failure> {
     let unlock = |document: &mut Document, passwords: &SecretSource| {
         document.unlock(&mut |asked_for| passwords.ask(asked_for))
     };
@@ -58,7 +59,7 @@ fn for_each(
     output: &mut Output,
     unlock: fn(&mut Document, &SecretSource) -> Result<(), Error>,
     print: fn(&Document, &mut Output) -> bool,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let passwords = passwords(args.password_file.as_deref())?;
     let mut failures = 0;
     for file in &args.files {
@@ -88,7 +89,7 @@ fn for_each(
             failures += 1;
         }
     }
-    Ok(Done::from_failures(failures))
+    Ok(Exit::finished(failures == 0))
 }
 
 fn read(file: &Path, passwords: &SecretSource) -> Result<Documents, Error> {

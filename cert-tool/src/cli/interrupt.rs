@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The exit code of what was interrupted.
-const INTERRUPTED: i32 = 4;
+use cli_support::exit::Exit;
 
 /// A flag that is set when the user wants to stop the program.
 #[derive(Clone, Default)]
@@ -19,7 +18,7 @@ impl Interrupt {
         let _ = ctrlc::set_handler(move || {
             // Whoever asks twice does not want to wait for what is in flight. A store survives that too.
             if flag.0.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED);
+                Exit::Interrupted.end_process();
             }
         });
         interrupt

@@ -13,22 +13,23 @@ use cert_tool::{
     IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, ProfileRow, PublicKeyInput, Sink,
     check_options, issue_batch,
 };
+use cli_support::exit::Exit;
+use cli_support::progress::Progress;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::{IssueArgs, IssuingArgs};
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::origin::{Origins, RefusedFile};
 use super::output::Output;
 use super::pattern::Pattern;
 use super::pfx;
-use super::progress::Progress;
 use super::record::IdentityRecord;
 use super::unlock::UnlockArgs;
 
-pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure> {
     let Some(folder) = &args.pfx else {
         if args.pfx_kind.legacy || args.pfx_kind.password_file.is_some() {
             return Err(Failure::Usage(anyhow!(
@@ -40,17 +41,17 @@ pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure
     // Nothing is issued before there is a password.
     let options = pfx::options(&args.pfx_kind, args.issuing.threads)?;
     match issue(args, output)? {
-        Done::Interrupted => Ok(Done::Interrupted),
+        Exit::Interrupted => Ok(Exit::Interrupted),
         // All were refused.
-        Done::SomeFailed if !args.issuing.out.exists() => Ok(Done::SomeFailed),
+        Exit::SomeFailed if !args.issuing.out.exists() => Ok(Exit::SomeFailed),
         issued => match pfx::all(&IssuedList::open(&args.issuing.out)?, folder, &options, output)? {
-            Done::AllWell => Ok(issued),
+            Exit::Done => Ok(issued),
             other => Ok(other),
         },
     }
 }
 
-fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
+fn issue(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure> {
     let is_one = args.from.is_none() && args.count.is_none();
     let mut job = Job::new(&args.issuing, if is_one { Sink::Folder } else { Sink::Bundle });
     job.options.key_type = args.key_type.into();
@@ -72,7 +73,7 @@ fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     }
 }
 
-fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Result<Done, Failure> {
+fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Result<Exit, Failure> {
     let (mut wanted, mut others) = (0, 0);
     batch::check(batch, output, |row| if is_wanted(row) { wanted += 1 } else { others += 1 })?;
     if others > 0 {
@@ -189,7 +190,7 @@ impl<'a> Job<'a> {
         requests: impl Iterator<Item = IssueRequest> + Send,
         total: u64,
         output: &mut Output,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Exit, Failure> {
         self.run_from(requests, total, &Origins::default(), output)
     }
 
@@ -200,7 +201,7 @@ impl<'a> Job<'a> {
         total: u64,
         origins: &Origins,
         output: &mut Output,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Exit, Failure> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn(total, output);
@@ -235,9 +236,9 @@ impl<'a> Job<'a> {
             output.record(&SummaryRecord::new(summary, has_list.then(|| store.list_path())));
         }
         if interrupt.is_wanted() && summary.issued + summary.already_there + summary.refused < total {
-            return Ok(Done::Interrupted);
+            return Ok(Exit::Interrupted);
         }
-        Ok(Done::from_failures(summary.refused))
+        Ok(Exit::finished(summary.refused == 0))
     }
 }
 
@@ -285,7 +286,7 @@ impl<'a> Teller<'a> {
         Self {
             origins,
             output,
-            progress: Progress::new(total),
+            progress: Progress::of_many("issuing", "certificates", total),
             total,
             refused_files: 0,
             not_copied: NotCopied::default(),
@@ -295,7 +296,7 @@ impl<'a> Teller<'a> {
     fn tell(&mut self, issued: &Issued) {
         let (refused, origin) = self.origins.next();
         self.tell_refused(refused);
-        self.progress.advance(self.output);
+        self.output.progress(&self.progress);
         self.not_copied.count(&issued.not_copied);
         if let Outcome::Refused(refusal) = &issued.outcome {
             let subject = match &origin {
@@ -312,7 +313,7 @@ impl<'a> Teller<'a> {
     fn tell_refused(&mut self, refused: Vec<RefusedFile>) {
         for file in refused {
             self.refused_files += 1;
-            self.progress.advance(self.output);
+            self.output.progress(&self.progress);
             let mut subject = file.file.display().to_string();
             if let Some(identity) = &file.identity {
                 subject.push_str(&format!(": {identity}"));

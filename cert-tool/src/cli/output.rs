@@ -1,11 +1,12 @@
 //! [`Output`]: the one place that prints. Data goes to stdout, all else to stderr.
-#![expect(clippy::print_stderr, reason = "this is the module that prints")]
 
-use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use cert_tool::Refusal;
+use cli_support::causes::with_causes;
+use cli_support::progress::Progress;
+use cli_support::stderr;
 use hub_types::shown::ShownLines;
 use serde::Serialize;
 
@@ -69,26 +70,29 @@ impl Output {
     /// Tells people something.
     pub(crate) fn note(&mut self, message: &str) {
         self.flush();
-        eprintln!("{}", ShownLines(message));
+        stderr::line(message);
+    }
+
+    /// Counts an entry that is complete.
+    pub(crate) fn progress(&mut self, progress: &Progress) {
+        if let Some(line) = progress.add(1) {
+            self.note(&line);
+        }
     }
 
     /// Says that something is wrong with one of many, and goes on.
     pub(crate) fn refused(&mut self, subject: &str, refusal: &Refusal) {
         self.flush();
-        let text = format!("refused: {subject}: {} (rule {})", chain(refusal), refusal.rule());
-        eprintln!("{}", ShownLines(&text));
-        if let Some(hint) = refusal.hint() {
-            eprintln!("  hint: {}", ShownLines(hint));
-        }
+        let (causes, rule) = (with_causes(refusal), refusal.rule());
+        stderr::line(format_args!("refused: {subject}: {causes} (rule {rule})"));
+        refusal.hint().iter().for_each(stderr::hint);
     }
 
     /// Says that a file can't be used, and goes on.
     pub(crate) fn error(&mut self, error: &cert_tool::Error) {
         self.flush();
-        eprintln!("error: {}", ShownLines(&chain(error)));
-        if let Some(hint) = error.hint() {
-            eprintln!("  hint: {}", ShownLines(&hint));
-        }
+        stderr::error("error", error);
+        error.hint().iter().for_each(stderr::hint);
     }
 
     /// Says why nothing more is done.
@@ -117,15 +121,3 @@ impl Drop for Output {
 
 /// More than the system's usual piece of a file: what is printed may be of millions of certificates.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// An error with its causes, each once.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

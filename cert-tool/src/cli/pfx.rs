@@ -9,19 +9,20 @@ use cert_tool::{
     Error, IssuedCertificate, IssuedList, PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx,
     write_pfx_files,
 };
+use cli_support::exit::Exit;
+use cli_support::progress::Progress;
 use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::{PfxArgs, PfxKindArgs};
 use super::batch::{self, BatchFile};
-use super::failure::{Done, Failure, unread_input};
+use super::failure::{Failure, unread_input};
 use super::interrupt::Interrupt;
 use super::output::Output;
-use super::progress::Progress;
 use super::record::{IdentityRecord, absent};
 use super::unlock::new_password;
 
-pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Exit, Failure> {
     let list = IssuedList::open(&args.dir).map_err(unread_input)?;
     if let Some(identity) = args.identity.identity()? {
         return one(args, &list, &identity, output);
@@ -49,12 +50,12 @@ fn one(
     list: &IssuedList,
     identity: &IdentityId,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let options = options(&args.kind, args.threads)?;
     let written = write_pfx(list, identity, &options.password, options.style, &args.out)?;
     let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
     output.record(&IdentityRecord::put_into(identity, "exported", record, &args.out));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 /// A file for everything in a folder with certificates.
@@ -63,7 +64,7 @@ pub(crate) fn all(
     out: &Path,
     options: &PfxOptions,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     many(list, list.entries()?, list.len(), out, options, output)
 }
 
@@ -74,14 +75,14 @@ fn many(
     out: &Path,
     options: &PfxOptions,
     output: &mut Output,
-) -> Result<Done, Failure> {
+) -> Result<Exit, Failure> {
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
-    let mut progress = Progress::new(total);
+    let progress = Progress::of_many("exporting", "files", total);
     let mut summary = PfxSummary { out: out.display().to_string(), ..PfxSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     write_pfx_files(list, wanted, out, options, &mut |file| {
-        progress.advance(output);
+        output.progress(&progress);
         summary.count(&file.outcome);
         if !output.is_text() {
             output.record(&file_record(file));
@@ -95,7 +96,7 @@ fn many(
     if output.is_text() {
         output.record(&summary);
     }
-    Ok(if interrupt.is_wanted() && summary.seen() < total { Done::Interrupted } else { Done::AllWell })
+    Ok(if interrupt.is_wanted() && summary.seen() < total { Exit::Interrupted } else { Exit::Done })
 }
 
 fn file_record(file: PfxFile) -> IdentityRecord {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use cert_tool::{Certificate, Issued, IssuedCertificate, Outcome, Refusal};
+use cli_support::causes::with_causes;
 use hub_types::IdentityId;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::origin::RefusedFile;
-use super::output::chain;
 
 /// The sentence about an identity that has no certificate in a folder of issued ones.
 pub(crate) fn absent(identity: &IdentityId, dir: &Path) -> String {
@@ -86,7 +86,7 @@ impl IdentityRecord {
         let record = identity.map(|identity| Self::empty(identity, REFUSED));
         Self {
             outcome: REFUSED,
-            reason: Some(chain(refusal)),
+            reason: Some(with_causes(refusal)),
             rule: Some(refusal.rule()),
             ..record.unwrap_or_default()
         }

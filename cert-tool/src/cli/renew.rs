@@ -4,17 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use cert_tool::{Existing, IndexEntry, IssuanceIndex, IssueRequest, IssuedAuth, KeySource, Lookup, Sink};
+use cli_support::exit::Exit;
 use hub_types::IdentityId;
 use time::OffsetDateTime;
 
 use super::args::RenewArgs;
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::issue::{Job, request};
 use super::origin::Origins;
 use super::output::Output;
 
-pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut job = Job::new(&args.issuing, Sink::Bundle);
     job.options.key_type = args.key_type.into();
     job.options.existing = if args.same_key { Existing::RenewSameKey } else { Existing::Renew };
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure
     )?;
     if is_broken.load(Ordering::Relaxed) {
         output.note("error: the index could not be read to its end; run the command again");
-        return Ok(Done::SomeFailed);
+        return Ok(Exit::SomeFailed);
     }
     Ok(done)
 }

@@ -9,16 +9,17 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 use batch_file::Row;
 use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink, UnverifiedCsr};
+use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::issue::{Job, is_wanted, profile_row, request};
 use super::origin::{Origins, RefusedFile};
 use super::output::Output;
 
-pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut collected = Collected::default();
     for path in &args.requests {
         collected.collect(path).map_err(Failure::Usage)?;

@@ -3,14 +3,15 @@
 use std::fmt;
 
 use cert_tool::{TestCase, write_test_pki};
+use cli_support::exit::Exit;
 use serde::Serialize;
 use time::{OffsetDateTime, Time};
 
 use super::args::TestPkiArgs;
-use super::failure::{Done, Failure};
+use super::failure::Failure;
 use super::output::Output;
 
-pub(crate) fn run(args: &TestPkiArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &TestPkiArgs, output: &mut Output) -> Result<Exit, Failure> {
     let at = args.at.unwrap_or_else(|| OffsetDateTime::now_utc().replace_time(Time::MIDNIGHT));
     for case in write_test_pki(&args.dir, args.seed, at)? {
         output.record(&CaseRecord::new(&case));
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &TestPkiArgs, output: &mut Output) -> Result<Done, Failu
         "`{}` says what is expected of each; every private key there is public",
         args.dir.join("expected.json").display()
     ));
-    Ok(Done::AllWell)
+    Ok(Exit::Done)
 }
 
 #[derive(Serialize)]

@@ -9,16 +9,18 @@ use cert_tool::{
     CaCertificates, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
     read_certificates, read_documents,
 };
+use cli_support::causes::with_causes;
+use cli_support::exit::Exit;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::VerifyArgs;
-use super::failure::{Done, Failure, unread_input};
-use super::output::{Output, chain};
+use super::failure::{Failure, unread_input};
+use super::output::Output;
 use super::unlock::passwords;
 
-pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Exit, Failure> {
     let purpose = purpose(args)?;
     let passwords = passwords(args.password_file.as_deref())?;
     let expected = args.identity.identity()?;
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failur
             judged.first(file, &by, &passwords);
         }
     }
-    Ok(Done::from_failures(judged.failures))
+    Ok(Exit::finished(judged.failures == 0))
 }
 
 /// The purpose, if the options that it needs are given.
@@ -265,7 +267,7 @@ fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure>
 
 fn told(error: cert_tool::Error) -> anyhow::Error {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    anyhow!("{}{hint}", chain(&error))
+    anyhow!("{}{hint}", with_causes(&error))
 }
 
 #[derive(Debug, Serialize)]

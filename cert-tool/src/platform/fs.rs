@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use cli_support::new_file::{self, Existing, Readers};
+use cli_support::secrets;
 
 pub(crate) use cli_support::new_file::folder_of;
 
@@ -131,23 +132,14 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Refuses a file or folder that others than its owner can read.
-#[cfg(unix)]
 pub(crate) fn check_is_private(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+    match secrets::shared_mode(path).map_err(Error::io("read", path))? {
+        Some(mode) => {
+            let wanted = if path.is_dir() { 0o700 } else { 0o600 };
+            Err(Error::ReadableByOthers { path: path.to_owned(), mode, wanted })
+        }
+        None => Ok(()),
     }
-    let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
-    Err(Error::ReadableByOthers { path: path.to_owned(), mode, wanted })
-}
-
-/// Refuses a file or folder that others than its owner can read.
-#[cfg(not(unix))]
-pub(crate) fn check_is_private(path: &Path) -> Result<(), Error> {
-    fs::metadata(path).map(|_| ()).map_err(Error::io("read", path))
 }
 
 /// Reads a whole file of at most `limit` bytes. Of a pipe or device that has a name in a folder nothing is read: nobody

@@ -1,10 +1,9 @@
 //! [`SecretSource`]: where a program gets secrets from its user.
 
-use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use zeroize::Zeroizing;
+use cli_support::secrets;
 
 use crate::error::Error;
 use crate::error::secret_for::SecretFor;
@@ -88,9 +87,9 @@ impl SecretSource {
         };
         match file.secret()? {
             Some(secret) => Ok(Some(secret)),
-            None => match std::env::var(variable) {
-                Ok(text) if text.is_empty() => Err(Error::EmptyVariable { name: variable }),
-                found => Ok(found.ok().map(Secret::new)),
+            None => match secrets::variable(variable) {
+                Some(text) if text.is_empty() => Err(Error::EmptyVariable { name: variable }),
+                found => Ok(found.map(Secret::from)),
             },
         }
     }
@@ -113,13 +112,9 @@ impl SecretFile {
     }
 }
 
-/// Asks at the terminal; `None` where there is none, or nothing is typed.
+/// Asks at the terminal. Returns `None` if there is no terminal or nothing is typed.
 pub fn prompt(question: &str) -> Option<Secret> {
-    if !stdin().is_terminal() {
-        return None;
-    }
-    let typed = Zeroizing::new(rpassword::prompt_password(question).ok()?);
-    (!typed.is_empty()).then(|| Secret::new(typed.as_str()))
+    secrets::prompt(question).map(Secret::from)
 }
 
 const PASSPHRASE: &str = "CERT_TOOL_PASSPHRASE";

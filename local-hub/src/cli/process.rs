@@ -1,21 +1,6 @@
-//! The process: its memory, and the signals that end it.
+//! The signals that end the process.
 
 use std::io;
-
-/// Keeps the memory of this process, which contains the keys of the hub, out of core dumps, and
-/// prevents other processes of the same user from reading it.
-pub(crate) fn keep_memory_private() {
-    // Where a system refuses, as some sandboxes do, there is nothing else that could be done.
-    #[cfg(unix)]
-    {
-        let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
-    }
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    }
-}
 
 /// Requests to end the process. While the value exists, they do not kill the process.
 #[derive(Debug)]

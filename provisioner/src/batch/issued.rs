@@ -6,12 +6,12 @@ use cert_tool::{
     Columns, CsrInput, IssuedCertificate, IssuedList, IssuingPreview, KeySource, ProfileRow, PublicKeyInput,
     Refusal,
 };
+use cli_support::causes::with_causes;
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
 use crate::clock::Timestamp;
 use crate::ledger::{IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter};
-use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::{Certificate, RowCheck};
+use cli_support::causes::with_causes;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use hub_types::{Thumbprint, Timestamp};
 use serde_json::Value;
@@ -16,7 +17,6 @@ use super::issued::{key_source, profile_row};
 use super::load::LoadOptions;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::ledger::Credential;
-use crate::model::causes::with_causes;
 use crate::model::spec::{AuthSpec, CertificateProfile, GivenPem, IdentitySpec, StateSpec};
 
 /// The source of the rows' certificates.

@@ -1,7 +1,9 @@
 //! `apply`: make the hub hold what the batch says.
 
+use cli_support::exit::Exit;
+
 use super::args::ApplyArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::outcome;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;

@@ -1,7 +1,7 @@
 //! The command line as it is typed.
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use zeroize::Zeroizing;
+use cli_support::secrets;
 
 use crate::ledger::{LedgerLocation, LocationError};
 
@@ -61,9 +61,7 @@ pub(super) struct Cli {
 impl Cli {
     /// The location of the ledger, with the access settings of the environment.
     pub(super) fn ledger(&self) -> Result<LedgerLocation, LocationError> {
-        // Not a clap argument: its password could be told from one that is given for all to see.
-        let environment = std::env::var_os("PROVISIONER_LEDGER")
-            .map(|text| Zeroizing::new(text.to_string_lossy().into_owned()));
+        let environment = secrets::variable("PROVISIONER_LEDGER");
         LedgerLocation::choose(self.ledger.as_deref(), environment.as_ref().map(|text| text.as_str()))
     }
 }

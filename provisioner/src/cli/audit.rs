@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 
+use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
 
 use super::args::{AuditArgs, Format};
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::new_file::{self, unwritable};
 use super::printer::Printer;
 use crate::audit::{AuditError, Broken, Sealed, check, write};

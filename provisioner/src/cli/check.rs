@@ -1,11 +1,12 @@
 //! `check`: is the batch clean?
 
 use batch_file::Problem;
+use cli_support::exit::Exit;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
 use super::context::ResultContext;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::{Printer, json_line};
 use super::row_list::members_of;
 use crate::batch::{Loaded, ProblemLimit, check};

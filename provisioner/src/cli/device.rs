@@ -1,9 +1,10 @@
 //! `device`: one device, for scripts.
 
+use cli_support::exit::Exit;
 use hub_types::identity::Device;
 
 use super::args::{DeviceSettings, DeviceVerb};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::object::{print_twins, without_keys};
 use super::printer::Printer;
 use crate::objects::{DeviceChoice, Objects, TwinCollection, on_hub};

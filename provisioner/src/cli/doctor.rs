@@ -1,8 +1,10 @@
 //! `doctor`: is this station ready?
 
+use cli_support::exit::Exit;
+
 use super::args::{DoctorArgs, Format};
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::Printer;
 use crate::doctor::{self, Verdict};
 use crate::ledger::LedgerLocation;

@@ -3,10 +3,11 @@
 use std::io::{self, BufWriter};
 use std::path::Path;
 
+use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
 
 use super::args::{ExportArgs, Format};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::new_file::{self, unwritable};
 use super::printer::Printer;
 use crate::export::{ExportError, ExportFormat, Exported};

@@ -1,9 +1,10 @@
-//! The exit of a command, and the message of a failure.
+//! The failure of a command: its exit code, its message and the remedy.
 
 use std::error::Error;
 use std::path::Path;
 
 use batch_file::OpenError;
+use cli_support::exit::Exit;
 
 use crate::batch::LoadError;
 use crate::device::{ConnectError, CredentialError};
@@ -16,24 +17,6 @@ use crate::workers::RunError;
 
 mod object;
 mod run;
-
-/// The exit codes, as scripts know them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Exit {
-    /// All as asked.
-    Done = 0,
-    /// Finished, but some rows are not as asked.
-    SomeFailed = 1,
-    /// Bad usage or bad input; nothing was done.
-    BadInput = 2,
-    /// The hub or the CA refused, or could not be reached.
-    Refused = 3,
-    /// Stopped on the way; the same command does the rest.
-    Interrupted = 4,
-    /// A bug.
-    Bug = 70,
-}
 
 /// The reason why a command failed.
 #[derive(Debug)]

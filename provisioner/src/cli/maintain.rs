@@ -1,8 +1,10 @@
 //! The common part of `release`, `rotate`, `retire` and `undo`: a run, or its dry run.
 
+use cli_support::exit::Exit;
+
 use super::args::{MaintenanceArgs, TargetArgs};
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::outcome;
 use super::printer::Printer;
 use super::row_list::{RowList, print_rejected};
@@ -46,7 +48,7 @@ async fn dry_run(
     if needs_connect_check {
         printer.note("a dry run does not check whether units can connect with their new certificates");
     }
-    Ok(if summary.all_well() { Exit::Done } else { Exit::SomeFailed })
+    Ok(Exit::finished(summary.all_well()))
 }
 
 fn print_text(summary: &DryRunSummary, printer: &Printer) {

@@ -1,9 +1,10 @@
 //! `module`: one module, for scripts.
 
+use cli_support::exit::Exit;
 use hub_types::identity::Module;
 
 use super::args::{DeviceIdArgs, ModuleVerb, ShowArgs};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::object::{TWIN_COLUMNS, twin_line, without_keys};
 use super::printer::Printer;
 use crate::objects::{ModuleChoice, Objects, on_hub};

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use cli_support::exit::Exit;
 use cli_support::new_file::{Existing, NewFile, Readers};
 
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 
 /// Begins a file.
 pub(super) fn create(path: &Path, existing: Existing) -> Result<NewFile, Failure> {

@@ -1,15 +1,16 @@
 //! The outcome of a run, as it is printed.
 
+use cli_support::causes::with_causes;
+use cli_support::exit::Exit;
 use serde::Serialize;
 
 use super::args::Format;
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::Printer;
 use super::{report, verify};
 use crate::batch::FailedRowsError;
 use crate::ledger::{LedgerLocation, RunState, Totals};
-use crate::model::causes::with_causes;
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::report::{held_note, to_disable_note};

@@ -1,8 +1,10 @@
 //! `plan`: what would change on the hub?
 
+use cli_support::exit::Exit;
+
 use super::args::PlanArgs;
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::Printer;
 use super::row_list::{RowList, print_rejected};
 use crate::ledger::LedgerLocation;
@@ -33,7 +35,7 @@ pub(super) async fn run(
         printer.note(format_args!("plan: {path} (`provisioner apply {}`)", quoted(&path)));
     }
     rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;
-    Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })
+    Ok(Exit::finished(plan.all_well()))
 }
 
 fn print_text(plan: &Plan, printer: &Printer) {

@@ -6,17 +6,18 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cli_support::exit::Exit;
+use cli_support::progress::Progress;
+use cli_support::stderr;
 use hub_types::shown::ShownLines;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::args::Format;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::object::List;
-use super::progress::Progress;
 use super::stop::Stop;
 use crate::hub::lasting;
-use crate::model::causes::with_causes;
 use crate::model::observer::{Activity, ActivityProgress, RunObserver};
 use crate::model::service_status::{Service, ServiceStatus, StatusListener, WaitReason};
 
@@ -111,7 +112,7 @@ impl Printer {
 
     /// A line for people.
     pub(super) fn note(&self, text: impl Display) {
-        let _ = writeln!(io::stderr(), "{}", ShownLines(&text.to_string()));
+        stderr::line(text);
     }
 
     /// Prints that a service is unavailable, or available again, or that it is waited for.
@@ -120,43 +121,39 @@ impl Printer {
             Service::Hub => "hub",
             Service::Ledger => "ledger's database",
         };
-        let _ = match status {
+        match status {
             ServiceStatus::Recovered(service, away) => {
-                writeln!(io::stderr(), "the {} is back after {} s", name(service), away.as_secs())
+                stderr::line(format_args!("the {} is back after {} s", name(service), away.as_secs()));
             }
             ServiceStatus::Unavailable(service) => {
-                writeln!(io::stderr(), "the {} does not answer; it is tried again", name(service))
+                stderr::line(format_args!("the {} does not answer; it is tried again", name(service)));
             }
-            ServiceStatus::Lagged(service) => writeln!(
-                io::stderr(),
+            ServiceStatus::Lagged(service) => stderr::line(format_args!(
                 "the {} has lost what was written to it last, as when a standby takes over that lagged behind: what \
                  this run did is found again by looking at the hub, and such rows end as `unchanged` or `presumed`",
                 name(service)
-            ),
+            )),
             ServiceStatus::Unanswered(time) => {
-                writeln!(io::stderr(), "the hub has not answered for {}; it is waited for", lasting(time))
-            }
-            ServiceStatus::Waiting(WaitReason::RateLimited, time) => {
-                writeln!(
-                    io::stderr(),
-                    "{}: the next one leaves in {}",
-                    WaitReason::RateLimited,
+                stderr::line(format_args!(
+                    "the hub has not answered for {}; it is waited for",
                     lasting(time)
-                )
+                ));
+            }
+            ServiceStatus::Waiting(reason @ WaitReason::RateLimited, time) => {
+                stderr::line(format_args!("{reason}: the next one leaves in {}", lasting(time)));
             }
             ServiceStatus::Waiting(reason, time) => {
-                writeln!(io::stderr(), "{reason}: it is tried again in {}", lasting(time))
+                stderr::line(format_args!("{reason}: it is tried again in {}", lasting(time)));
             }
-        };
+        }
     }
 
     /// Prints the reason for a failure, with all causes and the remedy.
     pub(super) fn failure(&self, failure: &Failure) {
-        let text = with_causes(&*failure.error);
-        let word = if failure.exit == Exit::Bug { "bug" } else { "error" };
-        self.note(format_args!("{word}: {text}"));
+        stderr::error(if failure.exit == Exit::Bug { "bug" } else { "error" }, &*failure.error);
         if let Some(hint) = &failure.hint {
-            self.note(format_args!("\n  hint: {hint}"));
+            stderr::line("");
+            stderr::hint(hint);
         }
     }
 }
@@ -176,7 +173,7 @@ impl RunObserver for Printer {
     }
 
     fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress> {
-        Progress::new(activity.as_str(), rows)
+        Arc::new(Progress::new(activity.as_str(), "rows", rows))
     }
 
     fn stop(&self) -> CancellationToken {
@@ -189,6 +186,16 @@ impl RunObserver for Printer {
 
     fn advise(&self, advice: String) {
         self.stop.advise(advice);
+    }
+}
+
+impl ActivityProgress for Progress {
+    fn add(&self, rows: usize) {
+        self.add(rows as u64).iter().for_each(stderr::line);
+    }
+
+    fn finish(&self) {
+        self.finish();
     }
 }
 

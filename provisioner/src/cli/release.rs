@@ -1,7 +1,9 @@
 //! `release`: enable again what runs have disabled.
 
+use cli_support::exit::Exit;
+
 use super::args::ReleaseArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::maintain;
 use super::printer::Printer;
 use crate::batch::{BatchChoice, CertificateSource};

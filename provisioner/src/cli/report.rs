@@ -1,11 +1,12 @@
 //! `report`: what became of a run's rows, as text, JSON, CSV or a page. However many rows there are, only
 //! some of them are in memory.
 
+use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
 use serde::Serialize;
 
 use super::args::{Format, ReportArgs};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::new_file::{self, unwritable};
 use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
@@ -49,7 +50,7 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
             print_run(&report, printer);
         }
     }
-    Ok(if totals.all_well() && is_verified { Exit::Done } else { Exit::SomeFailed })
+    Ok(Exit::finished(totals.all_well() && is_verified))
 }
 
 /// Says first of all that nobody has read back what a run did, where that is so.

@@ -1,7 +1,9 @@
 //! `resume`: continue a run that was interrupted.
 
+use cli_support::exit::Exit;
+
 use super::args::ResumeArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::outcome;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;

@@ -1,7 +1,9 @@
 //! `retire`: take units out of service.
 
+use cli_support::exit::Exit;
+
 use super::args::RetireArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::maintain;
 use super::printer::Printer;
 use crate::batch::CertificateSource;

@@ -1,7 +1,9 @@
 //! `rotate`: give devices and modules new certificates.
 
+use cli_support::exit::Exit;
+
 use super::args::RotateArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::maintain;
 use super::printer::Printer;
 use crate::batch::CertificateSource;

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
+use cli_support::causes::with_causes;
+use cli_support::exit::Exit;
 use serde::Serialize;
 
 use super::args::Format;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::Printer;
 use crate::ledger::{
     HeldDevices, LedgerLocation, NotUnderstood, Operator, Run, RunReader, Totals, Verification,
 };
-use crate::model::causes::with_causes;
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::report::{Cause, RunEntry, held_note, list_runs, to_disable_note};
@@ -61,7 +62,7 @@ pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, F
         }),
     }
     let all_known = listed.iter().all(|run| run.known().is_some());
-    Ok(if all_known { Exit::Done } else { Exit::SomeFailed })
+    Ok(Exit::finished(all_known))
 }
 
 /// A run in the list: one that is not understood hides no other.

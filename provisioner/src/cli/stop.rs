@@ -4,13 +4,11 @@
 //! ([`Stop::set_careful`]): then nothing new is begun, and the next request ends it at once. Each is answered
 //! on stderr, and the exit code is 4 in every case.
 
-use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cli_support::new_file;
+use cli_support::exit::Exit;
+use cli_support::{new_file, stderr};
 use tokio_util::sync::CancellationToken;
-
-use super::failure::Exit;
 
 /// The requests to stop of whoever watches this program.
 #[derive(Clone, Default)]
@@ -63,22 +61,16 @@ impl Stop {
         self.token.cancel();
         let phase = self.phase();
         if is_first && phase.is_careful {
-            return say("stopping: what is under way is finished first; press Ctrl-C again to end at once");
+            return stderr::line_of_its_own(
+                "stopping: what is under way is finished first; press Ctrl-C again to end at once",
+            );
         }
-        say(&format!("stopped; {}", phase.advice));
+        stderr::line_of_its_own(format_args!("stopped; {}", phase.advice));
         new_file::remove_unfinished();
-        std::process::exit(i32::from(Exit::Interrupted as u8));
+        Exit::Interrupted.end_process();
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Answers a request. A terminal shows `^C` and perhaps a bar in the current line.
-fn say(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let line_end = if stderr.is_terminal() { "\n" } else { "" };
-    // That nobody reads it must not keep the program from ending.
-    let _ = writeln!(stderr, "{line_end}{text}");
 }

@@ -1,7 +1,9 @@
 //! `twin`: one twin, for scripts.
 
+use cli_support::exit::Exit;
+
 use super::args::{TwinVerb, TwinWriteArgs};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::object::print_twins;
 use super::printer::Printer;
 use crate::objects::{Objects, TwinCollection, TwinSections, on_hub};

@@ -1,7 +1,9 @@
 //! `undo`: take a run back.
 
+use cli_support::exit::Exit;
+
 use super::args::UndoArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::maintain;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;

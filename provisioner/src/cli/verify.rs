@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use cli_support::exit::Exit;
+
 use super::args::{Format, VerifyArgs};
 use super::context::{InContext, ResultContext};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;
 use crate::verify::{
@@ -35,7 +37,7 @@ pub(super) async fn run(
         Format::Json => printer.json(&InContext { context, result: &verified })?,
         Format::Csv | Format::Text => print(&verified, printer)?,
     }
-    Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
+    Ok(Exit::finished(verified.all_well()))
 }
 
 pub(super) fn print(verified: &Verified, printer: &Printer) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! `work`: take a share in a run that another station has begun.
 
+use cli_support::exit::Exit;
+
 use super::args::ShareArgs;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::outcome;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;

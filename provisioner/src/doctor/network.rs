@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use cert_tool::Certificate;
+use cli_support::causes::with_causes;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::{Check, Verdict};
 use crate::clock;
 use crate::device::ConnectError;
 use crate::hub::HubClient;
-use crate::model::causes::with_causes;
 use crate::target::OpenHub;
 
 pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {

@@ -1,13 +1,13 @@
 //! The caller's identity and rights on the hub. Nothing is written: the objects to change and
 //! delete do not exist, and the requests carry an etag that no object has.
 
+use cli_support::causes::with_causes;
 use hub_types::{DeviceId, ErrorCode, IdentityId};
 use serde_json::json;
 
 use super::{Check, Verdict};
 use crate::clock;
 use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError, HubSize};
-use crate::model::causes::with_causes;
 
 pub(super) const NAMES: [&str; 6] =
     [CREDENTIALS, "registry read", "registry write", "service connect", "twin write", "tier"];

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
+use cli_support::causes::with_causes;
+
 use super::Check;
 use crate::ledger::{Ledger, LedgerError, LedgerLocation};
-use crate::model::causes::with_causes;
 use crate::model::service_status::StatusListener;
 
 pub(super) async fn checks(location: &LedgerLocation, status: StatusListener) -> Vec<Check> {

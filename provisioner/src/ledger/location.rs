@@ -306,7 +306,7 @@ mod tests {
         ];
         for text in texts {
             let refused = LedgerLocation::choose(Some(text), None).unwrap_err();
-            let shown = format!("{refused:?} {}", crate::model::causes::with_causes(&refused));
+            let shown = format!("{refused:?} {}", cli_support::causes::with_causes(&refused));
             assert!(!shown.contains("hunter2"), "{text}: {shown}");
         }
         // From the environment, a database's password is welcome; everything else is refused there too.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cli_support::causes::with_causes;
 use serde::Serialize;
 
 use crate::hub::HubError;
-use crate::model::causes::with_causes;
 use crate::model::compare::Difference;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;

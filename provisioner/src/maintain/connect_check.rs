@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use cli_support::causes::with_causes;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::device::{ConnectError, CredentialSource, DeviceHub};
-use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
 

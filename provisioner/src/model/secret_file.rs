@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cli_support::secrets;
+
 use super::observer::RunObserver;
 
 /// Notes that others than its owner can read a file, with the remedy. The file is used all the same.
@@ -15,15 +17,7 @@ pub(crate) fn note_if_exposed(path: &Path, observer: &dyn RunObserver) {
 }
 
 /// Returns true for a file that its group or everybody can read. A pipe or a device holds nothing.
-#[cfg(unix)]
 fn others_can_read(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-
-    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o044 != 0)
-}
-
-/// Returns false: the rights of other systems are not looked at.
-#[cfg(not(unix))]
-fn others_can_read(_: &Path) -> bool {
-    false
+    let shared = secrets::shared_mode(path).ok().flatten();
+    shared.is_some_and(|mode| mode & 0o044 != 0) && path.is_file()
 }

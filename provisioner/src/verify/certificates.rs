@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use cert_tool::{IssuedCertificate, IssuedList};
+use cli_support::causes::with_causes;
 use hub_types::IdentityId;
 
 use crate::batch::{LoadError, find_issued_with};
 use crate::ledger::Ledger;
-use crate::model::causes::with_causes;
 use crate::model::run_id::RunId;
 
 /// The faults of certificate files, by identity.

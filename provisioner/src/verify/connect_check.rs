@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use cli_support::causes::with_causes;
 use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId};
 use serde::Serialize;
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::sample::{Sample, Spread};
 use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each};
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, SharedLedger};
-use crate::model::causes::with_causes;
 use crate::model::compare::{Comparison, Difference};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
+use cli_support::secrets;
 use hub_types::connection_string::HubHost;
 use hub_types::limits::Tier;
-use zeroize::Zeroizing;
 
 use super::choices::SignInArg;
 use crate::hub::{EntraEnvironment, HubSize};
@@ -59,9 +59,7 @@ impl TargetArgs {
             host: self.host.clone(),
             sign_in: self.auth.into(),
             entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
-            // Not a clap argument: those could be given on the command line, for all to see.
-            connection_string: std::env::var_os("IOTHUB_CONNECTION_STRING")
-                .map(|text| Zeroizing::new(text.to_string_lossy().into_owned())),
+            connection_string: secrets::variable("IOTHUB_CONNECTION_STRING"),
             device_host: self.device_host.clone(),
             ca_files: self.ca_file.clone(),
             size: self.tier.map(|tier| HubSize { tier, units: self.units }),

@@ -1,6 +1,8 @@
 //! The exit codes and hints of calls about single identities.
 
-use super::{Exit, Failure};
+use cli_support::exit::Exit;
+
+use super::Failure;
 use crate::objects::ObjectError;
 
 impl From<ObjectError> for Failure {

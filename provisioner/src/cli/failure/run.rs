@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Exit, Failure};
+use cli_support::exit::Exit;
+
+use super::Failure;
 use crate::batch::FailedRowsError;
 use crate::ledger::Run;
 use crate::model::run_id::RunId;

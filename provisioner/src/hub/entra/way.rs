@@ -11,6 +11,7 @@ use azure_identity::{
     ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
     UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
+use cli_support::causes::with_causes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::hub::error::shortened;
 use crate::hub::transport::HubClientOptions;
-use crate::model::causes::with_causes;
 
 /// A way to a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

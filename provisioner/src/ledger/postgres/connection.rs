@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BlockingRetryable, ExponentialBuilder};
+use cli_support::causes::{causes, with_causes};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_postgres::Config;
 use tokio_postgres::error::SqlState;
@@ -66,7 +67,7 @@ impl Connection {
     ) -> Result<T, LedgerError> {
         let (access, patience) = (self.access.clone(), self.patience);
         let failed = |error: &Error, delay: Duration| {
-            tracing::warn!(error = %crate::model::causes::with_causes(error), ?delay, "the ledger is away");
+            tracing::warn!(error = %with_causes(error), ?delay, "the ledger is away");
         };
         let made = blocking(|| {
             (|| self.call_once(&mut call))
@@ -220,8 +221,7 @@ const PASSING: [SqlState; 9] = [
 /// Returns true if the network is the cause. A certificate error is permanent; the client reports
 /// it as invalid data.
 fn has_io_cause(error: &tokio_postgres::Error) -> bool {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let mut causes = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     causes.next().is_some_and(|cause| cause.kind() != std::io::ErrorKind::InvalidData)
 }
 

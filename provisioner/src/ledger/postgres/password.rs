@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cli_support::secrets;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use zeroize::Zeroizing;
@@ -22,13 +23,9 @@ pub(in super::super) fn password_of(access: &Config) -> Result<Option<Zeroizing<
     if named.is_none() && !path.exists() {
         return Ok(None);
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let metadata = std::fs::metadata(&path).map_err(|error| unusable(error.to_string()))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(unusable("others may read it; `chmod 600` it".to_owned()));
-        }
+    let shared = secrets::shared_mode(&path).map_err(|error| unusable(error.to_string()))?;
+    if shared.is_some() {
+        return Err(unusable("others may read it; `chmod 600` it".to_owned()));
     }
     let text = cli_support::text::read(&path).map_err(|error| unusable(error.to_string()))?;
     Ok(Sought::each(access).iter().find_map(|sought| find(&text, sought)))

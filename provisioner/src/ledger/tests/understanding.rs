@@ -1,9 +1,9 @@
 //! Content of a ledger that this version does not know is an error that names its place.
 
+use cli_support::causes::with_causes;
 use rusqlite::Connection;
 
 use super::*;
-use crate::model::causes::with_causes;
 use crate::model::effect::Effect;
 
 /// A value that a newer version may have written.

@@ -1,9 +1,11 @@
-//! Protection of a process that holds keys, beside wiping.
+//! Protection of the memory of a process that holds keys, beside wiping.
 
-/// Keeps the memory of this process, with the keys in it, from being written to a core file or piped to
-/// what collects them, and from being read by other processes of the same user. It lasts for the rest
-/// of the process; on systems other than Unix there is nothing to do.
-pub fn keep_memory_private() {
+/// Keeps the memory of this process, with the keys in it, from being written to a core file or
+/// piped to a collector of core dumps, and from being read by other processes of the same user.
+///
+/// The protection lasts for the rest of the process. On systems other than Unix there is nothing to
+/// do.
+pub fn keep_private() {
     // Where a system refuses, as some sandboxes do, there is nothing else that could be done.
     #[cfg(unix)]
     {
