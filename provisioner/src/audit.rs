@@ -14,10 +14,13 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::ledger::{Ledger, LedgerError, RowFilter};
+use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunReader};
 use crate::model::digest::Sha256Digest;
+use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
-pub(crate) use check::{Broken, check};
+#[cfg(test)]
+pub(crate) use check::check;
+pub(crate) use check::{Broken, CheckError, check_file};
 use record::{EndRecord, RowRecord, RunRecord};
 
 mod check;
@@ -45,6 +48,32 @@ pub(crate) struct Sealed {
     /// The last hash of the chain.
     #[serde(serialize_with = "as_lower_hex")]
     pub(crate) hash: Sha256Digest,
+}
+
+/// A run whose audit pack is to be written.
+pub(crate) struct OpenAudit {
+    reader: RunReader,
+}
+
+impl OpenAudit {
+    /// Opens a ledger for reading, and finds a run in it: the newest if no number is given.
+    pub(crate) fn open(
+        location: &LedgerLocation,
+        run: Option<RunId>,
+        observer: &dyn RunObserver,
+    ) -> Result<Self, LedgerError> {
+        Ok(Self { reader: RunReader::open(location, run, observer)? })
+    }
+
+    /// The run.
+    pub(crate) fn run(&self) -> &Run {
+        self.reader.run()
+    }
+
+    /// Writes the pack.
+    pub(crate) fn write(&self, out: &mut impl Write) -> Result<Sealed, AuditError> {
+        write(&mut self.reader.lock(), self.run().id, out)
+    }
 }
 
 /// Writes the audit pack of a run.

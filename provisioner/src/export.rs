@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use batch_file::untyped_value;
 use hub_types::IdentityId;
@@ -59,6 +60,17 @@ pub(crate) enum ExportFormat {
     Csv,
     /// JSON Lines with one object per line.
     JsonLines,
+}
+
+impl ExportFormat {
+    /// The form that the ending of a file's name stands for, if it stands for one.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "csv" => Some(Self::Csv),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
 }
 
 /// Exports all identities, or those of the devices and modules whose twins meet `condition` of the

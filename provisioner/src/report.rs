@@ -2,18 +2,24 @@
 //! speed of the run, and the page with all of it.
 
 pub(crate) use batch_options::{DEFAULT_REASON, batch_options, quoted};
-pub(crate) use causes::{Cause, causes_of};
-pub(crate) use held::{held_note, to_disable_note};
-pub(crate) use page::{PageError, write_page};
+pub(crate) use causes::Cause;
+pub(crate) use notes::{held_note, to_disable_note, unread_note};
+pub(crate) use page::PageError;
+#[cfg(test)]
+pub(crate) use page::write_page;
+pub(crate) use row::ROW_COLUMNS;
+pub(crate) use run_report::{OpenReport, RunReport};
 pub(crate) use runs::{RunEntry, list_runs};
 
 mod advice;
 mod batch_options;
 mod causes;
 mod chart;
-mod held;
+mod notes;
 mod options;
 mod page;
+mod row;
+mod run_report;
 mod run_summary;
 mod runs;
 mod text;

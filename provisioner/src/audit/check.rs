@@ -1,6 +1,8 @@
 //! The check of an audit pack: every record is unchanged and in its place, and there are no others.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -21,6 +23,34 @@ pub(crate) enum Broken {
     /// The file can't be read.
     #[error("the audit pack can't be read")]
     Read(#[from] io::Error),
+}
+
+/// The reason why a file is not a complete pack.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CheckError {
+    /// The file can't be opened.
+    #[error("can't read `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The pack is incomplete or damaged.
+    #[error("`{}` is not a complete audit pack", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The place and the fault.
+        source: Broken,
+    },
+}
+
+/// Checks the pack in a file.
+pub(crate) fn check_file(path: &Path) -> Result<Sealed, CheckError> {
+    let file = File::open(path).map_err(|source| CheckError::Open { path: path.to_owned(), source })?;
+    check(BufReader::new(file)).map_err(|source| CheckError::Broken { path: path.to_owned(), source })
 }
 
 /// Checks a pack from its first line to its last, and returns its last hash.

@@ -1,7 +1,6 @@
 //! `audit`: a run as a chain of hashes, and whether such a chain is whole.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufWriter};
 use std::path::Path;
 
 use cli_support::exit::Exit;
@@ -12,32 +11,28 @@ use super::context::{InContext, ResultContext};
 use super::failure::Failure;
 use super::new_file::{self, unwritable};
 use super::printer::Printer;
-use crate::audit::{AuditError, Broken, Sealed, check, write};
-use crate::ledger::{LedgerLocation, RunReader};
+use crate::audit::{AuditError, Broken, CheckError, OpenAudit, Sealed, check_file};
+use crate::ledger::LedgerLocation;
 
 pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     if let Some(pack) = &args.check {
         return examine(pack, args.hash.as_deref(), printer);
     }
-    let reader = RunReader::open(ledger, args.run, printer)?;
-    let context = ResultContext::of_run(reader.run(), ledger);
-    let (mut ledger, run) = (reader.lock(), reader.run().id);
+    let audit = OpenAudit::open(ledger, args.run, printer)?;
     let Some(path) = &args.out else {
-        let sealed = write(&mut ledger, run, &mut BufWriter::new(io::stdout()))?;
+        let sealed = audit.write(&mut BufWriter::new(io::stdout()))?;
         printer.note(format_args!("{} rows, last hash {:x}", sealed.rows, sealed.hash));
         return Ok(Exit::Done);
     };
     let mut file = new_file::create(path, Existing::Kept)?;
-    let sealed = write(&mut ledger, run, &mut file)?;
+    let sealed = audit.write(&mut file)?;
     file.finish().map_err(|error| unwritable(path, error))?;
-    print(path, &sealed, context, printer)?;
+    print(path, &sealed, ResultContext::of_run(audit.run(), ledger), printer)?;
     Ok(Exit::Done)
 }
 
 fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, Failure> {
-    let file = File::open(pack)
-        .map_err(|error| Failure::new(Exit::BadInput, format!("can't read `{}`: {error}", pack.display())))?;
-    let sealed = check(BufReader::new(file)).map_err(|error| broken(pack, error))?;
+    let sealed = check_file(pack)?;
     print(pack, &sealed, ResultContext::default().input(pack), printer)?;
     match hash {
         Some(hash) if hash.parse() != Ok(sealed.hash) => {
@@ -63,15 +58,14 @@ fn print(pack: &Path, sealed: &Sealed, context: ResultContext, printer: &Printer
     Ok(())
 }
 
-fn broken(pack: &Path, error: Broken) -> Failure {
-    let exit = match error {
-        Broken::Line { .. } => Exit::SomeFailed,
-        _ => Exit::BadInput,
-    };
-    Failure::new(
-        exit,
-        anyhow::Error::from(error).context(format!("`{}` is not a complete audit pack", pack.display())),
-    )
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        let exit = match &error {
+            CheckError::Broken { source: Broken::Line { .. }, .. } => Exit::SomeFailed,
+            _ => Exit::BadInput,
+        };
+        Self::new(exit, error)
+    }
 }
 
 impl From<AuditError> for Failure {

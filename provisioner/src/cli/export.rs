@@ -48,14 +48,8 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
 }
 
 async fn to_file(objects: &Objects<'_>, args: &ExportArgs, path: &Path) -> Result<Exported, Failure> {
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("csv") => ExportFormat::Csv,
-        Some("jsonl" | "ndjson") => ExportFormat::JsonLines,
-        _ => {
-            let text = "the name of the file must end in .csv or .jsonl";
-            return Err(Failure::new(Exit::BadInput, text));
-        }
-    };
+    let format = ExportFormat::of_file(path)
+        .ok_or_else(|| Failure::new(Exit::BadInput, "the name of the file must end in .csv or .jsonl"))?;
     let mut out = new_file::create(path, Existing::Kept)?;
     let exported = objects.export(args.condition.as_deref(), format, &mut out).await;
     let exported = exported.map_err(|error| match error {

@@ -13,7 +13,7 @@ use crate::batch::FailedRowsError;
 use crate::ledger::{LedgerLocation, RunState, Totals};
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::report::{held_note, to_disable_note};
+use crate::report::{OpenReport, held_note, to_disable_note};
 use crate::run::{RunEnd, RunOutcome};
 use crate::verify::Verified;
 
@@ -75,6 +75,7 @@ pub(super) fn print(
 fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Printer) -> Result<(), Failure> {
     let run = outcome.run();
     let RunOutcome { reader, state, totals, seconds, verified, .. } = outcome;
+    let opened = OpenReport::of(reader.clone(), location);
     let id = run.id;
     match printer.format {
         Format::Json => {
@@ -89,16 +90,14 @@ fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Prin
             };
             printer.json(&InContext { context, result: &result })?;
         }
-        Format::Csv => report::print_rows_csv(&mut reader.lock(), id, printer)?,
+        Format::Csv => report::print_rows_csv(&opened, printer)?,
         Format::Text => {
-            report::print_unread(run, printer);
-            report::print_remarkable(&mut reader.lock(), id, printer)?;
+            report::print_remarkable(&opened, printer)?;
             if let Some(verified) = verified {
                 verify::print(verified, printer)?;
             }
             printer.data(format_args!("run {id}: {state}: {totals}"));
-            let held = reader.lock().held_devices(id)?;
-            held.iter().for_each(|held| printer.data(held_note(held)));
+            opened.held_devices()?.iter().for_each(|held| printer.data(held_note(held)));
             to_disable_note(run, totals).iter().for_each(|note| printer.data(note));
             if let Some(folders) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", folders.out.display()));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -73,13 +73,15 @@ impl Printer {
 
     /// Rows as CSV under a header.
     pub(super) fn csv<const N: usize>(&self, header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
-        let mut writer = csv::Writer::from_writer(io::stdout().lock());
-        // As for `data`, a reader that has gone away is no error.
-        let _ = writer.write_record(header);
-        for row in rows {
-            let _ = writer.write_record(row.each_ref().map(|cell| self.cell(cell.as_bytes())));
-        }
-        let _ = writer.flush();
+        let mut printed = self.csv_rows(header);
+        rows.for_each(|row| printed.push(row));
+    }
+
+    /// Begins rows of CSV under a header.
+    pub(super) fn csv_rows<const N: usize>(&self, header: [&str; N]) -> CsvRows<'_, N> {
+        let mut rows = CsvRows { printer: self, writer: csv::Writer::from_writer(io::stdout().lock()) };
+        rows.push(header);
+        rows
     }
 
     /// Begins a list of documents: as CSV, with the header.
@@ -92,10 +94,8 @@ impl Printer {
 
     /// One row of CSV.
     pub(super) fn csv_row<const N: usize>(&self, row: [impl AsRef<[u8]>; N]) {
-        let mut writer = csv::Writer::from_writer(io::stdout().lock());
-        // As for `data`, a reader that has gone away is no error.
-        let _ = writer.write_record(row.each_ref().map(|cell| self.cell(cell.as_ref())));
-        let _ = writer.flush();
+        let writer = csv::Writer::from_writer(io::stdout().lock());
+        CsvRows { printer: self, writer }.push(row);
     }
 
     /// A cell of CSV: on request with an apostrophe before what a spreadsheet takes for a formula.
@@ -155,6 +155,20 @@ impl Printer {
             stderr::line("");
             stderr::hint(hint);
         }
+    }
+}
+
+/// Rows of CSV with the same number of cells. Its end brings the last of them out.
+pub(super) struct CsvRows<'p, const N: usize> {
+    printer: &'p Printer,
+    writer: csv::Writer<StdoutLock<'static>>,
+}
+
+impl<const N: usize> CsvRows<'_, N> {
+    /// Prints a row.
+    pub(super) fn push(&mut self, row: [impl AsRef<[u8]>; N]) {
+        // As for `data`, a reader that has gone away is no error.
+        let _ = self.writer.write_record(row.each_ref().map(|cell| self.printer.cell(cell.as_ref())));
     }
 }
 

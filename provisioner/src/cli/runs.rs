@@ -1,128 +1,29 @@
 //! `runs` and `status`: the runs that the ledger knows.
 
-use std::fmt;
-
-use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
-use serde::Serialize;
 
 use super::args::Format;
 use super::failure::Failure;
 use super::printer::Printer;
-use crate::ledger::{
-    HeldDevices, LedgerLocation, NotUnderstood, Operator, Run, RunReader, Totals, Verification,
-};
+use crate::ledger::{LedgerLocation, Operator, Verification};
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::report::{Cause, RunEntry, held_note, list_runs, to_disable_note};
-
-/// A run with its sums.
-#[derive(Serialize)]
-pub(super) struct RunReport {
-    #[serde(flatten)]
-    pub(super) run: Run,
-    /// True if its hub is one for tests.
-    test_hub: bool,
-    /// The ledger that tells of it.
-    ledger: String,
-    pub(super) totals: Totals,
-    /// The devices that the run left disabled, by the run that disabled them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_disabled: Vec<HeldDevices>,
-    /// The causes why rows are not as asked, if they were determined.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) causes: Vec<Cause>,
-}
-
-impl RunReport {
-    pub(super) fn new(
-        run: Run,
-        totals: Totals,
-        left_disabled: Vec<HeldDevices>,
-        causes: Vec<Cause>,
-        ledger: &LedgerLocation,
-    ) -> Self {
-        let (test_hub, ledger) = (run.is_on_test_hub(), ledger.to_string());
-        Self { test_hub, ledger, run, totals, left_disabled, causes }
-    }
-}
+use crate::report::{Cause, OpenReport, RunEntry, RunReport, held_note, list_runs, to_disable_note};
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
-    let entries = list_runs(ledger, printer)?.into_iter();
-    let listed: Vec<Listed> = entries.map(|entry| Listed::of(entry, ledger)).collect();
+    let entries = list_runs(ledger, printer)?;
     match printer.format {
-        Format::Json => printer.json(&listed)?,
+        Format::Json => printer.json(&entries)?,
         Format::Csv => {
-            print_runs_csv(listed.iter().filter_map(Listed::known), printer);
-            listed.iter().filter_map(Listed::unknown).for_each(|run| printer.note(run));
+            print_runs_csv(entries.iter().filter_map(RunEntry::known), printer);
+            entries.iter().filter_map(RunEntry::unknown).for_each(|run| printer.note(run));
         }
-        Format::Text => listed.iter().for_each(|run| match run {
-            Listed::Known(report) => print_run(report, printer),
-            Listed::Unknown(run) => printer.data(run),
+        Format::Text => entries.iter().for_each(|run| match run {
+            RunEntry::Known(report) => print_run(report, printer),
+            RunEntry::Unknown(run) => printer.data(run),
         }),
     }
-    let all_known = listed.iter().all(|run| run.known().is_some());
-    Ok(Exit::finished(all_known))
-}
-
-/// A run in the list: one that is not understood hides no other.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Listed {
-    Known(Box<RunReport>),
-    Unknown(UnknownRun),
-}
-
-/// A run of which something is not understood.
-#[derive(Serialize)]
-struct UnknownRun {
-    id: Option<RunId>,
-    tool_version: Option<String>,
-    not_understood: String,
-}
-
-impl Listed {
-    fn of(entry: RunEntry, ledger: &LedgerLocation) -> Self {
-        match entry {
-            RunEntry::Known(run, totals, held) => {
-                Self::Known(Box::new(RunReport::new(*run, totals, held, Vec::new(), ledger)))
-            }
-            RunEntry::Unknown(value) => Self::Unknown(UnknownRun::of(&value)),
-        }
-    }
-
-    fn known(&self) -> Option<&RunReport> {
-        match self {
-            Self::Known(report) => Some(report),
-            Self::Unknown(_) => None,
-        }
-    }
-
-    fn unknown(&self) -> Option<&UnknownRun> {
-        match self {
-            Self::Known(_) => None,
-            Self::Unknown(run) => Some(run),
-        }
-    }
-}
-
-impl UnknownRun {
-    fn of(value: &NotUnderstood) -> Self {
-        Self { id: value.run, tool_version: value.written_by.clone(), not_understood: with_causes(value) }
-    }
-}
-
-impl fmt::Display for UnknownRun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let written = self.tool_version.as_ref().map(|version| format!(" (provisioner {version} wrote it)"));
-        write!(
-            f,
-            "{}: not understood by provisioner {}{}; was it written by a newer version?",
-            self.not_understood,
-            env!("CARGO_PKG_VERSION"),
-            written.unwrap_or_default()
-        )
-    }
+    Ok(Exit::finished(entries.iter().all(|run| run.known().is_some())))
 }
 
 pub(super) fn status(
@@ -130,10 +31,8 @@ pub(super) fn status(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let reader = RunReader::open(ledger, run, printer)?;
-    printer.remember_hub(reader.run().is_on_test_hub());
-    let (totals, held) = (reader.totals()?, reader.lock().held_devices(reader.run().id)?);
-    let report = RunReport::new(reader.run().clone(), totals, held, Vec::new(), ledger);
+    let report = OpenReport::open(ledger, run, printer)?.status()?;
+    printer.remember_hub(report.test_hub);
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),

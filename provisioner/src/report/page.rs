@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::held::held_note;
+use super::notes::held_note;
 use super::options::options;
 use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;

@@ -1,7 +1,16 @@
-//! Devices that a run left disabled on purpose, in reports.
+//! Notes about a run in reports: what was not read back, and which devices are disabled or not yet.
 
 use super::text::thousands;
 use crate::ledger::{HeldDevices, Run, Totals};
+
+/// Returns the note that nobody has read back what a run did, if that is so.
+pub(crate) fn unread_note(run: &Run) -> Option<String> {
+    let note = format!(
+        "run {0}: not read back: `provisioner resume {0}` compares the hub with what the run did",
+        run.id
+    );
+    run.is_unread().then_some(note)
+}
 
 /// Returns the number of devices that may be enabled until the run is resumed, which disables them; empty if
 /// there are none.
