@@ -1,4 +1,7 @@
 //! [`Output`]: the one place that prints. Data goes to stdout, all else to stderr.
+//!
+//! Unlike the printer of `provisioner`, it buffers data, because there may be millions of records,
+//! and a record is the same in every format.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};

@@ -1,4 +1,7 @@
 //! Data on stdout, and the log on stderr.
+//!
+//! Unlike in the other programs, data that cannot be written is an error: an exported state that was
+//! cut off must not look like a success.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,7 @@
 //! The one place that prints: data to stdout, everything for people to stderr.
+//!
+//! Each line is printed when its row is found, because a reader may wait for it and a run may take
+//! hours.
 
 use std::borrow::Cow;
 use std::fmt::Display;
