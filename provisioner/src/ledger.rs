@@ -132,6 +132,8 @@ pub(crate) enum LedgerError {
     Database {
         /// The ledger.
         ledger: String,
+        /// True for a database that stations share, false for a file.
+        is_shared: bool,
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },

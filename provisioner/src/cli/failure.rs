@@ -54,7 +54,7 @@ impl From<LedgerError> for Failure {
             LedgerError::NoSuchRun { .. } => {
                 Self::new(Exit::BadInput, error).hint("`provisioner runs` lists the runs there are")
             }
-            LedgerError::Database { ledger, .. } if ledger.starts_with("postgres:") => {
+            LedgerError::Database { is_shared: true, .. } => {
                 Self::new(Exit::Interrupted, error).hint(
                     "check that the database is up and lets this user in and make tables (PGPASSWORD or the password \
                      file, PGSSLROOTCERT for its certificate's root); then `provisioner resume` goes on",

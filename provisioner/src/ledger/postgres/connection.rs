@@ -33,8 +33,11 @@ impl Connection {
     /// Connects. Errors of the access settings are returned at once; a database that does not
     /// respond is retried for a while.
     pub(super) fn open(access: &Config, name: String, status: StatusListener) -> Result<Self, LedgerError> {
-        let access = Servers::new(access, status.clone())
-            .map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
+        let access = Servers::new(access, status.clone()).map_err(|source| LedgerError::Database {
+            ledger: name.clone(),
+            is_shared: true,
+            source,
+        })?;
         let memory = Memory::new(status);
         let mut connection = Self {
             access: Arc::new(access),
@@ -157,9 +160,9 @@ impl Connection {
             Error::NotStorable(error) => error.into(),
             Error::Forgotten => match self.memory.run() {
                 Some(run) => LedgerError::Forgotten { ledger, run },
-                None => LedgerError::Database { ledger, source: error.into() },
+                None => LedgerError::Database { ledger, is_shared: true, source: error.into() },
             },
-            error => LedgerError::Database { ledger, source: error.into() },
+            error => LedgerError::Database { ledger, is_shared: true, source: error.into() },
         }
     }
 }

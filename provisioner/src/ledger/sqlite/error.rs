@@ -33,7 +33,7 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Locked { path },
             Some(ErrorCode::DiskFull) => LedgerError::DiskFull { path },
             Some(ErrorCode::ReadOnly) => LedgerError::ReadOnly { path },
-            _ => LedgerError::Database { ledger, source: source.into() },
+            _ => LedgerError::Database { ledger, is_shared: false, source: source.into() },
         },
     }
 }

@@ -54,7 +54,7 @@ fn first_bytes(path: &Path, metadata: &Metadata) -> std::io::Result<Vec<u8>> {
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
-    LedgerError::Database { ledger: path.display().to_string(), source: source.into() }
+    LedgerError::Database { ledger: path.display().to_string(), is_shared: false, source: source.into() }
 }
 
 /// Refuses a database of a different program, or one with a damaged header. Nothing is written.
