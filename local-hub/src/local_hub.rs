@@ -33,6 +33,7 @@ use crate::storage::store::{Store, Stored};
 use crate::throttle::Throttle;
 
 pub(crate) mod config;
+pub(crate) mod data_state;
 mod scheduler;
 
 /// A running hub.

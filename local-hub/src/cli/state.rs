@@ -8,33 +8,16 @@ use zeroize::Zeroizing;
 
 use super::args::{ExportArgs, ImportArgs};
 use super::output;
-use crate::api_error::ApiError;
 use crate::error::{Error, Result};
-use crate::hub::Hub;
-use crate::storage::data_folder::{self, DataFolder};
-use crate::storage::store::Store;
+use crate::local_hub::data_state;
 
 pub(super) fn export(args: &ExportArgs) -> Result<()> {
-    data_folder::check_has_hub(&args.data)?;
-    let (hub, _folder) = open(&args.data)?;
-    let document = hub.export().map_err(refused)?;
-    output::data(&document)
+    output::data(&data_state::export(&args.data)?)
 }
 
 pub(super) fn import(args: &ImportArgs) -> Result<()> {
     let document = read(&args.file)?;
-    let (hub, _folder) = open(&args.data)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Thread)?;
-    let imported = runtime.block_on(hub.import(document.as_bytes(), args.replace));
-    hub.close();
-    imported.map_err(refused)
-}
-
-/// Opens the folder, which stays locked as long as the value lives.
-fn open(path: &Path) -> Result<(Hub, DataFolder)> {
-    let folder = DataFolder::open(path)?;
-    let (store, stored) = Store::open(&folder.database()?)?;
-    Ok((Hub::standalone(stored, Some(store), folder.policies()?), folder))
+    data_state::import(&args.data, document.as_bytes(), args.replace)
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>> {
@@ -54,10 +37,6 @@ fn read(file: &Path) -> Result<Zeroizing<String>> {
         cli_support::text::decode(&content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     });
     text.map_err(|source| Error::File { action: "read", path: file.to_owned(), source })
-}
-
-fn refused(error: ApiError) -> Error {
-    Error::State(error.text)
 }
 
 /// The same import as through the management port.
