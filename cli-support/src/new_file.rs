@@ -3,6 +3,11 @@
 //!
 //! A symbolic link stays a link: the file that it leads to is replaced. Devices, pipes and the open files
 //! of the shell (`/dev/stdout`, `>(…)`) are not files that could be replaced: they are written to.
+//!
+//! A program that is killed while it writes leaves its unfinished file. The next one that writes the same output
+//! removes that.
+
+mod temporary;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -56,7 +61,7 @@ impl NewFile {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             Target::Taken(target) | Target::Free(target) => {
-                let file = readers.builder().tempfile_in(folder_of(&target))?;
+                let file = temporary::create(&target, readers)?;
                 readers.apply(file.as_file())?;
                 let unfinished = Unfinished::new(file.path());
                 Output::File { file: BufWriter::new(file), target, unfinished }
@@ -178,15 +183,6 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 impl Readers {
-    fn builder(self) -> tempfile::Builder<'static, 'static> {
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        if self == Self::Umask {
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        }
-        builder
-    }
-
     /// Sets the permissions that the umask must not narrow.
     fn apply(self, file: &File) -> io::Result<()> {
         #[cfg(unix)]
@@ -272,6 +268,34 @@ mod tests {
         write(&path, b"new", Existing::Replaced, Readers::Owner).unwrap();
         assert_eq!(text(&path), "new");
         assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn leftovers_of_killed_programs_are_removed_by_the_next_writer_of_the_same_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        // A program that is killed leaves its file, without the lock.
+        let leave = |file: NewFile| match file.output {
+            Output::File { file, .. } => file.into_inner().unwrap().keep().unwrap().1,
+            Output::Stream(_) => unreachable!(),
+        };
+        let begin = |path: &Path| NewFile::create(path, Existing::Replaced, Readers::Owner).unwrap();
+        let in_use = begin(&path);
+        let (left, other) = (leave(begin(&path)), leave(begin(&folder.path().join("other"))));
+        let not_ours = folder.path().join(".tmp-2-out");
+        symlink("nowhere", &not_ours).unwrap();
+        assert_eq!(names(folder.path()), [".tmp-0-other", ".tmp-0-out", ".tmp-1-out", ".tmp-2-out"]);
+        write(&path, b"new", Existing::Replaced, Readers::Owner).unwrap();
+        assert!(!left.exists() && other.exists());
+        assert_eq!(names(folder.path()), [".tmp-0-other", ".tmp-0-out", ".tmp-2-out", "out"]);
+        // The file of a program that is still writing stays, and gets its name.
+        in_use.finish().unwrap();
+        assert_eq!((text(&path), names(folder.path()).len()), (String::new(), 3));
+        // Names as long as a file may have are written, too.
+        let long = folder.path().join("ö".repeat(127));
+        leave(begin(&long));
+        write(&long, b"new", Existing::Kept, Readers::Owner).unwrap();
+        assert_eq!((text(&long).as_str(), names(folder.path()).len()), ("new", 4));
     }
 
     #[test]
