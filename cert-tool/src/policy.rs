@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use cli_support::wrong_form::TomlMistake;
 use hub_types::IdentityId;
 use ipnet::IpNet;
 use regex::Regex;
@@ -229,7 +230,7 @@ impl Policy {
         let bad = |reason: String| Error::BadPolicy { path: path.clone(), reason };
         let text = cli_support::text::decode(&bytes).map_err(|error| bad(error.to_string()))?;
         let policy: Self =
-            toml::from_str(&text).map_err(|error| bad(error.to_string().trim_end().to_owned()))?;
+            toml::from_str(&text).map_err(|error| bad(TomlMistake::new(&text, &error).to_string()))?;
         policy.check_usages().map_err(bad)?;
         Ok(Self { text: text.as_str().to_owned(), ..policy })
     }
@@ -492,7 +493,7 @@ mod tests {
         for (text, told) in [
             ("max_days = 30\nidentitys = \"a\"", "identitys"),
             ("identities = \"(\"", "unclosed"),
-            ("max_days = -1", "max_days"),
+            ("max_days = -1", "line 1, column 12: `max_days`: a value out of range: integer `-1`"),
         ] {
             std::fs::write(folder.path().join(FILE), text).unwrap();
             let error = Policy::read(folder.path()).unwrap_err().to_string();

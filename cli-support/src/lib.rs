@@ -12,6 +12,7 @@
 //! | secrets from the environment and the terminal, rights on files with secrets | [`secrets`] |
 //! | lines for people, errors and remedies, log lines | [`stderr`] |
 //! | text files, in the encodings that editors and shells write | [`text`] |
+//! | values of the wrong form in JSON and TOML, told in the terms of these | [`wrong_form`] |
 
 pub mod causes;
 mod choices;
@@ -23,3 +24,4 @@ pub mod progress;
 pub mod secrets;
 pub mod stderr;
 pub mod text;
+pub mod wrong_form;

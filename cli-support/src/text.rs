@@ -23,6 +23,15 @@ pub enum Encoding {
     Utf16Be,
 }
 
+impl EncodingError {
+    /// The line, from 1.
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Nul { line } | Self::Utf8 { line, .. } | Self::Utf16 { line, .. } => *line,
+        }
+    }
+}
+
 impl Encoding {
     /// Returns the encoding of a text that begins with these bytes, and the length of its byte order
     /// mark, 0 without one.

@@ -1,5 +1,6 @@
 //! Errors in received JSON, in terms of JSON, because the library's messages name its own types.
 
+use cli_support::wrong_form::{self, Format};
 use serde_json::Error;
 
 /// The reason with its place, `… at line 1, column 5`.
@@ -26,36 +27,7 @@ fn syntax(reason: &str) -> String {
 
 /// The reason for a value that is valid JSON, but has the wrong form.
 pub(crate) fn plain(reason: &str) -> String {
-    for (begin, instead) in [
-        ("missing field ", "a member is missing: "),
-        ("duplicate field ", "a member is there twice: "),
-        ("unknown field ", "a member is unknown: "),
-        ("unknown variant ", "an unknown word: "),
-        ("invalid type: ", "the wrong type: "),
-        ("invalid value: ", "a value out of range: "),
-        ("invalid length ", "a wrong number of elements: "),
-    ] {
-        if let Some(rest) = reason.strip_prefix(begin) {
-            return format!("{instead}{}", expected(rest));
-        }
-    }
-    reason.to_owned()
-}
-
-/// Replaces the library's expectation by the value that a client has to send.
-fn expected(reason: &str) -> String {
-    let Some((found, wanted)) = reason.rsplit_once(", expected ") else { return reason.to_owned() };
-    let wanted = match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a sequence" => "an array",
-        "a map" => "an object",
-        wanted if wanted.starts_with("struct ") => "an object",
-        wanted if wanted.starts_with("tuple ") => "an array",
-        wanted => wanted,
-    };
-    let found = found.replace("sequence", "an array").replace("map", "an object");
-    format!("{found}, expected {wanted}")
+    wrong_form::reason(reason, Format::Json)
 }
 
 #[cfg(test)]

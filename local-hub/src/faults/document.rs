@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cli_support::wrong_form::TomlMistake;
 use hub_types::ErrorCode;
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,8 @@ impl Faults {
     /// | `count` | requests of each operation that are hit at most | no bound |
     /// | `from`, `until` | seconds since the faults were set, on the hub's clock | always |
     pub fn parse(text: &str) -> Result<Self, FaultsError> {
-        let document = toml::from_str(text).map_err(|error| FaultsError::Form(error.to_string()))?;
+        let document = toml::from_str(text)
+            .map_err(|error| FaultsError::Form(TomlMistake::new(text, &error).to_string()))?;
         Self::from_document(document)
     }
 

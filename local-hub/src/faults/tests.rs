@@ -35,8 +35,8 @@ fn mistakes_in_a_file_are_named() {
         ("[[fault]]\neffect = 'reset'\nprobability = 1.5", "from 0 to 1"),
         ("[[fault]]\neffect = 'drip'\nbytes_per_second = 0", "at least 1"),
         ("[[fault]]\neffect = 'reset'\nfrom = 5\nuntil = 5", "`until` is not after `from`"),
-        ("[[faults]]\neffect = 'reset'", "unknown field `faults`"),
-        ("[[fault]]\neffect = 'reset'\nchance = 0.5", "unknown field `chance`"),
+        ("[[faults]]\neffect = 'reset'", "line 1, column 3: a key is unknown: `faults`"),
+        ("[[fault]]\neffect = 'reset'\nchance = 0.5", "line 3, column 1: a key is unknown: `chance`"),
     ];
     for (text, wanted) in cases {
         let problem = problem(text);
