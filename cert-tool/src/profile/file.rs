@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use cli_support::wrong_form::TomlMistake;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -76,18 +77,15 @@ pub(super) fn read(folder: &Path, policy: &Policy) -> Result<Profiles, Error> {
     }
     let bytes = fs::read_bounded(&path, MAX_BYTES)?;
     let bad = |line, reason| Error::BadProfile { path: path.clone(), line, reason };
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        bad(line_of(before, before.len()), "it is not text in UTF-8".to_owned())
+    let text = cli_support::text::decode(&bytes).map_err(|error| bad(error.line(), error.to_string()))?;
+    let written: BTreeMap<Spanned<String>, Spanned<Written>> = toml::from_str(&text).map_err(|error| {
+        let mistake = TomlMistake::new(&text, &error);
+        bad(mistake.line, format!("column {}: {}", mistake.column, mistake.reason))
     })?;
-    let written: BTreeMap<Spanned<String>, Spanned<Written>> = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(&bytes, span.start));
-        bad(line, error.message().replace('\n', ", "))
-    })?;
-    let reader = Reader { path: &path, text: &bytes, policy };
+    let reader = Reader { path: &path, text: &text, policy };
     let profiles = written.into_iter().map(|(name, written)| {
         let profile = reader.profile(&name, written).map_err(|(place, reason)| {
-            bad(line_of(&bytes, place), format!("profile `{}`: {reason}", name.get_ref()))
+            bad(line_of(&text, place), format!("profile `{}`: {reason}", name.get_ref()))
         })?;
         Ok((name.into_inner(), profile))
     });
@@ -99,7 +97,7 @@ type Fault = (usize, String);
 
 struct Reader<'a> {
     path: &'a PathBuf,
-    text: &'a [u8],
+    text: &'a str,
     policy: &'a Policy,
 }
 
@@ -230,13 +228,13 @@ impl Reader<'_> {
             let fault = |reason: String| (oid_place, format!("`extensions.oid`: {reason}"));
             let parsed = pkcs8::der::asn1::ObjectIdentifier::new(oid.get_ref());
             let parsed = parsed.map_err(|_| fault(format!("`{}` is not an OID", oid.get_ref())))?;
-            if let Some(reason) = own_extension::refusal(oid.get_ref()) {
+            if let Some(reason) = own_extension::refusal(parsed) {
                 return Err(fault(reason));
             }
             if own.iter().any(|other| other.oid == parsed) {
                 return Err(fault(format!("`{parsed}` stands there twice")));
             }
-            self.policy.check_extension(oid.get_ref()).map_err(fault)?;
+            self.policy.check_extension(&parsed.to_string()).map_err(fault)?;
             if let Some(critical) = critical.filter(|critical| *critical.get_ref()) {
                 let reason = "`extensions.critical`: no hub knows an extension of yours, and who does not know a critical one must refuse the certificate (RFC 5280 §4.2)";
                 return Err((critical.span().start, reason.to_owned()));
@@ -358,8 +356,8 @@ fn parse_date(value: &Value, time: &str) -> Option<OffsetDateTime> {
     moment.replace_nanosecond(0).ok().map(|moment| moment.to_offset(time::UtcOffset::UTC))
 }
 
-fn line_of(text: &[u8], place: usize) -> usize {
-    text.iter().take(place).filter(|byte| **byte == b'\n').count() + 1
+fn line_of(text: &str, place: usize) -> usize {
+    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
 }
 
 /// The profiles' file beside a CA.

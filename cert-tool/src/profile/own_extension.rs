@@ -125,9 +125,11 @@ fn check_der(bytes: &[u8]) -> Option<()> {
 }
 
 /// Returns the reason why a profile may not use an OID for an extension of its own, if there is
-/// one.
-pub(crate) fn refusal(oid: &str) -> Option<String> {
-    let instead = match oid {
+/// one: other settings make that extension, or it would contradict what they say.
+pub(crate) fn refusal(oid: ObjectIdentifier) -> Option<String> {
+    let oid = oid.to_string();
+    let is_below = |arc: &str| oid.strip_prefix(arc).is_some_and(|rest| rest.starts_with('.'));
+    let instead = match oid.as_str() {
         "2.5.29.19" => "basic constraints: a profile is for devices and modules, never for a CA (CA:TRUE)",
         "2.5.29.15" => "the key usage, which is always digitalSignature",
         "2.5.29.14" | "2.5.29.35" => "a key identifier, which is made for each certificate",
@@ -135,7 +137,24 @@ pub(crate) fn refusal(oid: &str) -> Option<String> {
         "2.5.29.37" => "the extended key usage: write it as `extended_key_usages`",
         "2.5.29.31" => "the distribution points: write them as `crl_distribution_points`",
         "1.3.6.1.5.5.7.1.1" => "the authority information access: write it as `ca_issuers` or `ocsp`",
-        _ if oid.starts_with("2.5.29.") => "one that X.509 defines, not one of your own",
+        "2.16.840.1.113730.1.1" => {
+            "the Netscape certificate type, which OpenSSL weighs as the extended key usage and as CA:TRUE: \
+             write `extended_key_usages`"
+        }
+        "1.3.6.1.4.1.311.21.10" => {
+            "the application policies, which Windows weighs as the extended key usage: write `extended_key_usages`"
+        }
+        "1.3.6.1.4.1.311.25.2" => "the security identifier, by which Windows gives the rights of an account",
+        "1.3.6.1.4.1.11129.2.4.2" | "1.3.6.1.4.1.11129.2.4.3" => {
+            "one of Certificate Transparency, which depends on each certificate"
+        }
+        "1.3.6.1.5.5.7.48.1.5" => "one for the certificates of OCSP responders",
+        _ if is_below("2.5.29") => "one that X.509 defines, not one of your own",
+        _ if is_below("1.3.6.1.5.5.7.1") => "one that the profile of RFC 5280 defines, not one of your own",
+        _ if is_below("1.3.6.1.5.5.7.3") || is_below("2.23.133.8") => {
+            "a purpose of keys: write it under `extended_key_usages`"
+        }
+        _ if is_below("2.5.4") || is_below("2.23.133.2") => "an attribute of names, not an extension",
         _ => return None,
     };
     Some(format!("{oid} is {instead}"))
@@ -144,6 +163,34 @@ pub(crate) fn refusal(oid: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extensions_that_say_what_a_certificate_is_for_are_not_of_ones_own() {
+        let refusal = |oid: &str| refusal(oid.parse().unwrap());
+        for (oid, told) in [
+            ("2.5.29.14", "a key identifier"),
+            ("2.5.29.15", "the key usage"),
+            ("2.5.29.19", "(CA:TRUE)"),
+            ("2.5.29.30", "one that X.509 defines"),
+            ("2.5.29.31", "`crl_distribution_points`"),
+            ("2.5.29.37", "`extended_key_usages`"),
+            ("1.3.6.1.5.5.7.1.1", "`ca_issuers`"),
+            ("1.3.6.1.5.5.7.1.14", "RFC 5280"),
+            ("1.3.6.1.5.5.7.3.2", "a purpose of keys"),
+            ("2.16.840.1.113730.1.1", "Netscape"),
+            ("2.23.133.8.1", "a purpose of keys"),
+            ("2.23.133.2.1", "an attribute of names"),
+            ("1.3.6.1.4.1.311.21.10", "application policies"),
+        ] {
+            let reason = refusal(oid).unwrap();
+            assert!(reason.starts_with(&format!("{oid} is ")) && reason.contains(told), "{reason}");
+        }
+        // Those of TCG's DICE, a comment of Netscape, a template of Windows, one of one's own.
+        for oid in ["2.23.133.5.4.1", "2.16.840.1.113730.1.13", "1.3.6.1.4.1.311.21.7", "1.3.6.1.4.1.55555.1"]
+        {
+            assert_eq!(refusal(oid), None, "{oid}");
+        }
+    }
 
     #[test]
     fn values_are_in_der() {

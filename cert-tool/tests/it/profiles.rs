@@ -161,7 +161,24 @@ fn a_profile_that_can_not_be_meant_is_refused_with_its_line() {
         ("[a]\ncrl_distribution_points = [\"ftp://x/y\"]\n", "http://"),
         ("[a]\nextensions = [{ oid = \"1.3.6.1.4.1.5.1\" }]\n", "needs one value"),
         ("[a]\nextensions = [{ oid = \"1.3.6.1.4.1.5.1\", critical = true, utf8 = \"x\" }]\n", "must refuse"),
-        ("[a]\nsubjekt = \"O=x\"\n", "ca/profile.toml:2: unknown field `subjekt`"),
+        (
+            "[a]\n[[a.extensions]]\noid = \"2.16.840.1.113730.1.1\"\nder = \"03020780\"\n",
+            "ca/profile.toml:3: profile `a`: `extensions.oid`: 2.16.840.1.113730.1.1 is the Netscape certificate type",
+        ),
+        // Another spelling of basic constraints.
+        (
+            "[a]\n[[a.extensions]]\noid = \"2.5.29.019\"\nder = \"30030101FF\"\n",
+            "ca/profile.toml:3: profile `a`: ",
+        ),
+        (
+            "[a]\ndays = \"x\"\n",
+            "ca/profile.toml:2: column 8: `days`: the wrong type: string \"x\", expected a whole number",
+        ),
+        (
+            "[a]\nsan = 1\n",
+            "ca/profile.toml:2: column 7: `san`: the wrong type: integer `1`, expected a table",
+        ),
+        ("[a]\nsubjekt = \"O=x\"\n", "ca/profile.toml:2: column 1: a key is unknown: `subjekt`"),
         ("[default]\nsubject = \"O=x\"\n", "without a profile"),
         ("[a]\n[a]\n", "ca/profile.toml:2"),
     ] {
