@@ -223,7 +223,7 @@ impl<'a> Verifier<'a> {
                 _ if is_asked_for => true,
                 Level::Required => true,
                 Level::Advised => {
-                    check.advice = check.fault.take();
+                    check.advice = joined(check.fault.take(), check.advice.take());
                     true
                 }
                 Level::NotAsked => false,
@@ -240,15 +240,19 @@ fn merge(mut checks: Vec<Check>) -> Vec<Check> {
     for check in checks {
         match merged.last_mut().filter(|last| last.name == check.name) {
             None => merged.push(check),
-            Some(last) => match (&mut last.fault, check.fault) {
-                (Some(fault), Some(more)) => {
-                    fault.push_str("; ");
-                    fault.push_str(&more);
-                }
-                (fault @ None, more) => *fault = more,
-                (Some(_), None) => {}
-            },
+            Some(last) => {
+                last.fault = joined(last.fault.take(), check.fault);
+                last.advice = joined(last.advice.take(), check.advice);
+            }
         }
     }
     merged
+}
+
+/// The texts as one.
+fn joined(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
 }

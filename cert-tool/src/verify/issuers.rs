@@ -58,6 +58,13 @@ impl<'a> Issuer<'a> {
         Named::of(self.certificate, &self.parsed)
     }
 
+    /// The fault in the common names of a certificate below that has no DNS name.
+    pub(super) fn fault_of_common_names(&self, below: &X509Certificate<'_>) -> Option<String> {
+        let constraints = self.constraints.as_ref()?.as_ref().ok()?;
+        let text = constraints.fault_of_common_names(below)?;
+        Some(format!("{}: {text}", name_text(self.parsed.subject())))
+    }
+
     fn path_length(&self) -> Option<usize> {
         let length = self.parsed.basic_constraints().ok().flatten()?.value.path_len_constraint?;
         usize::try_from(length).ok()

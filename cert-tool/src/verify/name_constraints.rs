@@ -89,14 +89,16 @@ impl IssuerConstraints {
 
     /// The fault in the common names of a certificate that has no DNS name. OpenSSL takes such a
     /// common name for a DNS name if it looks like one (X509_check_host(3)); RFC 5280 does not.
-    fn fault_of_common_names(&self, below: &TbsCertificate<'_>) -> Option<String> {
+    pub(super) fn fault_of_common_names(&self, below: &TbsCertificate<'_>) -> Option<String> {
         if names_of(below).ok()?.iter().any(|name| matches!(name, Name::Dns(_))) {
             return None;
         }
         let names = below.subject().iter_common_name().filter_map(attribute_text);
         names.filter(|name| looks_like_host(name)).find_map(|name| {
             let fault = self.fault_of(&Name::Dns(name))?;
-            Some(format!("{fault}; OpenSSL takes a common name that looks like a host name for a DNS name"))
+            Some(format!(
+                "{fault}; OpenSSL takes a common name that looks like a host name for a DNS name, RFC 5280 does not"
+            ))
         })
     }
 

@@ -64,7 +64,13 @@ impl<'a> Paths<'a> {
         let found = search.best((certificate, parsed));
         let mut checks = vec![
             Check::new(CheckName::Chain, self.chain_fault(&found, (certificate, parsed), by)),
-            Check::new(CheckName::NameConstraints, self.name_fault(&found, parsed)),
+            Check {
+                advice: found
+                    .as_ref()
+                    .ok()
+                    .and_then(|(path, _)| self.name_advice(path, (certificate, parsed))),
+                ..Check::new(CheckName::NameConstraints, self.name_fault(&found, parsed))
+            },
         ];
         if let Err(error @ (Error::CertExpired { .. } | Error::CertNotValidYet { .. })) = &found {
             checks.push(Check::new(CheckName::Dates, Some(words::of(error))));
@@ -113,6 +119,18 @@ impl<'a> Paths<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The common name that an issuer on the path forbids for those who take it for a DNS name.
+    fn name_advice(
+        &self,
+        path: &Path,
+        (certificate, parsed): (&Certificate, &X509Certificate<'_>),
+    ) -> Option<String> {
+        let between = path.issuers.iter().filter_map(|place| self.between.get(*place));
+        let anchor = self.anchor_places.get(path.anchor).and_then(|place| self.trusted.get(*place));
+        let above = between.chain(anchor.filter(|anchor| anchor.certificate != certificate));
+        above.into_iter().find_map(|issuer| issuer.fault_of_common_names(parsed))
     }
 
     /// The name that an issuer forbids, and the issuer.

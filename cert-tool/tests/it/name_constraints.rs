@@ -275,6 +275,41 @@ fn a_common_name_that_openssl_takes_for_a_host_is_refused_by_a_limited_ca() {
 }
 
 #[test]
+fn a_common_name_that_openssl_takes_for_a_host_is_advised_against() {
+    let shop = Shop::new();
+    shop.limited("nameConstraints=critical,permitted;DNS:plant7.example");
+    let openssl = |shop: &Shop| {
+        let words = ["verify", "-CAfile", "root.pem", "-untrusted", "ca.pem", "device.pem"];
+        let tool = std::process::Command::new("openssl").args(words).current_dir(shop.path("")).output();
+        tool.unwrap().status.success()
+    };
+    for (subject, names, is_good) in [
+        ("/CN=gw-1.plant7.example", "", true),
+        ("/CN=gw-1", "", true),
+        ("/CN=gw-1.other.example", "", false),
+        // With a DNS name beside it, OpenSSL takes the common name for a name of no kind.
+        ("/CN=gw-1.other.example", "DNS:gw-1.plant7.example", true),
+        ("/CN=gw-1.other.example", "IP:10.0.0.1", false),
+    ] {
+        shop.device(subject, names);
+        for purpose in ["hub-ca", "dps", "tls-client"] {
+            let said = shop.run(&format!(
+                "verify device.pem --ca root.pem --intermediates ca.pem --for {purpose} --format json"
+            ));
+            let checks: Vec<serde_json::Value> =
+                said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let check = checks.iter().find(|check| check["check"] == "name constraints").unwrap();
+            let advice = check["advice"].as_str().unwrap_or_default();
+            assert_eq!(check["ok"], true, "{subject} {names}: {check}");
+            let told = "O=Acme, CN=CA: it may not give the DNS name `gw-1.other.example`: its name constraints \
+                        permit only `dns:plant7.example`; OpenSSL takes";
+            assert!(advice.starts_with(told) != is_good, "{subject} {names}: {check}");
+        }
+        assert_eq!(openssl(&shop), is_good, "{subject} {names}");
+    }
+}
+
+#[test]
 fn a_dns_name_or_address_beyond_the_limits_is_named_with_its_issuer() {
     let shop = Shop::new();
     shop.limited("nameConstraints=critical,permitted;DNS:plant7.example,excluded;IP:10.0.9.0/255.255.255.0");
