@@ -20,6 +20,7 @@ mod validity;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use time::OffsetDateTime;
 
@@ -60,7 +61,8 @@ pub struct CertificateAuthority {
     root: Option<Certificate>,
     signer: Signer,
     policy: Policy,
-    profiles: Profiles,
+    /// Read when they are used first.
+    profiles: OnceLock<Profiles>,
 }
 
 impl CertificateAuthority {
@@ -107,14 +109,21 @@ impl CertificateAuthority {
         fs::check_is_private(folder)?;
         let (root, issuing) = Self::certificates(folder)?;
         let policy = Policy::read(folder)?;
-        let profiles = Profiles::read(folder, &policy)?;
         let key = folder::ISSUING_KEY.open(folder, ask)?;
         folder::check_is_ca_for(&issuing, key.as_ref())
             .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
         let signer = Signer::new(issuing.der(), key)?;
         let chain = folder.join(folder::CHAIN);
         let chain = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
-        Ok(Self { folder: folder.to_owned(), issuing, chain, root, signer, policy, profiles })
+        Ok(Self {
+            folder: folder.to_owned(),
+            issuing,
+            chain,
+            root,
+            signer,
+            policy,
+            profiles: OnceLock::new(),
+        })
     }
 
     /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
@@ -181,9 +190,15 @@ impl CertificateAuthority {
         &self.policy
     }
 
-    /// The profiles that its certificates may have.
-    pub fn profiles(&self) -> &Profiles {
-        &self.profiles
+    /// The profiles that its certificates may have: a fault in their file is one for those who issue by them.
+    pub fn profiles(&self) -> Result<&Profiles, Error> {
+        match self.profiles.get() {
+            Some(profiles) => Ok(profiles),
+            None => {
+                let read = Profiles::read(&self.folder, &self.policy)?;
+                Ok(self.profiles.get_or_init(|| read))
+            }
+        }
     }
 
     /// A certificate with a code in its common name, with which the owner of a hub proves that the CA

@@ -42,7 +42,7 @@ impl CaCertificates {
 }
 
 /// The contents of a CA's folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct CaDescription {
     /// The root, where its certificate is kept there.
@@ -59,6 +59,8 @@ pub struct CaDescription {
     pub policy: Policy,
     /// The profiles of its certificates: their names, their places, and what they add.
     pub profiles: Vec<ProfileSummary>,
+    /// The reason why the profiles can't be used, if they can't: nothing is issued then.
+    pub profile_fault: Option<Error>,
 }
 
 /// A profile of a CA.
@@ -104,7 +106,10 @@ impl CaDescription {
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let CaCertificates { root, between, issuing } = CaCertificates::read(folder)?;
         let policy = Policy::read(folder)?;
-        let profiles = Profiles::read(folder, &policy)?;
+        let (profiles, profile_fault) = match Profiles::read(folder, &policy) {
+            Ok(profiles) => (profiles, None),
+            Err(error) => (Profiles::default(), Some(error)),
+        };
         let profiles = profiles.iter().map(|profile| ProfileSummary {
             name: profile.name().to_owned(),
             place: profile.place(),
@@ -118,6 +123,7 @@ impl CaDescription {
             issuing_key: KeyPlace::find(folder, ISSUING_KEY)?,
             policy,
             profiles: profiles.collect(),
+            profile_fault,
         })
     }
 }

@@ -10,6 +10,7 @@ use cert_tool::{
     NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SubordinateOptions,
     Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca, request_ca,
 };
+use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, Readers};
 use hub_types::shown::ShownBare;
@@ -112,7 +113,11 @@ fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Resu
     let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
     let ca =
         ImportedCa { certificates, key: args.key.clone(), token: token(args.pkcs11.as_deref())?, passphrase };
-    let (_, warnings) = import_ca(&args.dir, ca, now, &mut |asked_for| args.unlock.ask(asked_for))?;
+    let imported = import_ca(&args.dir, ca, now, &mut |asked_for| args.unlock.ask(asked_for));
+    let (_, warnings) = imported.map_err(|error| match &error {
+        Error::Io { path, .. } if args.key.as_ref() == Some(path) => unread_input(error),
+        _ => error.into(),
+    })?;
     for warning in warnings {
         output.note(&format!("warning: certificates of this CA may be refused: {warning}"));
     }
@@ -225,7 +230,7 @@ fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result
 
 fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Exit, Failure> {
     // What is no CA gets no policy.
-    CaDescription::read(&args.dir)?;
+    let ca = CaDescription::read(&args.dir)?;
     let mut policy = if args.clear { Policy::new() } else { Policy::read(&args.dir)? };
     if let Some(pattern) = &args.identities {
         policy = policy.with_identities(pattern).map_err(|error| Failure::Usage(error.into()))?;
@@ -245,8 +250,10 @@ fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Exit, Failure>
         policy = policy.with_publication(tier, published);
     }
     policy = with_profile_rules(policy, args).map_err(|error| Failure::Usage(error.into()))?;
-    // What the profiles say must agree with it from now on.
-    Profiles::read(&args.dir, &policy)?;
+    // What good profiles say must agree with it from now on.
+    if ca.profile_fault.is_none() {
+        Profiles::read(&args.dir, &policy)?;
+    }
     policy.write(&args.dir)?;
     show(&args.dir, output)
 }
@@ -290,7 +297,7 @@ fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
         Some(it) => {
             let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key);
             let record = record.with_publication(ca.policy.publication(Tier::Issuing));
-            output.record(&record.with_policy(&ca.policy).with_profiles(&ca.profiles));
+            output.record(&record.with_policy(&ca.policy).with_profiles(&ca));
         }
         None if ca.issuing_key != KeyPlace::Elsewhere => {
             output.note(
@@ -329,6 +336,8 @@ struct CaRecord {
     profile_rules: Option<String>,
     /// The profiles, one a line.
     profiles: Option<String>,
+    /// The reason why nothing is issued, if the profiles can't be used.
+    profile_fault: Option<String>,
     path_length: Option<u32>,
     crl_urls: Option<String>,
     issuer_urls: Option<String>,
@@ -358,6 +367,7 @@ impl CaRecord {
             key_types: None,
             profile_rules: None,
             profiles: None,
+            profile_fault: None,
             path_length: certificate.path_length(),
             crl_urls: None,
             issuer_urls: None,
@@ -385,10 +395,14 @@ impl CaRecord {
         }
     }
 
-    fn with_profiles(self, profiles: &[ProfileSummary]) -> Self {
-        let lines: Vec<_> =
-            profiles.iter().map(|it| format!("{} ({}): {}", it.name, it.place, it.summary)).collect();
-        Self { profiles: (!lines.is_empty()).then(|| lines.join("\n")), ..self }
+    fn with_profiles(self, ca: &CaDescription) -> Self {
+        let line = |it: &ProfileSummary| format!("{} ({}): {}", it.name, it.place, it.summary);
+        let lines: Vec<_> = ca.profiles.iter().map(line).collect();
+        Self {
+            profiles: (!lines.is_empty()).then(|| lines.join("\n")),
+            profile_fault: ca.profile_fault.as_ref().map(|error| with_causes(error)),
+            ..self
+        }
     }
 }
 
@@ -422,7 +436,11 @@ impl fmt::Display for CaRecord {
         let said: Vec<_> = said.into_iter().chain(self.profile_rules.clone()).collect();
         f.write_str(&if said.is_empty() { "no limits".to_owned() } else { said.join(", ") })?;
         let profiles = self.profiles.iter().flat_map(|profiles| profiles.lines());
-        profiles.into_iter().try_for_each(|profile| write!(f, "\n  profile:    {}", ShownBare(profile)))
+        profiles.into_iter().try_for_each(|profile| write!(f, "\n  profile:    {}", ShownBare(profile)))?;
+        let fault = self.profile_fault.iter();
+        fault.into_iter().try_for_each(|fault| {
+            write!(f, "\n  profiles:   none can be used, so nothing is issued: {}", ShownBare(fault))
+        })
     }
 }
 

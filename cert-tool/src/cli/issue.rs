@@ -149,7 +149,7 @@ impl<'a> Job<'a> {
 
     /// Refuses days that were asked for beside a profile with dates of its own.
     fn check_dates(&self, ca: &CertificateAuthority) -> Result<(), Failure> {
-        let profile = self.options.profile.as_deref().and_then(|name| ca.profiles().get(name));
+        let profile = self.options.profile.as_deref().map(|name| ca.profiles()?.find(name)).transpose()?;
         match profile.filter(|profile| profile.has_dates() && self.has_days) {
             Some(profile) => Err(Failure::Usage(anyhow!(
                 "profile `{}` ({}) has dates of its own: leave out --days",

@@ -36,7 +36,7 @@ pub(crate) struct PreparedProfile<'a> {
 
 impl<'a> PreparedProfiles<'a> {
     pub(crate) fn new(ca: &'a CertificateAuthority, options: &IssueOptions) -> Result<Self, Error> {
-        let profiles = ca.profiles();
+        let profiles = ca.profiles()?;
         let subject = options.subject.as_deref().map(leaf_subject).transpose()?;
         let chosen = match &options.profile {
             Some(name) => Some(Cow::Borrowed(profiles.find(name)?)),

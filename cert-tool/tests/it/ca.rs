@@ -126,6 +126,8 @@ fn an_imported_ca_keeps_its_name_to_the_byte() {
     shop.openssl("req -x509 -newkey rsa:3072 -nodes -keyout ca.key -config ca.cnf -days 300 -out old.pem -multivalue-rdn");
     let error = shop.fails(3, "ca import imported --certificate old.pem --key ca/issuing.key");
     assert!(error.contains("its key is not the one of its certificate"), "{error}");
+    let error = shop.fails(2, "ca import imported --certificate old.pem --key missing.key");
+    assert!(error.contains("missing.key") && !shop.path("imported").exists(), "{error}");
     shop.ok("ca import imported --certificate old.pem --key ca.key");
     shop.ok("issue --ca imported --out out --device-id a");
     shop.openssl("verify -x509_strict -purpose sslclient -CAfile old.pem out/devices/a/cert.pem");

@@ -190,6 +190,24 @@ fn verbs_that_need_no_profile_do_not_read_it() {
     shop.fails(1, "verify out/devices/a/chain.pem --ca ca --crl ca.crl");
     shop.ok("ca prove ca --code CODE --out proof.pem");
     assert!(shop.fails(3, "issue --ca ca --device-id b --out out").contains("profile.toml"));
+    // A CA is shown and renewed, and its policy is set, whatever its profiles are.
+    let told = "profiles:   none can be used, so nothing is issued: ca/profile.toml:1: ";
+    for line in [
+        "ca show ca",
+        "ca renew ca --days 3700",
+        "ca renew ca --root --days 9000",
+        "ca policy ca --max-days 90",
+    ] {
+        let shown = shop.ok(line);
+        assert!(shown.contains(told), "{line}: {shown}");
+    }
+    let shown = shop.ok("ca show ca --format json");
+    assert!(shown.contains("\"profile_fault\":\"ca/profile.toml:1: "), "{shown}");
+    // So is a new CA beside a file that was put there first.
+    shop.ok("ca csr plant");
+    shop.write("plant/profile.toml", "no_such_key = 1\n");
+    shop.ok("ca sign plant/issuing.csr --ca ca --out plant.pem");
+    assert!(shop.ok("ca import plant --certificate plant.pem").contains("plant/profile.toml:1: "));
 }
 
 #[test]

@@ -42,13 +42,15 @@ impl Certificates {
             }
             (false, Target::Remote { .. }) => return Err(RunFailure::NoCa { folder }),
         };
+        // A fault in them is told before anything is done.
+        ca.profiles()?;
         let store = IssuedStore::open(&ca, &out, Sink::Bundle)?;
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
     }
 
     /// Refuses the name of a profile that the CA does not have.
     pub(super) fn check_profile(&self, name: &str) -> Result<(), cert_tool::Error> {
-        self.ca.profiles().find(name).map(drop)
+        self.ca.profiles()?.find(name).map(drop)
     }
 
     /// The folder of what was issued.
