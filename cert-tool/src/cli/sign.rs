@@ -136,7 +136,10 @@ fn read_file(file: &Path, expected: Option<&AllowedIdentities>) -> ReadFile {
 #[derive(Default)]
 struct Collected {
     requests: Vec<PathBuf>,
-    passed_over: Vec<PathBuf>,
+    /// Those that are not named as requests.
+    otherwise_named: Vec<PathBuf>,
+    /// Pipes, devices and links that lead nowhere.
+    not_files: Vec<PathBuf>,
 }
 
 impl Collected {
@@ -154,10 +157,11 @@ impl Collected {
         entries.sort();
         for entry in entries {
             // A pipe among the files would keep everything waiting.
-            if entry.is_dir() || (entry.is_file() && is_named_as_request(&entry)) {
-                self.collect(&entry)?;
-            } else {
-                self.passed_over.push(entry);
+            match (entry.is_dir(), entry.is_file()) {
+                (true, _) => self.collect(&entry)?,
+                (_, true) if is_named_as_request(&entry) => self.requests.push(entry),
+                (_, true) => self.otherwise_named.push(entry),
+                (_, false) => self.not_files.push(entry),
             }
         }
         Ok(())
@@ -165,16 +169,20 @@ impl Collected {
 
     /// Says what was not looked at.
     fn tell(&self, output: &mut Output) {
-        let Some(first) = self.passed_over.first() else { return };
-        let others = match self.passed_over.len() - 1 {
-            0 => String::new(),
-            others => format!(" and {others} more"),
-        };
-        output.note(&format!(
-            "note: `{}`{others} passed over: requests in folders are files that end in .csr, .p10 or .req, \
-             also with .pem or .der behind it",
-            first.display()
-        ));
+        for (passed_over, reason) in [
+            (
+                &self.otherwise_named,
+                "requests in folders are files that end in .csr, .p10 or .req, also with .pem or .der behind it",
+            ),
+            (&self.not_files, "requests in folders are files, not pipes, devices or links that lead nowhere"),
+        ] {
+            let [first, others @ ..] = passed_over.as_slice() else { continue };
+            let others = match others.len() {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
+            output.note(&format!("note: `{}`{others} passed over: {reason}", first.display()));
+        }
     }
 }
 

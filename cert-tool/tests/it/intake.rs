@@ -363,7 +363,16 @@ fn requests_in_folders_are_found_by_their_endings_and_the_rest_is_named() {
     shop.bash("mkfifo in/pipe.csr");
     let said = shop.run("sign in --ca ca --out signed");
     assert!(said.code == 0 && said.out.starts_with("5 issued"), "{}{}", said.out, said.err);
-    assert!(said.err.contains("note: `in/notes.txt` and 1 more passed over"), "{}", said.err);
+    assert!(
+        said.err.contains("note: `in/notes.txt` passed over: requests in folders are files that end in"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("note: `in/pipe.csr` passed over: requests in folders are files, not pipes"),
+        "{}",
+        said.err
+    );
     // Named itself, it is refused and keeps nobody waiting.
     let said = shop.fails(1, "sign in/pipe.csr --ca ca --out signed");
     assert!(said.contains("is a pipe or device, not a file"), "{said}");
