@@ -136,6 +136,30 @@ fn a_login_page_in_mid_run_is_named_and_fails_no_row() -> Result<()> {
     Ok(())
 }
 
+/// Reads pass and changes do not: no row fails, the run ends by itself and can be resumed.
+#[test]
+fn a_run_whose_changes_are_answered_by_something_else_ends_although_reads_pass() -> Result<()> {
+    for reply in [Reply::page("200 OK"), Reply::Close] {
+        let station = Station::new()?;
+        station.write("batch.csv", &devices_with_modules(250))?;
+        let hub = ServedHub::start(&station, "hub")?;
+        let hostile = HostileHub::before(&station, &hub, move |call| match call.is_bulk() {
+            true => reply.clone(),
+            false => Reply::Forward,
+        })?;
+        let args = ["apply", "batch.csv", "--wait-for-hub", "0"];
+        let ended = run(&mut hostile.provisioner(&station)?, &args)?.expect_code(3)?;
+        ensure!(ended.stderr.contains("has confirmed a change for"), "{}", ended.stderr);
+        ensure!(ended.stderr.contains("`provisioner resume 1` does the rest"), "{}", ended.stderr);
+        ensure!(!ended.stderr.contains(" 0 s"), "{}", ended.stderr);
+        ensure!(rows(&station, "created")? == 0 && rows(&station, "failed")? == 0);
+        hostile.set_script(|_| Reply::Forward);
+        run(&mut hostile.provisioner(&station)?, &["resume"])?.expect_code(0)?;
+        ensure!(created(&hub)? == 750);
+    }
+    Ok(())
+}
+
 /// The first call of a run, and of a verb for one object, is retried like every other.
 #[test]
 fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {

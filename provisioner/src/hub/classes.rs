@@ -106,9 +106,11 @@ pub(crate) fn class_of_status(status: u16) -> ErrorClass {
 pub(super) fn class(error: &HubError) -> ErrorClass {
     match error {
         HubError::GivenUp(first) => class(first),
-        HubError::Down { .. } | HubError::NoAnswer | HubError::Stopped | HubError::Unclear => {
-            ErrorClass::Transient
-        }
+        HubError::Down { .. }
+        | HubError::NoAnswer
+        | HubError::Stopped
+        | HubError::Unclear
+        | HubError::Unconfirmed { .. } => ErrorClass::Transient,
         HubError::NoToken(error) if error.may_pass() => ErrorClass::Transient,
         HubError::NoToken(_) => ErrorClass::Auth,
         HubError::Contradiction

@@ -113,6 +113,11 @@ impl HubClient {
         if let Some(first) = self.given_up.get() {
             return Err(HubError::GivenUp(first.clone()));
         }
+        if request.is_change()
+            && let Some(time) = self.rate_limiter.unconfirmed_too_long()
+        {
+            return Err(HubError::Unconfirmed { host: self.host().to_owned(), time });
+        }
         let class = request.class();
         let permit = self.rate_limiter.permit(class, request.operations, || self.answers()).await;
         let permit = permit.map_err(|denied| self.denied(denied))?;
@@ -126,14 +131,18 @@ impl HubClient {
         if let Some(seconds) = answer.as_ref().ok().filter(|_| seen.is_some()).and_then(Answer::retry_after) {
             self.rate_limiter.pause(class, Duration::from_secs(seconds));
         }
-        permit.ended(match seen {
+        let end = match seen {
             Some(ErrorClass::Throttled) => CallEnd::Throttled,
             Some(ErrorClass::Foreign | ErrorClass::Transient) => CallEnd::Failed,
             Some(ErrorClass::Auth | ErrorClass::Input | ErrorClass::Permanent) if answer.is_err() => {
                 CallEnd::Refused
             }
             _ => CallEnd::Served,
-        });
+        };
+        permit.ended(end);
+        if request.is_change() {
+            self.rate_limiter.note_change(end != CallEnd::Failed);
+        }
         match seen {
             Some(ErrorClass::Permanent) => self.give_up(answer),
             Some(ErrorClass::Auth) if request.twin_of_module_device().is_none() => self.give_up(answer),
@@ -436,6 +445,11 @@ impl Request {
             (&Method::POST, "/devices/query", _) | (_, _, Some((_, "modules"))) => DocumentKind::List,
             _ => DocumentKind::Object,
         }
+    }
+
+    /// Returns true if it may change something.
+    fn is_change(&self) -> bool {
+        self.method != Method::GET && self.class() != OperationClass::Query
     }
 
     /// The throttle that it falls under.

@@ -86,6 +86,14 @@ pub(crate) enum HubError {
     /// The process is to stop, and the call would have had to wait. Nothing was sent.
     #[error("stopped while waiting for the hub")]
     Stopped,
+    /// No answer of the hub has confirmed a change for so long that it was given up. Nothing was sent.
+    #[error("no answer of the hub at {host} has confirmed a change for {}", lasting(*time))]
+    Unconfirmed {
+        /// The expected host.
+        host: String,
+        /// For how long.
+        time: Duration,
+    },
     /// No connection came about: the request had no effect.
     #[error("no connection to the hub at {host}")]
     Unreachable {
@@ -124,6 +132,7 @@ impl HubError {
             | Self::NoToken(_)
             | Self::Redirected { .. }
             | Self::Stopped
+            | Self::Unconfirmed { .. }
             | Self::Unreachable { .. }
             | Self::Untrusted { .. } => false,
         }
@@ -131,7 +140,7 @@ impl HubError {
 
     /// Returns true if there is no time for another attempt.
     pub(crate) fn is_out_of_time(&self) -> bool {
-        matches!(self, Self::Down { .. } | Self::GivenUp(_) | Self::Stopped)
+        matches!(self, Self::Down { .. } | Self::GivenUp(_) | Self::Stopped | Self::Unconfirmed { .. })
     }
 
     /// The hub's error code, where it is a known one.
@@ -157,6 +166,7 @@ impl HubError {
             Self::Down { .. }
             | Self::Redirected { .. }
             | Self::Stopped
+            | Self::Unconfirmed { .. }
             | Self::Unreachable { .. }
             | Self::Untrusted { .. } => ReasonCode::HubFault,
             Self::Refused { status, .. } => match (self.code(), *status) {
@@ -186,6 +196,10 @@ impl HubError {
         match self {
             Self::Down { .. } => Some("when the hub is back, resume the run; nothing is lost"),
             Self::GivenUp(first) => first.hint(),
+            Self::Unconfirmed { .. } => Some(
+                "find out what answers changes in the hub's place or cuts them off, such as a proxy, then resume \
+                 the run; nothing is lost",
+            ),
             Self::NoToken(_) => Some(
                 "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give this machine a managed \
                  identity, or run `az login`; `--auth` names one of these ways",
@@ -237,9 +251,9 @@ fn refusal(status: u16, code: Option<&str>, message: &str, retry_after: Option<u
     }
 }
 
-/// `45 s`, `3 min`.
+/// `45 s`, `3 min`. A part of a second counts as one, so that no wait is one of `0 s`.
 pub(crate) fn lasting(time: Duration) -> String {
-    match time.as_secs() {
+    match time.as_millis().div_ceil(1000) {
         seconds @ ..120 => format!("{seconds} s"),
         seconds => format!("{} min", seconds / 60),
     }

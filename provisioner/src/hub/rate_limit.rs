@@ -25,11 +25,13 @@ use call_stats::Stopwatch;
 use circuit_breaker::{CircuitBreaker, Decision};
 use notices::WaitNotices;
 use token_bucket::TokenBucket;
+use unconfirmed_changes::UnconfirmedChanges;
 
 mod call_stats;
 mod circuit_breaker;
 mod notices;
 mod token_bucket;
+mod unconfirmed_changes;
 
 /// The size of a hub, which bounds its call rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,7 @@ struct State {
     notices: WaitNotices,
     buckets: HashMap<OperationClass, TokenBucket>,
     breaker: CircuitBreaker,
+    changes: UnconfirmedChanges,
     /// The calls so far. How long they waited is in the stopwatches.
     stats: CallStats,
     throttled_for: Stopwatch,
@@ -121,6 +124,7 @@ impl RateLimiter {
             notices: WaitNotices::default(),
             buckets: HashMap::new(),
             breaker: CircuitBreaker::new(Instant::now()),
+            changes: UnconfirmedChanges::default(),
             stats: CallStats::default(),
             throttled_for: Stopwatch::default(),
             outage_for: Stopwatch::default(),
@@ -168,6 +172,22 @@ impl RateLimiter {
     /// True once the hub has answered a call.
     pub(crate) fn was_answered(&self) -> bool {
         self.state().breaker.was_answered()
+    }
+
+    /// The time in which no change was confirmed, if it is longer than the hub is waited for: something may
+    /// answer changes in the hub's place and let reads pass.
+    pub(crate) fn unconfirmed_too_long(&self) -> Option<Duration> {
+        let state = self.state();
+        state.changes.unconfirmed_for(Instant::now()).filter(|time| *time >= state.patience)
+    }
+
+    /// Tells whether an answer of the hub has confirmed or refused a change.
+    pub(crate) fn note_change(&self, is_answered: bool) {
+        let mut state = self.state();
+        match is_answered {
+            true => state.changes = UnconfirmedChanges::default(),
+            false => state.changes.failed(Instant::now()),
+        }
     }
 
     /// True in a run, whose workers share this budget and can be stopped.

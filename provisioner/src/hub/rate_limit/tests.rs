@@ -138,6 +138,27 @@ async fn a_hub_that_stays_down_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_that_are_never_confirmed_are_given_up_although_reads_are_answered() {
+    let rate_limiter = RateLimiter::new(StatusListener::default());
+    rate_limiter.set_patience(Duration::from_secs(60));
+    for second in 0..60 {
+        assert_eq!(rate_limiter.unconfirmed_too_long(), None);
+        rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+        if second % 10 == 0 {
+            rate_limiter.note_change(false);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(rate_limiter.unconfirmed_too_long(), Some(Duration::from_secs(60)));
+    rate_limiter.note_change(true);
+    assert_eq!(rate_limiter.unconfirmed_too_long(), None);
+    // A lost answer now and then is bad luck.
+    rate_limiter.note_change(false);
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(rate_limiter.unconfirmed_too_long(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
     let (rate_limiter, stop) = (RateLimiter::new(StatusListener::default()), CancellationToken::new());
     rate_limiter.stop_with(stop.clone());
