@@ -11,6 +11,7 @@
 //! | bars and lines that show progress | [`progress`] |
 //! | secrets from the environment and the terminal, rights on files with secrets | [`secrets`] |
 //! | lines for people, errors and remedies, log lines | [`stderr`] |
+//! | data on the standard output, which a terminal only shows | [`terminal`] |
 //! | text files, in the encodings that editors and shells write | [`text`] |
 //! | values of the wrong form in JSON and TOML, told in the terms of these | [`wrong_form`] |
 
@@ -23,5 +24,6 @@ pub mod panic;
 pub mod progress;
 pub mod secrets;
 pub mod stderr;
+pub mod terminal;
 pub mod text;
 pub mod wrong_form;

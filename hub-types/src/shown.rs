@@ -62,8 +62,10 @@ impl fmt::Display for ShownLines<'_> {
 /// Returns true if a character is visible or a plain space, and does not affect the text around it.
 fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
-    let is_direction =
-        matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    let is_direction = matches!(
+        character,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+    );
     !character.is_control() && !is_blank && !is_direction && character != '\u{feff}'
 }
 

@@ -1,7 +1,7 @@
 //! Text of a batch is never executed as commands by a terminal or a spreadsheet.
 
 use anyhow::{Result, ensure};
-use e2e::Station;
+use e2e::{Station, Terminal};
 
 /// Returns true if the text has control characters that a terminal interprets, other than line
 /// ends.
@@ -27,6 +27,27 @@ fn control_characters_of_cells_headers_and_names_are_shown_and_not_sent() -> Res
         }
         let ended = station.run("cert-tool", ["sign", "--ca", "none", "--out", "out", &name])?;
         ensure!(!obeyed(&ended.stdout) && !obeyed(&ended.stderr), "{ended:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn data_for_programs_is_exact_in_a_file_and_shown_on_a_terminal() -> Result<()> {
+    let station = Station::new()?;
+    let name = "b\u{1b}[2J\u{9b}31m\u{202e}.csv";
+    station.write(name, "device_id,auth\na,sas\n")?;
+    station.run("provisioner", ["apply", name])?.expect_code(0)?;
+    station.run("cert-tool", ["ca", "init", "ca\u{1b}c"])?.expect_code(0)?;
+    for (program, args, exact) in [
+        ("provisioner", &["runs", "--format", "csv"][..], name),
+        ("provisioner", &["runs", "--format", "json"], "\u{9b}31m\u{202e}"),
+        ("cert-tool", &["ca", "show", "ca\u{1b}c", "--format", "csv"], "ca\u{1b}c"),
+    ] {
+        let piped = station.run(program, args)?.expect_code(0)?;
+        ensure!(piped.stdout.contains(exact), "{args:?}: {piped:?}");
+        let (code, screen) = Terminal::start(station.command(program)?.args(args))?.end()?;
+        let text = screen.replace("\r\n", "\n");
+        ensure!(code == 0 && text.contains("<U+") && !obeyed(&text), "{args:?}: {screen:?}");
     }
     Ok(())
 }

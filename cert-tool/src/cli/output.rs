@@ -10,6 +10,7 @@ use cert_tool::Refusal;
 use cli_support::causes::with_causes;
 use cli_support::progress::Progress;
 use cli_support::stderr;
+use cli_support::terminal::{self, TerminalSafe};
 use hub_types::shown::ShownLines;
 use serde::Serialize;
 
@@ -27,20 +28,20 @@ pub(crate) struct Output {
 }
 
 enum Data {
-    Csv(Box<csv::Writer<Stdout>>),
-    Json(BufWriter<Stdout>),
-    Text(BufWriter<Stdout>),
+    Csv(Box<csv::Writer<TerminalSafe<Stdout>>>),
+    Json(BufWriter<TerminalSafe<Stdout>>),
+    Text(BufWriter<TerminalSafe<Stdout>>),
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        let buffered = || BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
+        let buffered = || BufWriter::with_capacity(BUFFER_BYTES, terminal::stdout());
         Self {
             data: match format {
                 Format::Csv => {
                     let mut csv = csv::WriterBuilder::new();
                     csv.buffer_capacity(BUFFER_BYTES);
-                    Data::Csv(Box::new(csv.from_writer(io::stdout())))
+                    Data::Csv(Box::new(csv.from_writer(terminal::stdout())))
                 }
                 Format::Json => Data::Json(buffered()),
                 Format::Text | Format::Base64Der | Format::Der => Data::Text(buffered()),

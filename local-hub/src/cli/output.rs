@@ -3,9 +3,10 @@
 //! Unlike in the other programs, data that cannot be written is an error: an exported state that was
 //! cut off must not look like a success.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use cli_support::stderr;
+use cli_support::terminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ pub(crate) fn line(text: &str) -> Result<()> {
 
 /// Writes a document of data, and an end of line.
 pub(crate) fn data(document: &[u8]) -> Result<()> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = terminal::stdout();
     let written =
         stdout.write_all(document).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
     written.map_err(|source| Error::File { action: "write to", path: "stdout".into(), source })

@@ -1,10 +1,11 @@
 //! `audit`: a run as a chain of hashes, and whether such a chain is whole.
 
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::Path;
 
 use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
+use cli_support::terminal;
 
 use super::args::{AuditArgs, Format};
 use super::context::{InContext, ResultContext};
@@ -20,7 +21,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
     }
     let audit = OpenAudit::open(ledger, args.run, printer)?;
     let Some(path) = &args.out else {
-        let sealed = audit.write(&mut BufWriter::new(io::stdout()))?;
+        let sealed = audit.write(&mut BufWriter::new(terminal::stdout()))?;
         printer.note(format_args!("{} rows, last hash {:x}", sealed.rows, sealed.hash));
         return Ok(Exit::Done);
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
+use cli_support::terminal;
 
 use super::args::{ExportArgs, Format};
 use super::failure::Failure;
@@ -21,7 +22,7 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
                 Format::Csv => ExportFormat::Csv,
                 Format::Json | Format::Text => ExportFormat::JsonLines,
             };
-            let mut out = BufWriter::new(io::stdout());
+            let mut out = BufWriter::new(terminal::stdout());
             Ok(objects.export(args.condition.as_deref(), format, &mut out).await?)
         }
     };

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, StdoutLock, Write};
+use std::io::{Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
 use cli_support::stderr;
+use cli_support::terminal::{self, TerminalSafe};
 use hub_types::shown::ShownLines;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -63,8 +64,8 @@ impl Printer {
     pub(super) fn data(&self, text: impl Display) {
         let _ = match self.format {
             // Texts of a batch or a hub may hold what a terminal obeys.
-            Format::Text => writeln!(io::stdout(), "{}", ShownLines(&text.to_string())),
-            Format::Json | Format::Csv => writeln!(io::stdout(), "{text}"),
+            Format::Text => writeln!(terminal::stdout(), "{}", ShownLines(&text.to_string())),
+            Format::Json | Format::Csv => writeln!(terminal::stdout(), "{text}"),
         };
     }
 
@@ -82,7 +83,7 @@ impl Printer {
 
     /// Begins rows of CSV under a header.
     pub(super) fn csv_rows<const N: usize>(&self, header: [&str; N]) -> CsvRows<'_, N> {
-        let mut rows = CsvRows { printer: self, writer: csv::Writer::from_writer(io::stdout().lock()) };
+        let mut rows = CsvRows { printer: self, writer: csv::Writer::from_writer(terminal::stdout()) };
         rows.push(header);
         rows
     }
@@ -97,7 +98,7 @@ impl Printer {
 
     /// One row of CSV.
     pub(super) fn csv_row<const N: usize>(&self, row: [impl AsRef<[u8]>; N]) {
-        let writer = csv::Writer::from_writer(io::stdout().lock());
+        let writer = csv::Writer::from_writer(terminal::stdout());
         CsvRows { printer: self, writer }.push(row);
     }
 
@@ -164,7 +165,7 @@ impl Printer {
 /// Rows of CSV with the same number of cells. Its end brings the last of them out.
 pub(super) struct CsvRows<'p, const N: usize> {
     printer: &'p Printer,
-    writer: csv::Writer<StdoutLock<'static>>,
+    writer: csv::Writer<TerminalSafe<Stdout>>,
 }
 
 impl<const N: usize> CsvRows<'_, N> {
