@@ -258,7 +258,7 @@ fn a_release_touches_what_this_ledger_disabled_and_nothing_else() -> Result<()> 
     let released = factory.run("release tested.csv", 1)?;
     for line in [
         "dev-00002: conflict: its status reason was changed since run 1 disabled it",
-        "foreign: conflict: no run of this ledger has disabled it",
+        "foreign: conflict: no run of this ledger has put it into quarantine or retired it",
         "nobody: conflict: it is not on the hub",
         "4 rows = 0 created + 1 updated + 0 unchanged + 3 conflict",
     ] {

@@ -71,12 +71,11 @@ fn check_duplicates(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
 
 /// The members of an object in their order, repeated ones included.
 fn parse(line: &[u8]) -> Result<Vec<(String, JsonCell)>, Flaw> {
-    let remedy = "write one JSON object per line, as in {\"device_id\": \"pump-0001\"}";
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let members = deserializer.deserialize_map(Members);
     let mut members = members
         .and_then(|members| deserializer.end().map(|()| members))
-        .map_err(|error| Flaw::new(format!("this is no JSON object: {}", json_reason(&error)), remedy))?;
+        .map_err(|error| too_large(line).unwrap_or_else(|| no_object(&error)))?;
     let names: HashSet<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     // A column that is there twice is reported as such.
     if names.len() == members.len() {
@@ -90,6 +89,23 @@ fn parse(line: &[u8]) -> Result<Vec<(String, JsonCell)>, Flaw> {
         }
     }
     Ok(members)
+}
+
+fn no_object(error: &serde_json::Error) -> Flaw {
+    let remedy = "write one JSON object per line, as in {\"device_id\": \"pump-0001\"}";
+    Flaw::new(format!("this is no JSON object: {}", json_reason(error)), remedy)
+}
+
+/// The flaw of a number that no floating-point number can hold, if there is one. The parser gives up there.
+fn too_large(line: &[u8]) -> Option<Flaw> {
+    let is_too_large = |text: &str| text.parse().is_ok_and(f64::is_infinite);
+    let literal = number::literals(line).find(|literal| is_too_large(literal.text))?;
+    let before = line.get(..literal.offset).unwrap_or(line);
+    let character = String::from_utf8_lossy(before).chars().count() + 1;
+    Some(Flaw::new(
+        format!("the number at character {character} is larger than any that a hub can hold"),
+        "put it in quotes to keep it as a text",
+    ))
 }
 
 struct Members;

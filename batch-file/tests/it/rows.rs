@@ -242,6 +242,7 @@ fn mistakes_in_json_lines_are_reported_like_those_in_csv() {
 {"device_id":"e","status":["enabled"]}
 {"device_id":"f","tags.a":1,"tags.a.b":2}
 "SharedAccessKey=c2VjcmV0"
+{"device_id":"g","tags":{"é":-1e400}}
 "#,
     );
     assert!(batch.rows.is_empty());

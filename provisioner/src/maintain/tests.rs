@@ -299,7 +299,10 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
     let reasons = factory.reasons(release);
     assert!(reasons[0].1.contains(&format!("changed since run {retire} disabled it")), "{reasons:?}");
-    assert!(reasons[1].1.starts_with("no run of this ledger has disabled it"), "{reasons:?}");
+    assert!(
+        reasons[1].1.starts_with("no run of this ledger has put it into quarantine or retired it"),
+        "{reasons:?}"
+    );
     assert_eq!(reasons[2].1, "it is not on the hub");
 
     let (_, totals) = factory.alter_all(Maintenance::UndoRelease { run: release }, &[]).await;

@@ -101,7 +101,7 @@ reason_codes! {
     NewThumbprintMissing = "new_thumbprint_missing",
     /// The batch names no new thumbprint for it.
     NoNewThumbprint = "no_new_thumbprint",
-    /// It is disabled, and no run of this ledger has disabled it.
+    /// It is disabled, and no run of this ledger has put it into quarantine or retired it.
     NotDisabledByRun = "not_disabled_by_run",
     /// It does not authenticate by thumbprints.
     NotByThumbprint = "not_by_thumbprint",

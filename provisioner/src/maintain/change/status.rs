@@ -51,8 +51,8 @@ pub(super) fn release(
         ),
         (None, Status::Disabled, None) => Refusal::because(
             ReasonCode::NotDisabledByRun,
-            "no run of this ledger has disabled it: find out who did and why; `provisioner device update` can \
-             enable it",
+            "no run of this ledger has put it into quarantine or retired it: its batch may ask for `disabled`, or \
+             somebody else disabled it. Find out who and why; `provisioner device update` can enable it",
         ),
         (None, Status::Disabled, Some(hold)) => match only.filter(|run| *run != hold.run) {
             Some(run) => Refusal::because(

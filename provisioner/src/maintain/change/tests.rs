@@ -226,7 +226,8 @@ fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
     assert_eq!(status(&released), (Status::Enabled, Some("as it was")));
     assert_eq!(decide(&twin_with("d", json!({})), None), ChangeDecision::NothingToDo);
     assert!(
-        reason(&decide(&disabled_for("scrapped"), None)).contains("no run of this ledger has disabled it")
+        reason(&decide(&disabled_for("scrapped"), None))
+            .contains("no run of this ledger has put it into quarantine or retired it")
     );
     let changed = decide(&disabled_for("stolen"), Some(&hold(7)));
     assert!(reason(&changed).starts_with("its status reason was changed since run 7 disabled it"));

@@ -65,7 +65,9 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the hub",
         ReasonCode::NoNewThumbprint => "the batch names no new thumbprint",
         ReasonCode::NotByThumbprint => "it does not authenticate by thumbprints",
-        ReasonCode::NotDisabledByRun => "disabled, and by no run of this ledger",
+        ReasonCode::NotDisabledByRun => {
+            "disabled, and no run of this ledger has put it into quarantine or retired it"
+        }
         ReasonCode::NotLetIn => "not let in with its new certificate",
         ReasonCode::NotStarted => "nothing was done yet",
         ReasonCode::OnlyThumbprint => "its new thumbprint is the only one",
