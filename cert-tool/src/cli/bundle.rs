@@ -22,16 +22,16 @@ use super::record::{IdentityRecord, absent};
 
 pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Exit, Failure> {
     let options = options(args)?;
-    let list = IssuedList::open(&args.dir).map_err(unread_input)?;
+    let list = IssuedList::open(&args.issued.dir).map_err(unread_input)?;
     let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
-    if let Some(identity) = args.identity.identity()? {
+    if let Some(identity) = args.issued.identity.identity()? {
         return one(args, &bundler, &identity, output);
     }
-    let Some(path) = &args.from else {
+    let Some(path) = &args.issued.from else {
         return many(args, &bundler, list.entries()?, list.len(), output);
     };
-    let batch = BatchFile::new(path, &args.batch);
-    batch::for_listed(&batch, &list, &args.dir, output, |wanted, rows, output| {
+    let batch = BatchFile::new(path, &args.issued.batch);
+    batch::for_listed(&batch, &list, &args.issued.dir, output, |wanted, rows, output| {
         many(args, &bundler, wanted, rows, output)
     })
 }
@@ -53,7 +53,7 @@ fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
             Some(file) => read_certificates(file).map_err(unread_input)?,
             None => Vec::new(),
         },
-        threads: args.threads,
+        threads: args.issued.threads,
     })
 }
 
@@ -78,7 +78,7 @@ fn one(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     let written = bundler.write(identity, &args.out)?;
-    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.issued.dir))))?;
     if record.private_key.is_none() {
         output.note(NO_KEY);
     }

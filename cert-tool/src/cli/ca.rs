@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use super::args::{
     CaArgs, CaCrossSignArgs, CaImportArgs, CaInitArgs, CaPolicyArgs, CaProveArgs, CaRekeyArgs, CaRenewArgs,
-    CaSignArgs, CaVerb, NewCaArgs, PublicationArgs, PurposeArg,
+    CaSignArgs, CaVerb, NewCaArgs, NewKeyArgs, PublicationArgs, PurposeArg, SigningCaArgs,
 };
 use super::failure::{Failure, unread_input};
 use super::output::Output;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
     let now = OffsetDateTime::now_utc();
     match &args.verb {
         CaVerb::Csr { new } => {
-            request_ca(&new.dir, &options(new, 0)?, &mut |asked_for| new.unlock.ask(asked_for))?;
+            request_ca(&new.dir, &options(new, 0)?, &mut |asked_for| new.keys.unlock.ask(asked_for))?;
             output.note("sign it with `cert-tool ca sign` where the root is, then `cert-tool ca import`");
             output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
             Ok(Exit::Done)
@@ -54,7 +54,7 @@ fn init(args: &CaInitArgs, now: OffsetDateTime, output: &mut Output) -> Result<E
     let of_root = Publication::new(args.root_crl_url.clone(), args.root_issuer_url.clone());
     let of_root = of_root.map_err(Failure::Typed)?;
     let purpose = purpose(args.purpose);
-    let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.unlock.ask(asked_for);
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.keys.unlock.ask(asked_for);
     if args.root_only {
         let options = CaOptions {
             root_path_length: args.path_length,
@@ -88,14 +88,18 @@ fn publication(args: &PublicationArgs) -> Result<Publication, Failure> {
 }
 
 fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
+    let (name, subject) = (new.name.clone(), new.subject.clone());
+    Ok(CaOptions { name, subject, ..options_of_keys(&new.keys, days)? })
+}
+
+/// The options of CAs with new keys, whose root has a lifetime of so many days.
+fn options_of_keys(keys: &NewKeyArgs, days: u32) -> Result<CaOptions, Failure> {
     Ok(CaOptions {
-        name: new.name.clone(),
-        subject: new.subject.clone(),
-        key_type: new.key_type.into(),
+        key_type: keys.key_type.into(),
         root_days: days,
         issuing_days: (days / 2).max(1),
-        passphrase: new.unlock.for_new_key(new.encrypt)?,
-        token: token(new.pkcs11.as_deref())?,
+        passphrase: keys.unlock.for_new_key(keys.encrypt)?,
+        token: token(keys.pkcs11.as_deref())?,
         ..CaOptions::default()
     })
 }
@@ -124,22 +128,27 @@ fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Resu
     show(&args.dir, output)
 }
 
-fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
+/// Opens the CA that signs a different one.
+fn parent(args: &SigningCaArgs) -> Result<ParentCa, Error> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
-    let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
+    ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)
+}
+
+fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
+    let parent = parent(&args.signer)?;
     let request = fs::read(&args.request)
         .with_context(|| format!("can't read `{}`", args.request.display()))
         .map_err(Failure::Usage)?;
     check_is_new(&args.out)?;
     let options = SubordinateOptions {
-        days: args.days,
+        days: args.signer.days,
         path_length: args.path_length,
         keep_subject: args.keep_subject,
         constraints: NameConstraints::new(args.permit.clone(), args.exclude.clone()),
         purpose: purpose(args.purpose),
     };
     let certificate = parent.sign_request(request, &options, now)?;
-    if let Some(end) = parent.earlier_end(args.days, now) {
+    if let Some(end) = parent.earlier_end(args.signer.days, now) {
         output.note(&format!("note: {end}"));
     }
     // With those above it, so that `ca import` has the whole chain in one file.
@@ -150,11 +159,10 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<E
 }
 
 fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
-    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
-    let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
+    let parent = parent(&args.signer)?;
     let other = read_certificate(&args.certificate).map_err(unread_input)?;
     check_is_new(&args.out)?;
-    let certificate = parent.cross_sign(&other, args.days, now)?;
+    let certificate = parent.cross_sign(&other, args.signer.days, now)?;
     write_new(&args.out, &[&certificate])?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
     Ok(Exit::Done)
@@ -184,16 +192,8 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
 }
 
 fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
-    let options = CaOptions {
-        subject: args.subject.clone(),
-        key_type: args.key_type.into(),
-        root_days: args.days,
-        issuing_days: (args.days / 2).max(1),
-        passphrase: args.unlock.for_new_key(args.encrypt)?,
-        token: token(args.pkcs11.as_deref())?,
-        ..CaOptions::default()
-    };
-    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    let options = CaOptions { subject: args.subject.clone(), ..options_of_keys(&args.keys, args.days)? };
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.keys.unlock.ask(asked_for);
     rekey_ca(&args.old, &args.new, args.name.as_deref(), &options, now, &mut ask)?;
     output.note(&format!(
         "next: have hubs trust `{}` beside the old root, and issue to the devices with `{}`; what they present \

@@ -21,7 +21,7 @@ use super::record::rfc3339;
 
 pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Exit, Failure> {
     let lookup = if args.revoked { Lookup::Revoked } else { Lookup::All };
-    let index = books(&args.ca, args.root)?;
+    let index = books(&args.books.ca, args.books.root)?;
     let mut is_empty = true;
     for ca in index.subordinates(&lookup)? {
         is_empty = false;
@@ -54,7 +54,7 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Exit, Fai
         return Err(Failure::Usage(anyhow!("the CA has issued no such certificate")));
     }
     let now = OffsetDateTime::now_utc();
-    let index = books(&args.which.ca, args.which.root)?;
+    let index = books(&args.which.books.ca, args.which.books.root)?;
     let reason = args.reason.map(RevocationReason::from);
     for entry in &found.entries {
         let is_new =
@@ -70,7 +70,7 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Exit, Fai
         note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
     FoundCertificates::read(&args.which)?.print(output);
-    output.note(match tier(&args.which.ca, args.which.root) {
+    output.note(match tier(&args.which.books.ca, args.which.books.root) {
         Tier::Issuing => "`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too",
         Tier::Root => {
             "`cert-tool ca crl --root` makes the new list; a hub reads none, so remove the CA there if the hub has it"
@@ -122,7 +122,7 @@ struct FoundCertificates {
 
 impl FoundCertificates {
     fn read(which: &WhichArgs) -> Result<Self, Failure> {
-        let index = books(&which.ca, which.root)?;
+        let index = books(&which.books.ca, which.books.root)?;
         let lookup = lookup(which)?;
         let mut entries = Vec::new();
         index.visit(&lookup, |entry| {

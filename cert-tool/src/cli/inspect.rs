@@ -60,7 +60,7 @@ fn for_each(
     unlock: fn(&mut Document, &SecretSource) -> Result<(), Error>,
     print: fn(&Document, &mut Output) -> bool,
 ) -> Result<Exit, Failure> {
-    let passwords = passwords(args.password_file.as_deref())?;
+    let passwords = passwords(args.password.password_file.as_deref())?;
     let mut failures = 0;
     for file in &args.files {
         let mut count = 0;

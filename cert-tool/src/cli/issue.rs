@@ -31,7 +31,7 @@ use super::unlock::UnlockArgs;
 
 pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure> {
     let Some(folder) = &args.pfx else {
-        if args.pfx_kind.legacy || args.pfx_kind.password_file.is_some() {
+        if args.pfx_kind.legacy || args.pfx_kind.password.password_file.is_some() {
             return Err(Failure::Usage(anyhow!(
                 "--legacy and --password-file are for PFX files: add --pfx DIR"
             )));

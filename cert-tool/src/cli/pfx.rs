@@ -23,24 +23,24 @@ use super::record::{IdentityRecord, absent};
 use super::unlock::new_password;
 
 pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let list = IssuedList::open(&args.dir).map_err(unread_input)?;
-    if let Some(identity) = args.identity.identity()? {
+    let list = IssuedList::open(&args.issued.dir).map_err(unread_input)?;
+    if let Some(identity) = args.issued.identity.identity()? {
         return one(args, &list, &identity, output);
     }
-    let Some(path) = &args.from else {
-        let options = options(&args.kind, args.threads)?;
+    let Some(path) = &args.issued.from else {
+        let options = options(&args.kind, args.issued.threads)?;
         return all(&list, &args.out, &options, output);
     };
-    let batch = BatchFile::new(path, &args.batch);
-    batch::for_listed(&batch, &list, &args.dir, output, |wanted, rows, output| {
-        let options = options(&args.kind, args.threads)?;
+    let batch = BatchFile::new(path, &args.issued.batch);
+    batch::for_listed(&batch, &list, &args.issued.dir, output, |wanted, rows, output| {
+        let options = options(&args.kind, args.issued.threads)?;
         many(&list, wanted, rows, &args.out, &options, output)
     })
 }
 
 /// Returns the options of PFX files; asks the user for the password if it is not given.
 pub(crate) fn options(kind: &PfxKindArgs, threads: Option<NonZeroUsize>) -> Result<PfxOptions, Failure> {
-    let password = new_password(kind.password_file.as_deref())?;
+    let password = new_password(kind.password.password_file.as_deref())?;
     let style = if kind.legacy { PfxStyle::Legacy } else { PfxStyle::Modern };
     Ok(PfxOptions { password, style, threads })
 }
@@ -51,9 +51,9 @@ fn one(
     identity: &IdentityId,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    let options = options(&args.kind, args.threads)?;
+    let options = options(&args.kind, args.issued.threads)?;
     let written = write_pfx(list, identity, &options.password, options.style, &args.out)?;
-    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    let record = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.issued.dir))))?;
     output.record(&IdentityRecord::put_into(identity, "exported", record, &args.out));
     Ok(Exit::Done)
 }

@@ -22,7 +22,7 @@ use super::unlock::passwords;
 
 pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Exit, Failure> {
     let purpose = purpose(args)?;
-    let passwords = passwords(args.password_file.as_deref())?;
+    let passwords = passwords(args.password.password_file.as_deref())?;
     let expected = args.identity.identity()?;
     let trust = Trust::read(args)?;
     let crls = read_crls(&args.crl, &passwords)?;

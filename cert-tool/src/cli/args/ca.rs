@@ -79,10 +79,18 @@ pub(crate) struct NewCaArgs {
     /// The rest of the CAs' subjects, as in 'C=DE,O=Acme,OU=Plant 7' (RFC 4514).
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
-    /// The kind of the CAs' keys.
+    #[command(flatten)]
+    pub(crate) keys: NewKeyArgs,
+}
+
+/// The arguments for the keys of new CAs.
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArgs {
+    /// The kind of the new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
-    /// Encrypt the keys with a passphrase; --passphrase-file and CERT_TOOL_PASSPHRASE do so too.
+    /// Encrypt the new keys with a passphrase; --passphrase-file and CERT_TOOL_PASSPHRASE do so too,
+    /// and open existing keys.
     #[arg(long)]
     pub(crate) encrypt: bool,
     /// Keep the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC
@@ -146,13 +154,21 @@ pub(crate) struct PublicationArgs {
 pub(crate) struct CaCrossSignArgs {
     /// The certificate of the other root, which must be signed by itself.
     pub(crate) certificate: PathBuf,
-    /// The folder of the CA that signs.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) ca: PathBuf,
+    #[command(flatten)]
+    pub(crate) signer: SigningCaArgs,
     /// The file for the cross-certificate.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The lifetime in days; never longer than that of either root.
+}
+
+/// The CA that signs a different CA.
+#[derive(Debug, Args)]
+pub(crate) struct SigningCaArgs {
+    /// The folder of the CA that signs: the root if its key is there, otherwise the issuing CA.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// The lifetime in days; never longer than that of the CA that signs, or of a root that is
+    /// signed.
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
     #[command(flatten)]
@@ -188,20 +204,11 @@ pub(crate) struct CaRekeyArgs {
     /// old root.
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
-    /// The kind of the new keys.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) key_type: KeyTypeArg,
     /// The lifetime of the new root in days; the issuing CA has half of it.
     #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
-    /// Encrypt the new keys; a passphrase that is given opens the old keys too.
-    #[arg(long)]
-    pub(crate) encrypt: bool,
-    /// Keep the new issuing CA's key in a PKCS#11 token (RFC 7512).
-    #[arg(long, value_name = "URI")]
-    pub(crate) pkcs11: Option<String>,
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) keys: NewKeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -294,15 +301,11 @@ pub(crate) struct CaProveArgs {
 pub(crate) struct CaSignArgs {
     /// The request.
     pub(crate) request: PathBuf,
-    /// The folder of the CA that signs: the root if its key is there, otherwise the issuing CA.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) ca: PathBuf,
+    #[command(flatten)]
+    pub(crate) signer: SigningCaArgs,
     /// The file for the certificate, followed by those of the CAs above it.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The lifetime in days; never longer than that of the CA that signs.
-    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) days: u32,
     /// The number of CAs that may stand below the new one; 0 for a CA that signs only devices'
     /// certificates.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -323,8 +326,6 @@ pub(crate) struct CaSignArgs {
     /// 365 days or more with a root that Azure Device Registry accepts.
     #[arg(long = "for", value_enum, value_name = "SERVICE")]
     pub(crate) purpose: Option<PurposeArg>,
-    #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
 }
 
 #[derive(Debug, Args)]

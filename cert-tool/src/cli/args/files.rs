@@ -38,22 +38,32 @@ pub(crate) enum EncodingArg {
     Der,
 }
 
+/// Identities of a folder with certificates.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "all"]))]
-#[command(group = clap::ArgGroup::new("service").required(true).args(["hub", "dps_scope"]))]
-pub(crate) struct BundleArgs {
+pub(crate) struct IssuedArgs {
     /// The folder that `issue` wrote.
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// Make a bundle for each row of a batch file.
+    /// Take the identity of each row of a batch file.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// Make a bundle for every identity in the folder.
+    /// Take every identity in the folder.
     #[arg(long)]
     pub(crate) all: bool,
+    /// The number of threads; by default one for each core.
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("service").required(true).args(["hub", "dps_scope"]))]
+pub(crate) struct BundleArgs {
+    #[command(flatten)]
+    pub(crate) issued: IssuedArgs,
     /// The hub that the device connects to, by its host name.
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     pub(crate) hub: Option<String>,
@@ -85,9 +95,6 @@ pub(crate) struct BundleArgs {
     /// for all of them, in which existing ones are kept.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// The number of threads; by default one for each core.
-    #[arg(long)]
-    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
@@ -145,38 +152,31 @@ fn parse_installed_in(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "all"]))]
 pub(crate) struct PfxArgs {
-    /// The folder that `issue` wrote.
-    pub(crate) dir: PathBuf,
     #[command(flatten)]
-    pub(crate) identity: IdentityArgs,
-    /// Make a PFX file for each row of a batch file.
-    #[arg(long, value_name = "BATCH", group = "batch")]
-    pub(crate) from: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) batch: BatchArgs,
-    /// Make a PFX file for every identity in the folder.
-    #[arg(long)]
-    pub(crate) all: bool,
+    pub(crate) issued: IssuedArgs,
     /// The PFX file to write, which must not exist yet; with --from and --all, the folder for all
     /// of them, in which existing files are kept.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// The number of threads; by default one for each core.
-    #[arg(long)]
-    pub(crate) threads: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) kind: PfxKindArgs,
+}
+
+/// The source of the password of PFX files.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// A private file whose first line is the password of PFX files; without it, the password comes
+    /// from CERT_TOOL_PASSWORD or the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// The arguments for the password and the encryption of PFX files.
 #[derive(Debug, Args)]
 pub(crate) struct PfxKindArgs {
-    /// A private file whose first line is the password of the PFX files; without it, the password
-    /// comes from CERT_TOOL_PASSWORD or the terminal.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
     /// Write PFX files for Windows before 2019, Java 8 and similar old software: 3DES and SHA-1.
     #[arg(long)]
     pub(crate) legacy: bool,
@@ -187,10 +187,8 @@ pub(crate) struct FilesArgs {
     /// PEM, DER or PFX files; `path#offset` is a place in a bundle, `-` is stdin.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// A private file whose first line is the password of PFX files; without it, the password comes
-    /// from CERT_TOOL_PASSWORD or the terminal.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
 }
 
 #[derive(Debug, Args)]
@@ -242,10 +240,8 @@ pub(crate) struct VerifyArgs {
     /// A thumbprint that the hub knows, SHA-1 or SHA-256; give it twice for both of an identity.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient)]
     pub(crate) thumbprint: Vec<Thumbprint>,
-    /// A private file whose first line is the password of PFX files; without it, the password comes
-    /// from CERT_TOOL_PASSWORD or the terminal.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
 }
 
 choices! {

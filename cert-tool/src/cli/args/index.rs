@@ -9,17 +9,24 @@ use cli_support::choices;
 use super::IdentityArgs;
 use crate::cli::within;
 
+/// The books of a CA.
+#[derive(Debug, Args)]
+pub(crate) struct BooksArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// Take what the root in the folder has signed; this is the default if the folder has only a
+    /// root.
+    #[arg(long)]
+    pub(crate) root: bool,
+}
+
 /// The choice of certificates of a CA.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "name", "serial", "thumbprint"]))]
 pub(crate) struct WhichArgs {
-    /// The CA's folder.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) ca: PathBuf,
-    /// Look up what the root in the folder has signed; this is the default if the folder has only a
-    /// root.
-    #[arg(long)]
-    pub(crate) root: bool,
+    #[command(flatten)]
+    pub(crate) books: BooksArgs,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// The common name of a CA that this CA has signed.
@@ -41,13 +48,8 @@ pub(crate) struct FindArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// The CA's folder.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) ca: PathBuf,
-    /// List what the root in the folder has signed; this is the default if the folder has only a
-    /// root.
-    #[arg(long)]
-    pub(crate) root: bool,
+    #[command(flatten)]
+    pub(crate) books: BooksArgs,
     /// List only revoked certificates.
     #[arg(long)]
     pub(crate) revoked: bool,
