@@ -25,7 +25,7 @@ pub(super) struct Issuer<'a> {
     pub(super) copy: CertificateDer<'static>,
     is_self_issued: bool,
     constraints: Option<Result<IssuerConstraints, String>>,
-    /// Its own faults, whatever is below it.
+    /// Its own faults and the advice on it, whatever is below it.
     faults: Vec<Check>,
 }
 
@@ -138,7 +138,11 @@ fn faults_of(issuer: &X509Certificate<'_>, place: PathPosition, by: &Verificatio
         (CheckName::Extensions, leaf::extensions(issuer)),
         (CheckName::Profile, profile::fault(issuer, place)),
     ];
-    found.into_iter().filter_map(|(name, text)| fault(name, issuer, text)).collect()
+    let advice = profile::advice_for_issuer(issuer).map(|text| Check {
+        advice: Some(format!("{}: {text}", name_text(issuer.subject()))),
+        ..Check::new(CheckName::Profile, None)
+    });
+    found.into_iter().filter_map(|(name, text)| fault(name, issuer, text)).chain(advice).collect()
 }
 
 fn fault(name: CheckName, issuer: &X509Certificate<'_>, text: Option<String>) -> Option<Check> {

@@ -196,7 +196,7 @@ impl Search<'_> {
             let faults = issuers::checks(leaf, &above, anchor);
             let is_good = faults.is_empty();
             let mut best = best.borrow_mut();
-            if best.as_ref().is_none_or(|(_, other)| faults.len() < other.len()) {
+            if best.as_ref().is_none_or(|(_, other)| weight(&faults) < weight(other)) {
                 *best = Some((path, faults));
             }
             if is_good { Ok(()) } else { Err(Error::UnknownIssuer) }
@@ -247,6 +247,11 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// The number of faults, and of faults with advice.
+fn weight(checks: &[Check]) -> (usize, usize) {
+    (checks.iter().filter(|check| check.fault.is_some()).count(), checks.len())
 }
 
 type PathResult = Result<(Path, Vec<Check>), Error>;

@@ -35,6 +35,14 @@ pub(super) fn fault(certificate: &X509Certificate<'_>, place: PathPosition) -> O
         .or_else(|| alternative_names(certificate))
 }
 
+/// A departure of a CA's certificate that no path fails for: whoever makes it must give it a key usage, and whoever
+/// validates a path looks at one that is there (§6.1.4).
+pub(super) fn advice_for_issuer(certificate: &X509Certificate<'_>) -> Option<String> {
+    let has_none = certificate.key_usage().is_ok_and(|usage| usage.is_none());
+    (certificate.version() == X509Version::V3 && has_none)
+        .then(|| "it is a CA's, and has no key usage (RFC 5280 §4.2.1.3)".to_owned())
+}
+
 /// RFC 5280 §4.2 and §5.2 say of most extensions whether they are critical.
 fn criticality(certificate: &X509Certificate<'_>) -> Option<String> {
     certificate.extensions().iter().find_map(|extension| {
@@ -116,10 +124,6 @@ fn of_issuer(certificate: &X509Certificate<'_>) -> Option<String> {
     }
     if subject_key(certificate).is_none() {
         return Some("it is a CA's, and has no subject key identifier (RFC 5280 §4.2.1.2)".to_owned());
-    }
-    if certificate.version() == X509Version::V3 && certificate.key_usage().is_ok_and(|usage| usage.is_none())
-    {
-        return Some("it is a CA's, and has no key usage (RFC 5280 §4.2.1.3)".to_owned());
     }
     let constraints = certificate.name_constraints().ok().flatten()?.value;
     let subtrees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
