@@ -204,7 +204,7 @@ fn verbs_that_need_no_profile_do_not_read_it() {
     let shown = shop.ok("ca show ca --format json");
     assert!(shown.contains("\"profile_fault\":\"ca/profile.toml:1: "), "{shown}");
     // So is a new CA beside a file that was put there first.
-    shop.ok("ca csr plant");
+    shop.ok("ca csr plant --name Plant");
     shop.write("plant/profile.toml", "no_such_key = 1\n");
     shop.ok("ca sign plant/issuing.csr --ca ca --out plant.pem");
     assert!(shop.ok("ca import plant --certificate plant.pem").contains("plant/profile.toml:1: "));
