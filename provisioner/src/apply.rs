@@ -9,24 +9,17 @@ use std::sync::Arc;
 use hub_types::DeviceId;
 use hub_types::identity::Status;
 
-use crate::apply::lifecycle::Lifecycle;
+use crate::driver::RunDriver;
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Ended, Holds, LedgerRow, Record, RowState, RunState};
-use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
-pub(crate) use changes::IdentityUpdate;
-use driver::{ApplyDriver, ApplyTask, Settlement};
-pub(crate) use hub_writer::HubWriter;
-pub(crate) use observation::{compare_for, compare_held, observe};
+use operation::ApplyOperation;
 
-mod changes;
-mod driver;
-mod hub_writer;
 pub(crate) mod lifecycle;
-mod observation;
+mod operation;
 #[cfg(test)]
 mod tests;
 
@@ -48,17 +41,15 @@ impl<H: Hub> Apply<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
-        let worker = ApplyWorker {
-            options: self.options.clone(),
-            driver: ApplyDriver::new(self.hub, holds, self.keys, self.look_first, self.options),
-        };
+        let operation =
+            ApplyOperation::new(self.hub.clone(), holds, self.keys, self.look_first, self.options);
+        let worker = ApplyWorker { driver: RunDriver::new(self.hub, operation) };
         self.pool.run(worker).await
     }
 }
 
 struct ApplyWorker<H> {
-    options: ApplyOptions,
-    driver: ApplyDriver<H>,
+    driver: RunDriver<H, ApplyOperation<H>>,
 }
 
 impl<H: Hub> ChunkWork for ApplyWorker<H> {
@@ -66,72 +57,22 @@ impl<H: Hub> ChunkWork for ApplyWorker<H> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.spec.identity.module().is_none());
-        let tasks =
-            devices.into_iter().map(|row| match (self.life(&row), waits_for_modules(&row, &modules)) {
-                (life, true) => ApplyTask::new(row.spec, life.waiting_for_modules()),
-                (life, false) => ApplyTask::new(row.spec, life),
-            });
-        let outcomes = self.settle(writer, tasks.collect()).await?;
-        closed.extend(outcomes.closed);
+        let operation = self.driver.operation();
+        let tasks = devices.into_iter().map(|row| {
+            let waits_for_modules = waits_for_modules(&row, &modules);
+            operation.task(row, waits_for_modules)
+        });
+        let settled = self.driver.settle(writer, tasks.collect()).await?;
+        closed.extend(settled.closed);
         let (modules, orphans) = split_off_orphans(modules, &closed);
         writer.record(orphans).await?;
-        let tasks = modules.into_iter().map(|row| {
-            let life = self.life(&row);
-            ApplyTask::new(row.spec, life)
-        });
-        self.settle(writer, tasks.collect()).await?;
+        let tasks = modules.into_iter().map(|row| operation.task(row, false));
+        self.driver.settle(writer, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
-        let staged = outcomes.staged.into_iter().map(ApplyTask::with_modules_there);
-        self.settle(writer, staged.collect()).await?;
+        let staged = settled.staged.into_iter().map(|task| operation.with_modules_there(task));
+        self.driver.settle(writer, staged.collect()).await?;
         Ok(())
     }
-}
-
-impl<H: Hub> ApplyWorker<H> {
-    fn life(&self, row: &LedgerRow) -> Lifecycle {
-        let life = match row.record.state {
-            // That a run created something is only said where it is known.
-            RowState::Sent => {
-                Lifecycle::resumed(self.options.rules, row.record.effect.unwrap_or(Effect::Updated))
-            }
-            _ => Lifecycle::new(self.options.rules),
-        };
-        match self.options.as_planned {
-            true => life.expecting(row.before.clone()),
-            false => life,
-        }
-    }
-
-    /// Completes identities and records the results.
-    async fn settle(&self, writer: &ChunkWriter, tasks: Vec<ApplyTask>) -> Result<Settled, RunError> {
-        let settlements = self.driver.settle(tasks, writer).await?;
-        // The rows of what is staged stay as they are: they are not at their end.
-        let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
-        let mut ended = Vec::with_capacity(settlements.ended.len());
-        for Settlement { identity, outcome, effect, presumed, held_by, kept, before, after } in
-            settlements.ended
-        {
-            let mut record = Record { effect, presumed, ..Record::from(outcome) };
-            if matches!(record.state, RowState::Done | RowState::Unchanged) {
-                record.held_by = held_by;
-                record.reason = record.reason.or(kept);
-            }
-            if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
-                settled.closed.push((identity.device().clone(), record.state));
-            }
-            ended.push(Ended { identity, record, before, after });
-        }
-        writer.record(ended).await?;
-        Ok(settled)
-    }
-}
-
-/// The results of identities that others depend on.
-struct Settled {
-    /// Devices that wait for their modules.
-    staged: Vec<ApplyTask>,
-    /// Devices that failed, are in conflict or were skipped.
-    closed: Vec<(DeviceId, RowState)>,
 }
 
 /// Returns true if a device must be disabled, but only after these modules of it exist.

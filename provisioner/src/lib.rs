@@ -14,6 +14,7 @@
 //! | `plan` | the actions of an apply and their duration, without writing |
 //! | `apply` | creation and update of identities; their lifecycle as a state machine |
 //! | `maintain` | `release`, `rotate`, `retire`, `undo` |
+//! | `driver` | the loop of a run: read, decide, mark as sent, send |
 //! | `workers` | the workers of a run, which take chunks from the ledger |
 //! | `ledger` | the stored state of runs and rows |
 //! | `target`, `hub` | choosing a hub, and the calls to it, with rate limiter and circuit breaker |
@@ -31,6 +32,7 @@ pub mod cli;
 mod clock;
 mod device;
 mod doctor;
+mod driver;
 mod export;
 mod hub;
 mod ledger;

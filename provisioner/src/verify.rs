@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::observe;
+use crate::driver::observe;
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;

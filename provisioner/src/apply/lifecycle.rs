@@ -7,6 +7,7 @@
 //! - "Exists already" is never taken as success or failure, but compared.
 //! - Updates are conditional: each carries the etag of the last read.
 
+use crate::driver::{Event, NextStep, Retries};
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState, unfinished_run};
 use crate::model::compare::{Comparison, Difference, Etags, Observation, conflict_reason};
@@ -18,43 +19,19 @@ use crate::model::run_id::RunId;
 #[cfg(test)]
 mod tests;
 
-/// The next step.
+/// A request that changes an identity.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum WriteRequest {
     /// Create the identity, with its initial twin if the call can carry it.
     Create,
-    /// No further step: the outcome.
-    Finish(Outcome),
-    /// Read the twin and compare.
-    Observe,
     /// Update the identity to the batch's values, with the etag of the last read.
     UpdateIdentity,
     /// Write the twin: of an identity that was just created, or with the etag of the last read.
     WriteTwin,
 }
 
-/// An event of an identity.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The creation was refused because the identity exists.
-    AlreadyExists,
-    /// The hub created it with the initial twin, or without one if there is none.
-    Created,
-    /// The hub created it; its initial twin is still to be written.
-    CreatedWithoutTwin,
-    /// The hub changed the identity.
-    IdentityUpdated,
-    /// The response was lost: the effect of the request is unknown.
-    Lost(HubError),
-    /// The twin was read and compared.
-    Observed(Comparison),
-    /// A change was refused because the version that was observed is not the newest any more.
-    Outdated(HubError),
-    /// The hub refused: the request had no effect.
-    Refused(HubError),
-    /// The hub wrote the twin.
-    TwinWritten,
-}
+/// The next step of an identity.
+pub(crate) type Step = NextStep<WriteRequest, Outcome>;
 
 /// The outcome of an identity.
 #[derive(Debug)]
@@ -75,8 +52,8 @@ pub(crate) enum Outcome {
         /// identity exists.
         presumed: bool,
     },
-    /// The operation failed.
-    Failed(HubError),
+    /// The operation failed; the record states the reason.
+    Failed(Box<Record>),
     /// The device exists, and must be disabled when its modules exist.
     Staged {
         /// The effect of the run so far, if there is one.
@@ -95,6 +72,13 @@ pub(crate) enum Outcome {
     /// The identity already was as the batch wants it. Foreign twin values that were kept are
     /// listed.
     Unchanged(Vec<Difference>),
+}
+
+impl Step {
+    /// The result of an identity for which a call failed.
+    pub(crate) fn failed(error: &HubError) -> Self {
+        Self::Finish(Outcome::Failed(Box::new(error.into())))
+    }
 }
 
 /// The state of one identity in its lifecycle.
@@ -116,7 +100,7 @@ pub(crate) struct Lifecycle {
     /// True if this run certainly changed an existing identity.
     is_updated: bool,
     /// The number of lost or contradictory responses.
-    retries: u32,
+    retries: Retries,
 }
 
 impl Lifecycle {
@@ -137,7 +121,7 @@ impl Lifecycle {
 
     /// The same device, after its modules were created. The effect of the run so far is kept.
     pub(crate) fn with_modules_there(self) -> Self {
-        Self { waits_for_modules: false, is_there: true, retries: 0, ..self }
+        Self { waits_for_modules: false, is_there: true, retries: Retries::default(), ..self }
     }
 
     /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
@@ -156,7 +140,7 @@ impl Lifecycle {
         };
         match look_first || self.is_there || self.done.is_some() || self.rules.mode == ApplyMode::Update {
             true => Step::Observe,
-            false => self.attempt(Step::Create, Effect::Created),
+            false => self.attempt(WriteRequest::Create, Effect::Created),
         }
     }
 
@@ -167,7 +151,7 @@ impl Lifecycle {
 
     /// The number of lost or contradictory responses.
     pub(crate) fn retries(&self) -> u32 {
-        self.retries
+        self.retries.count()
     }
 
     /// The effect of this run on the identity, if there is one.
@@ -221,7 +205,7 @@ impl Lifecycle {
             }
             Event::CreatedWithoutTwin => {
                 self.created();
-                self.attempt(Step::WriteTwin, Effect::Updated)
+                self.attempt(WriteRequest::WriteTwin, Effect::Updated)
             }
             Event::IdentityUpdated => {
                 self.updated();
@@ -237,7 +221,7 @@ impl Lifecycle {
                 self.look_again(Some(error))
             }
             Event::Observed(comparison) => self.on_comparison(comparison),
-            Event::Refused(error) => Step::Finish(Outcome::Failed(error)),
+            Event::Refused(error) => Step::failed(&error),
             Event::TwinWritten => {
                 self.updated();
                 self.finish_or_stage()
@@ -258,28 +242,28 @@ impl Lifecycle {
             Comparison::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
             Comparison::Missing => {
                 (self.done, self.presumed, self.is_updated) = (None, false, false);
-                self.attempt(Step::Create, Effect::Created)
+                self.attempt(WriteRequest::Create, Effect::Created)
             }
             // By this run or by an earlier one, which may have created it or have found it there.
             Comparison::Staged(_) => match self.waits_for_modules {
                 true => self.staged(),
-                false => self.change(Step::UpdateIdentity),
+                false => self.change(WriteRequest::UpdateIdentity),
             },
             Comparison::StagedByRun { run, differences } => {
                 Step::Finish(Outcome::StagedByRun { run, differences })
             }
             Comparison::IdentityDiffers(differences) => match mode {
                 ApplyMode::Create => Step::Finish(Outcome::Conflict(differences)),
-                ApplyMode::Update | ApplyMode::Upsert => self.change(Step::UpdateIdentity),
+                ApplyMode::Update | ApplyMode::Upsert => self.change(WriteRequest::UpdateIdentity),
             },
             Comparison::TwinDiffers(differences) => match (mode, twin) {
                 (ApplyMode::Create, TwinPolicy::Initial) => Step::Finish(Outcome::Conflict(differences)),
-                _ => self.change(Step::WriteTwin),
+                _ => self.change(WriteRequest::WriteTwin),
             },
-            Comparison::TwinNotWritten => self.change(Step::WriteTwin),
+            Comparison::TwinNotWritten => self.change(WriteRequest::WriteTwin),
             Comparison::TwinModified(differences) => match twin {
                 TwinPolicy::Initial => self.found(differences),
-                TwinPolicy::Merge | TwinPolicy::Replace => self.change(Step::WriteTwin),
+                TwinPolicy::Merge | TwinPolicy::Replace => self.change(WriteRequest::WriteTwin),
             },
         }
     }
@@ -304,18 +288,17 @@ impl Lifecycle {
     }
 
     /// Asks for a step that is to have `effect`.
-    fn attempt(&mut self, step: Step, effect: Effect) -> Step {
+    fn attempt(&mut self, request: WriteRequest, effect: Effect) -> Step {
         self.attempt = Some(effect);
-        step
+        Step::Send(request)
     }
 
     /// Requests a change of an existing identity, up to a bound, in case a different client reverts
     /// it.
-    fn change(&mut self, step: Step) -> Step {
-        self.retries += 1;
-        match self.retries <= MAX_RETRIES {
-            true => self.attempt(step, Effect::Updated),
-            false => Step::Finish(Outcome::Failed(HubError::Contradiction)),
+    fn change(&mut self, request: WriteRequest) -> Step {
+        match self.retries.again() {
+            true => self.attempt(request, Effect::Updated),
+            false => Step::failed(&HubError::Contradiction),
         }
     }
 
@@ -338,11 +321,10 @@ impl Lifecycle {
     }
 
     fn look_again(&mut self, error: Option<HubError>) -> Step {
-        self.retries += 1;
-        if self.retries <= MAX_RETRIES {
-            return Step::Observe;
+        match self.retries.again() {
+            true => Step::Observe,
+            false => Step::failed(&error.unwrap_or(HubError::Contradiction)),
         }
-        Step::Finish(Outcome::Failed(error.unwrap_or(HubError::Contradiction)))
     }
 }
 
@@ -370,7 +352,7 @@ impl From<Outcome> for Record {
                 let effect = Some(effect);
                 Self { effect, presumed, reason, differences: kept, ..Self::new(RowState::Done) }
             }
-            Outcome::Failed(error) => error.into(),
+            Outcome::Failed(record) => *record,
             Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
             Outcome::StagedByRun { run, differences } => Self {
                 reason: Some(ReasonCode::RunUnfinished),
@@ -389,5 +371,3 @@ impl From<Outcome> for Record {
 fn kept_reason(kept: &[Difference]) -> Option<ReasonCode> {
     (!kept.is_empty()).then_some(ReasonCode::TwinKept)
 }
-
-const MAX_RETRIES: u32 = 12;

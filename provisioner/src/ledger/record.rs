@@ -146,16 +146,18 @@ pub(crate) fn unfinished_run(run: RunId, then: &str) -> String {
     format!("run {run} is interrupted and is still to disable it: first `provisioner resume {run}`, {then}")
 }
 
-impl From<HubError> for Record {
-    fn from(error: HubError) -> Self {
+impl From<&HubError> for Record {
+    fn from(error: &HubError) -> Self {
         let failed = Self {
             http_status: error.status(),
             reason: Some(error.reason()),
-            error: Some(with_causes(&error)),
+            error: Some(with_causes(error)),
             ..Self::new(RowState::Failed)
         };
         match error {
-            HubError::Refused { code, tracking_id, .. } => Self { error_code: code, tracking_id, ..failed },
+            HubError::Refused { code, tracking_id, .. } => {
+                Self { error_code: code.clone(), tracking_id: tracking_id.clone(), ..failed }
+            }
             _ => failed,
         }
     }

@@ -15,7 +15,7 @@ use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
-pub(crate) use machine::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep};
+pub(crate) use machine::{ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep};
 
 mod machine;
 mod rotation;

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use hub_types::DeviceId;
 use serde::Serialize;
 
-use super::{MaintenanceTask, MaintenanceWorker, units};
-use crate::apply::HubWriter;
+use super::operation::{ChangeOperation, Changing};
+use crate::driver::{RunDriver, Task};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerError, LedgerRow, Record, RowState};
-use crate::maintain::change::{ChangeOutcome, ChangeStep};
+use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep};
 use crate::model::maintenance::Maintenance;
 use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
 
 /// Reads identities as a maintenance run would, and reports the action for each.
 pub(crate) struct DryRun<H> {
-    worker: MaintenanceWorker<H>,
+    driver: RunDriver<H, ChangeOperation<H>>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
@@ -65,11 +65,8 @@ impl<H: Hub> DryRun<H> {
         maintenance: Maintenance,
         progress: Arc<dyn Fn(usize) + Send + Sync>,
     ) -> Self {
-        let hub_writer = HubWriter::new(hub.clone());
-        Self {
-            worker: MaintenanceWorker { hub, hub_writer, holds, maintenance, certificate_check: None },
-            progress,
-        }
+        let operation = ChangeOperation::new(hub.clone(), holds, maintenance, None);
+        Self { driver: RunDriver::new(hub, operation), progress }
     }
 
     /// Reports the action for each row, in the order of the ids.
@@ -101,14 +98,12 @@ impl<H: Hub> DryRun<H> {
     }
 
     async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, RunError> {
-        let MaintenanceWorker { hub, maintenance, .. } = &self.worker;
-        let effect = maintenance.effect();
-        let mut tasks: Vec<MaintenanceTask> =
-            rows.into_iter().map(|row| MaintenanceTask::new(row, effect)).collect();
-        self.worker.observe(&mut tasks).await?;
-        match maintenance {
-            _ if maintenance.is_about_status() => follow_devices(&mut tasks),
-            _ if maintenance.deletes() => units::bind(&**hub, maintenance, &mut tasks).await?,
+        let operation = self.driver.operation();
+        let mut tasks: Vec<Task<Changing>> = rows.into_iter().map(|row| operation.task(row)).collect();
+        self.driver.observe(&mut tasks).await?;
+        match operation.maintenance() {
+            maintenance if maintenance.is_about_status() => follow_devices(&mut tasks),
+            maintenance if maintenance.deletes() => operation.bind_units(&mut tasks).await?,
             _ => {}
         }
         (self.progress)(tasks.len());
@@ -117,8 +112,8 @@ impl<H: Hub> DryRun<H> {
 }
 
 /// Modules of devices whose status would be changed: when it is their turn, their device is as it is to be.
-fn follow_devices(tasks: &mut [MaintenanceTask]) {
-    let is_device = |task: &&MaintenanceTask| task.identity().module().is_none();
+fn follow_devices(tasks: &mut [Task<Changing>]) {
+    let is_device = |task: &&Task<Changing>| task.identity().module().is_none();
     let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
     let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
     for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
@@ -128,11 +123,11 @@ fn follow_devices(tasks: &mut [MaintenanceTask]) {
     }
 }
 
-fn planned(task: MaintenanceTask) -> PlannedRow {
-    let (line, identity) = (task.row.line, task.identity().to_string());
+fn planned(task: Task<Changing>) -> PlannedRow {
+    let (line, identity) = (task.decider.row.line, task.identity().to_string());
     let (action, record) = match task.step {
-        ChangeStep::Delete => (Action::Delete, None),
-        ChangeStep::Observe | ChangeStep::Replace(_) => (Action::Update, None),
+        ChangeStep::Send(ChangeRequest::Delete) => (Action::Delete, None),
+        ChangeStep::Observe | ChangeStep::Send(ChangeRequest::Replace(_)) => (Action::Update, None),
         ChangeStep::Finish(outcome) => {
             let record = Record::from(outcome);
             let action = match record.state {

@@ -4,20 +4,25 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 use proptest::prelude::*;
 use serde_json::{Map, json};
 use tokio::runtime;
 
+use super::connect_check::CheckFailed;
 use super::*;
 use crate::apply::Apply;
 use crate::clock::Timestamp;
-use crate::ledger::{Holds, Ledger, Operator, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
+use crate::ledger::{
+    Holds, Ledger, LedgerRow, Operator, RowFilter, RowState, RunFacts, RunOptions, SharedLedger, Totals,
+};
 use crate::model::digest::Sha256Digest;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
-use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::pool;

@@ -5,20 +5,21 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
-use super::MaintenanceTask;
+use super::operation::Changing;
+use crate::driver::{Event, Task};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::RowState;
-use crate::maintain::change::{ChangeOutcome, ChangeResponse, ChangeStep, Refusal};
+use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep, Refusal};
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 
 /// Separates the modules of devices that stayed before: a unit goes as a whole, or stays as a whole.
 pub(super) fn split_closed(
-    tasks: Vec<MaintenanceTask>,
+    tasks: Vec<Task<Changing>>,
     closed: &[(DeviceId, RowState)],
-) -> (Vec<MaintenanceTask>, Vec<MaintenanceTask>) {
+) -> (Vec<Task<Changing>>, Vec<Task<Changing>>) {
     let has_gone = |state: &RowState| matches!(state, RowState::Done | RowState::Unchanged);
-    let stays = |task: &MaintenanceTask| {
+    let stays = |task: &Task<Changing>| {
         let device = task.identity().device();
         task.identity().module().is_some()
             && closed.iter().any(|(closed, state)| closed == device && !has_gone(state))
@@ -34,7 +35,7 @@ pub(super) fn split_closed(
 pub(super) async fn bind(
     hub: &impl Hub,
     maintenance: &Maintenance,
-    tasks: &mut [MaintenanceTask],
+    tasks: &mut [Task<Changing>],
 ) -> Result<(), HubError> {
     let others = match maintenance.minds_other_modules() {
         true => with_other_modules(hub, tasks).await?,
@@ -44,7 +45,7 @@ pub(super) async fn bind(
     for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
         let device = task.identity().device();
         match &task.step {
-            ChangeStep::Delete => {
+            ChangeStep::Send(ChangeRequest::Delete) => {
                 let refusal = match module_that_stays(tasks, device) {
                     Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
                     None => others.contains(device).then(|| {
@@ -59,7 +60,7 @@ pub(super) async fn bind(
             _ => {}
         }
     }
-    for task in tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Delete)) {
+    for task in tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete))) {
         let device = task.identity().device();
         match (task.identity().module(), refusals.get(device)) {
             (None, Some(Some((code, reason)))) => {
@@ -67,7 +68,7 @@ pub(super) async fn bind(
                 task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
             }
             (Some(_), Some(Some(_))) => task.step = ChangeStep::Finish(stays_with(device)),
-            (Some(_), Some(None)) => task.goes_with_device = true,
+            (Some(_), Some(None)) => task.decider.goes_with_device = true,
             _ => {}
         }
     }
@@ -75,24 +76,26 @@ pub(super) async fn bind(
 }
 
 /// Tells an identity what the hub answered, and if it is a device the modules that go with it.
-pub(super) fn tell(tasks: &mut [MaintenanceTask], identity: &IdentityId, response: ChangeResponse) {
+pub(super) fn tell(tasks: &mut [Task<Changing>], identity: &IdentityId, event: Event) {
     if identity.module().is_none() {
         let modules = tasks
             .iter_mut()
-            .filter(|task| task.goes_with_device && task.identity().device() == identity.device());
+            .filter(|task| task.decider.goes_with_device && task.identity().device() == identity.device());
         for task in modules {
-            match &response {
-                ChangeResponse::Done => task.answered(ChangeResponse::Done),
-                ChangeResponse::Lost(_) => task.answered(ChangeResponse::Lost(HubError::NoAnswer)),
-                ChangeResponse::Outdated(_) => task.answered(ChangeResponse::Outdated(HubError::NoAnswer)),
-                ChangeResponse::Refused(_) => {
-                    task.step = ChangeStep::Finish(stays_with(identity.device()));
+            match &event {
+                Event::Lost(_) => task.answered(Event::Lost(HubError::NoAnswer)),
+                Event::Outdated(_) => task.answered(Event::Outdated(HubError::NoAnswer)),
+                Event::Refused(_) => task.step = ChangeStep::Finish(stays_with(identity.device())),
+                Event::Created | Event::CreatedWithoutTwin | Event::IdentityUpdated | Event::TwinWritten => {
+                    task.answered(Event::IdentityUpdated)
                 }
+                // That is no answer to a change.
+                Event::AlreadyExists | Event::Observed(_) => task.answered(Event::Lost(HubError::Unclear)),
             }
         }
     }
     if let Some(task) = tasks.iter_mut().find(|task| task.identity() == identity) {
-        task.answered(response);
+        task.answered(event);
     }
 }
 
@@ -102,7 +105,7 @@ fn stays_with(device: &DeviceId) -> ChangeOutcome {
 }
 
 /// A module of the device that was looked at and is to be left alone.
-fn module_that_stays<'t>(tasks: &'t [MaintenanceTask], device: &DeviceId) -> Option<&'t ModuleId> {
+fn module_that_stays<'t>(tasks: &'t [Task<Changing>], device: &DeviceId) -> Option<&'t ModuleId> {
     tasks
         .iter()
         .filter(|task| task.identity().device() == device)
@@ -114,11 +117,8 @@ fn module_that_stays<'t>(tasks: &'t [MaintenanceTask], device: &DeviceId) -> Opt
 
 /// The devices that are to go and have more modules than those that go with them. A query counts those
 /// of many devices at once, but may be late: where it counts too many, the registry is asked.
-async fn with_other_modules(
-    hub: &impl Hub,
-    tasks: &[MaintenanceTask],
-) -> Result<HashSet<DeviceId>, HubError> {
-    let going = |task: &&MaintenanceTask| matches!(task.step, ChangeStep::Delete);
+async fn with_other_modules(hub: &impl Hub, tasks: &[Task<Changing>]) -> Result<HashSet<DeviceId>, HubError> {
+    let going = |task: &&Task<Changing>| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete));
     let devices: Vec<DeviceId> = tasks
         .iter()
         .filter(going)
@@ -129,7 +129,7 @@ async fn with_other_modules(
     if devices.is_empty() {
         return Ok(HashSet::new());
     }
-    let of_run: HashSet<&IdentityId> = tasks.iter().filter(going).map(MaintenanceTask::identity).collect();
+    let of_run: HashSet<&IdentityId> = tasks.iter().filter(going).map(Task::identity).collect();
     let own =
         |device: &DeviceId| of_run.iter().filter(|id| id.device() == device && id.module().is_some()).count();
     let counts = hub.count_modules(&devices).await?;

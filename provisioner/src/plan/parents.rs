@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use hub_types::DeviceId;
 
 use super::{Action, HubSnapshotReader, IdentitySnapshot, Planner};
-use crate::apply::compare_for;
+use crate::driver::compare_for;
 use crate::hub::Hub;
 use crate::ledger::LedgerRow;
 use crate::workers::RunError;

@@ -11,7 +11,8 @@ use hub_types::{DeviceId, IdentityId};
 
 use super::parents::Parents;
 use super::{Action, IdentitySnapshot, Operations, Plan, PlannedRow};
-use crate::apply::lifecycle::{Event, Lifecycle, Outcome, Step};
+use crate::apply::lifecycle::{Lifecycle, Outcome, Step, WriteRequest};
+use crate::driver::Event;
 use crate::ledger::{LedgerRow, RowState, unfinished_run};
 use crate::model::compare::Comparison;
 use crate::model::options::ApplyRules;
@@ -170,8 +171,8 @@ impl Planner {
         let mut life = Lifecycle::new(self.rules);
         life.begin(true);
         match life.on(Event::Observed(comparison.clone())) {
-            Step::Create => Action::Create,
-            Step::UpdateIdentity | Step::WriteTwin => Action::Update,
+            Step::Send(WriteRequest::Create) => Action::Create,
+            Step::Send(WriteRequest::UpdateIdentity) | Step::Send(WriteRequest::WriteTwin) => Action::Update,
             Step::Finish(Outcome::Conflict(_) | Outcome::StagedByRun { .. }) => Action::Conflict,
             Step::Finish(Outcome::Absent | Outcome::Failed(_)) => Action::Refuse,
             Step::Finish(_) | Step::Observe => Action::Keep,

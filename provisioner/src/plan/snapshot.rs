@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::planner::HubContext;
 use super::{PlannedRow, Planner};
-use crate::apply::compare_held;
+use crate::driver::compare_held;
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger};
 use crate::model::compare::{Comparison, Etags, Observation};

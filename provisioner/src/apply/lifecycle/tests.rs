@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::driver::MAX_RETRIES;
 use crate::model::effect::Effect;
 
 /// A hub that holds at most one identity, and may lose any answer after or before the effect.
@@ -101,15 +102,19 @@ impl LifecycleHub {
             let weather = |skies: &mut Vec<LifecycleFault>| skies.pop().unwrap_or(LifecycleFault::Fine);
             let event = match step {
                 Step::Finish(outcome) => return Some(outcome),
-                Step::Create => self.create(weather(skies), life.waits_for_modules()),
-                Step::UpdateIdentity => self.change(weather(skies), Event::IdentityUpdated, |hub| {
-                    hub.identity_updates += u32::from(hub.identity != Some(LifecycleIdentity::Staged));
-                    hub.identity = Some(LifecycleIdentity::Wanted);
-                }),
-                Step::WriteTwin => self.change(weather(skies), Event::TwinWritten, |hub| {
-                    hub.twin_writes += 1;
-                    hub.twin = Twin::Wanted;
-                }),
+                Step::Send(WriteRequest::Create) => self.create(weather(skies), life.waits_for_modules()),
+                Step::Send(WriteRequest::UpdateIdentity) => {
+                    self.change(weather(skies), Event::IdentityUpdated, |hub| {
+                        hub.identity_updates += u32::from(hub.identity != Some(LifecycleIdentity::Staged));
+                        hub.identity = Some(LifecycleIdentity::Wanted);
+                    })
+                }
+                Step::Send(WriteRequest::WriteTwin) => {
+                    self.change(weather(skies), Event::TwinWritten, |hub| {
+                        hub.twin_writes += 1;
+                        hub.twin = Twin::Wanted;
+                    })
+                }
                 Step::Observe => Event::Observed(self.comparison()),
             };
             step = life.on(event);
@@ -191,7 +196,7 @@ fn expecting(etags: [Option<&str>; 2], rules: ApplyRules) -> Lifecycle {
 #[test]
 fn what_was_planned_to_be_created_and_is_there_was_changed_since() {
     let mut life = expecting([None, None], ApplyRules::default());
-    assert!(matches!(life.begin(true), Step::Create), "the plan has looked");
+    assert!(matches!(life.begin(true), Step::Send(WriteRequest::Create)), "the plan has looked");
     assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
     let step = life.observed(seen(Comparison::InSync, [Some("1"), Some("1")]));
     assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
@@ -219,7 +224,7 @@ fn a_planned_run_knows_its_own_work_again() {
     let mut resumed = life(Effect::Updated).expecting(planned.clone());
     resumed.begin(false);
     let step = resumed.observed(seen(Comparison::TwinDiffers(Vec::new()), [Some("2"), Some("1")]));
-    assert!(matches!(step, Step::WriteTwin), "{step:?}");
+    assert!(matches!(step, Step::Send(WriteRequest::WriteTwin)), "{step:?}");
     // Somebody has written the twin meanwhile, or changed the identity into another.
     for (comparison, etags) in [
         (Comparison::TwinModified(Vec::new()), [Some("2"), Some("7")]),
@@ -234,7 +239,10 @@ fn a_planned_run_knows_its_own_work_again() {
     // A creation whose answer was lost, before or after its effect.
     let mut resumed = life(Effect::Created).expecting(Etags::default());
     resumed.begin(false);
-    assert!(matches!(resumed.observed(seen(Comparison::Missing, [None, None])), Step::Create));
+    assert!(matches!(
+        resumed.observed(seen(Comparison::Missing, [None, None])),
+        Step::Send(WriteRequest::Create)
+    ));
     let mut resumed = life(Effect::Created).expecting(Etags::default());
     resumed.begin(false);
     let step = resumed.observed(seen(Comparison::InSync, [Some("1"), Some("1")]));
@@ -297,7 +305,7 @@ fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
     let mut life = Lifecycle::new(ApplyRules::default());
     for _ in 0..MAX_RETRIES {
         assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
-        assert!(matches!(life.on(Event::Observed(Comparison::Missing)), Step::Create));
+        assert!(matches!(life.on(Event::Observed(Comparison::Missing)), Step::Send(WriteRequest::Create)));
     }
     assert!(matches!(life.on(Event::AlreadyExists), Step::Finish(Outcome::Failed(_))));
 }
@@ -308,7 +316,7 @@ fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
     let steps = (0..=MAX_RETRIES).map(|_| {
         let step = life.on(Event::Observed(Comparison::IdentityDiffers(Vec::new())));
         life.on(Event::IdentityUpdated);
-        matches!(step, Step::UpdateIdentity)
+        matches!(step, Step::Send(WriteRequest::UpdateIdentity))
     });
     assert_eq!(steps.filter(|goes_on| *goes_on).count(), MAX_RETRIES as usize);
 }
@@ -324,7 +332,10 @@ fn what_was_there_and_differs_is_a_conflict_and_never_written() {
 #[test]
 fn a_blank_twin_of_somebody_elses_identity_is_an_update() {
     let mut life = Lifecycle::new(ApplyRules::default());
-    assert!(matches!(life.on(Event::Observed(Comparison::TwinNotWritten)), Step::WriteTwin));
+    assert!(matches!(
+        life.on(Event::Observed(Comparison::TwinNotWritten)),
+        Step::Send(WriteRequest::WriteTwin)
+    ));
     let done = life.on(Event::TwinWritten);
     assert!(matches!(done, Step::Finish(Outcome::Done { effect: Effect::Updated, .. })));
 }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::maintain::Maintain;
 use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
+use crate::model::effect::Effect;
 use crate::model::maintenance::Maintenance;
 
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };

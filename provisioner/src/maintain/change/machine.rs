@@ -3,6 +3,7 @@
 //! conditional on the etag of the last read.
 
 use super::{ChangeDecision, Refusal};
+use crate::driver::{NextStep, Retries};
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState};
 use crate::model::effect::Effect;
@@ -17,26 +18,25 @@ pub(crate) struct ChangeMachine {
     /// True if a request was sent and its response was lost.
     is_lost: bool,
     /// The number of lost or outdated responses.
-    retries: u32,
+    retries: Retries,
 }
 
-/// The next step.
+/// A request that changes an identity.
 #[derive(Debug)]
-pub(crate) enum ChangeStep {
+pub(crate) enum ChangeRequest {
     /// Delete the identity, with the etag of the last read.
     Delete,
-    /// No further step: the result.
-    Finish(ChangeOutcome),
-    /// Read its subject's twin.
-    Observe,
     /// Replace the identity with this one, with the etag of the last read.
     Replace(Box<IdentitySpec>),
 }
 
+/// The next step of an identity.
+pub(crate) type ChangeStep = NextStep<ChangeRequest, ChangeOutcome>;
+
 impl ChangeStep {
     /// The result of an identity for which an operation failed.
-    pub(crate) fn failed(why: impl Into<Record>) -> Self {
-        Self::Finish(ChangeOutcome::Failed(Box::new(why.into())))
+    pub(crate) fn failed(record: Record) -> Self {
+        Self::Finish(ChangeOutcome::Failed(Box::new(record)))
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum ChangeOutcome {
 impl ChangeMachine {
     /// An identity that this run has not processed yet.
     pub(crate) fn new(effect: Effect) -> Self {
-        Self { effect, is_lost: false, retries: 0 }
+        Self { effect, is_lost: false, retries: Retries::default() }
     }
 
     /// An identity with a request that was sent before this run was interrupted.
@@ -86,7 +86,7 @@ impl ChangeMachine {
 
     /// The number of lost or outdated responses.
     pub(crate) fn retries(&self) -> u32 {
-        self.retries
+        self.retries.count()
     }
 
     /// Returns the step after a read.
@@ -94,9 +94,9 @@ impl ChangeMachine {
         match decision {
             ChangeDecision::NothingToDo if self.is_lost => self.done(true),
             ChangeDecision::NothingToDo => ChangeStep::Finish(ChangeOutcome::Unchanged),
-            ChangeDecision::Delete => ChangeStep::Delete,
+            ChangeDecision::Delete => ChangeStep::Send(ChangeRequest::Delete),
             ChangeDecision::Refuse(refusal) => ChangeStep::Finish(ChangeOutcome::Refused(refusal)),
-            ChangeDecision::Replace(identity) => ChangeStep::Replace(identity),
+            ChangeDecision::Replace(identity) => ChangeStep::Send(ChangeRequest::Replace(identity)),
         }
     }
 
@@ -110,7 +110,7 @@ impl ChangeMachine {
             }
             // Perhaps by the effect of our own request, whose answer was lost.
             ChangeResponse::Outdated(error) => self.look_again(error),
-            ChangeResponse::Refused(error) => ChangeStep::failed(error),
+            ChangeResponse::Refused(error) => ChangeStep::failed((&error).into()),
         }
     }
 
@@ -119,10 +119,9 @@ impl ChangeMachine {
     }
 
     fn look_again(&mut self, error: HubError) -> ChangeStep {
-        self.retries += 1;
-        match self.retries <= MAX_RETRIES {
+        match self.retries.again() {
             true => ChangeStep::Observe,
-            false => ChangeStep::failed(error),
+            false => ChangeStep::failed((&error).into()),
         }
     }
 }
@@ -144,12 +143,10 @@ impl From<ChangeOutcome> for Record {
     }
 }
 
-/// The largest number of retries for one identity.
-const MAX_RETRIES: u32 = 12;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::MAX_RETRIES;
     use proptest::prelude::*;
 
     /// A model of a hub that has either made the change or not.
@@ -198,7 +195,7 @@ mod tests {
                 }
                 step = match step {
                     ChangeStep::Observe => machine.observed(self.decision()),
-                    ChangeStep::Delete | ChangeStep::Replace(_) => {
+                    ChangeStep::Send(_) => {
                         machine.answered(self.change(skies.pop().unwrap_or(MachineFault::Fine)))
                     }
                     ChangeStep::Finish(outcome) => return Some(outcome),
@@ -244,7 +241,10 @@ mod tests {
     fn somebody_who_is_always_faster_is_not_fought_for_ever() {
         let mut machine = ChangeMachine::new(Effect::Updated);
         for _ in 0..MAX_RETRIES {
-            assert!(matches!(machine.observed(ChangeDecision::Delete), ChangeStep::Delete));
+            assert!(matches!(
+                machine.observed(ChangeDecision::Delete),
+                ChangeStep::Send(ChangeRequest::Delete)
+            ));
             assert!(matches!(
                 machine.answered(ChangeResponse::Outdated(HubError::NoAnswer)),
                 ChangeStep::Observe

@@ -8,8 +8,8 @@ use hub_types::twin::JsonObject;
 use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
+use super::event::Event;
 use super::hub_writer::{HubWriter, outdated};
-use super::lifecycle::Event;
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
@@ -161,7 +161,7 @@ fn as_update(event: Event) -> Event {
 
 /// The patch of one twin section: the batch's values, and null for all that was found besides and is
 /// to go.
-pub(super) fn section_patch(section: &str, spec: &JsonObject, found: &[Difference]) -> JsonObject {
+pub(crate) fn section_patch(section: &str, spec: &JsonObject, found: &[Difference]) -> JsonObject {
     let mut patch = spec.clone();
     for difference in found.iter().filter(|difference| difference.expected.is_null()) {
         // No name in a twin holds a dot.

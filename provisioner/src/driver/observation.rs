@@ -5,7 +5,7 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
 
-use super::lifecycle::Event;
+use super::event::Event;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::ledger::Holds;
 use crate::model::compare::{Comparison, Difference, Etags, Observation};
@@ -87,7 +87,7 @@ fn other_keys() -> Difference {
 
 /// The meaning of an error after all retries: an event for this identity, or the end of the run.
 /// `lost` makes the event of an error with an unknown effect.
-pub(super) fn refused_or_fatal(
+pub(crate) fn refused_or_fatal(
     error: HubError,
     lost: Option<fn(HubError) -> Event>,
 ) -> Result<Event, HubError> {

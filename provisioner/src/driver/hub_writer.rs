@@ -8,7 +8,7 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
-use super::lifecycle::Event;
+use super::event::Event;
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Comparison;
@@ -41,7 +41,7 @@ impl<H: Hub> HubWriter<H> {
     }
 
     /// Creates identities, all devices or all modules, and returns an event for each.
-    pub(super) async fn create(
+    pub(crate) async fn create(
         &self,
         spec: &[&IdentitySpec],
         keys: &GivenKeys,
@@ -342,7 +342,7 @@ fn item_error(error: &BulkError) -> Event {
 }
 
 /// Returns true if a change was refused because its etag is outdated.
-pub(super) fn outdated(error: &HubError) -> bool {
+pub(crate) fn outdated(error: &HubError) -> bool {
     error.status() == Some(412)
         || matches!(error.code(), Some(ErrorCode::EtagDoesNotMatch | ErrorCode::PreconditionFailed))
 }

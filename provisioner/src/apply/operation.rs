@@ -1,0 +1,333 @@
+//! The reads and requests of an apply, and its decisions about one identity.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use hub_types::IdentityId;
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+
+use super::lifecycle::{Lifecycle, Outcome, Step, WriteRequest};
+use crate::driver::{
+    Decider, Event, HubWriter, IdentityUpdate, Operation, Task, compare_held, observe, outdated,
+    refused_or_fatal, section_patch,
+};
+use crate::hub::{Hub, HubError, is_missing};
+use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
+use crate::model::compare::{Comparison, Difference, Etags, STAGED};
+use crate::model::creator_tag;
+use crate::model::effect::Effect;
+use crate::model::hold::Hold;
+use crate::model::options::ApplyOptions;
+use crate::model::run_id::RunId;
+use crate::model::spec::{GivenKeys, IdentitySpec};
+use crate::workers::RunError;
+
+/// The creation and update of identities on one hub. It learns from each set what to expect of the next.
+pub(super) struct ApplyOperation<H> {
+    hub: Arc<H>,
+    holds: Holds,
+    keys: Arc<GivenKeys>,
+    hub_writer: HubWriter<H>,
+    options: ApplyOptions,
+    /// True if most identities of the last set existed already: then reading first is cheaper than
+    /// failing to create.
+    look_first: AtomicBool,
+}
+
+/// The decisions about one identity of an apply.
+pub(super) struct Provisioning {
+    spec: IdentitySpec,
+    life: Lifecycle,
+    /// The differences of the last read.
+    differences: Vec<Difference>,
+}
+
+impl Provisioning {
+    /// The run that keeps the device disabled after `run` has processed it.
+    fn held_by(&self, hold: Option<&Hold>, run: RunId) -> Option<RunId> {
+        hold.map(|hold| hold.run).or_else(|| self.spec.state.hold.is_some().then_some(run))
+    }
+
+    /// Returns true if this run has certainly created the identity.
+    fn is_certain_creation(&self) -> bool {
+        self.life.is_creation() && !self.life.is_presumed()
+    }
+}
+
+impl Decider for Provisioning {
+    type Request = WriteRequest;
+    type Outcome = Outcome;
+
+    fn identity(&self) -> &IdentityId {
+        &self.spec.identity
+    }
+
+    fn retries(&self) -> u32 {
+        self.life.retries()
+    }
+
+    fn answered(&mut self, event: Event) -> Step {
+        self.life.on(event)
+    }
+
+    fn unreadable(&mut self, error: &HubError) -> Step {
+        Step::failed(error)
+    }
+
+    fn effect(&self, request: &WriteRequest) -> Effect {
+        match request {
+            WriteRequest::UpdateIdentity | WriteRequest::WriteTwin if !self.life.is_creation() => {
+                Effect::Updated
+            }
+            WriteRequest::Create | WriteRequest::UpdateIdentity | WriteRequest::WriteTwin => Effect::Created,
+        }
+    }
+
+    fn sent(&self, effect: Effect, before: Etags, hold: Option<&Hold>, run: RunId) -> Sent {
+        let (identity, held_by) = (self.spec.identity.clone(), self.held_by(hold, run));
+        Sent { identity, effect, before, held_by, status_reason_before: None }
+    }
+
+    fn is_creation(&self) -> bool {
+        self.life.is_creation()
+    }
+
+    fn is_staged(outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Staged { .. })
+    }
+
+    fn record(&self, outcome: Outcome, hold: Option<&Hold>, run: RunId) -> Record {
+        let held_by = match outcome {
+            Outcome::Done { .. } => self.held_by(hold, run),
+            _ => hold.map(|hold| hold.run),
+        };
+        // The effect counts even if a later step failed.
+        let (effect, presumed) = (self.life.effect(), self.life.is_presumed());
+        let mut record = Record { effect, presumed, ..Record::from(outcome) };
+        if matches!(record.state, RowState::Done | RowState::Unchanged) {
+            let kept = hold.filter(|hold| hold.run != run).map(Hold::reason_code);
+            record.held_by = held_by;
+            record.reason = record.reason.or(kept);
+        }
+        record
+    }
+}
+
+impl Task<Provisioning> {
+    /// The identity as it is to be sent: enabled, as long as it waits for its modules, and disabled as it was
+    /// found, as long as it is not released.
+    fn identity_to_send(&self) -> Cow<'_, IdentitySpec> {
+        if let Some(hold) = &self.hold {
+            let mut held = self.decider.spec.clone();
+            held.state.hold = Some(hold.reason.clone());
+            return Cow::Owned(held);
+        }
+        if !self.decider.life.waits_for_modules() {
+            return Cow::Borrowed(&self.decider.spec);
+        }
+        let mut staged = self.decider.spec.clone();
+        staged.state.status = Status::Enabled;
+        staged.state.status_reason = StatusReason::new(STAGED).ok();
+        staged.state.hold = None;
+        Cow::Owned(staged)
+    }
+
+    /// Returns true if this run has certainly created it, and failed after that.
+    fn is_half_done(&self) -> bool {
+        self.decider.is_certain_creation() && matches!(self.step, Step::Finish(Outcome::Failed(_)))
+    }
+
+    /// Returns true if it was new to the hub, or not shown to exist.
+    fn is_new(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Finish(
+                Outcome::Failed(_)
+                    | Outcome::Done { effect: Effect::Created, .. }
+                    | Outcome::Staged { effect: Some(Effect::Created), .. }
+            )
+        )
+    }
+}
+
+/// Returns true for what a creation leaves, as far as it has come.
+fn is_as_created(comparison: &Comparison) -> bool {
+    matches!(comparison, Comparison::InSync | Comparison::Staged(_) | Comparison::TwinNotWritten)
+}
+
+impl<H: Hub> Operation for ApplyOperation<H> {
+    type Decider = Provisioning;
+
+    async fn look(&self, task: &mut Task<Provisioning>, twin: Option<&Twin>) -> Result<(), RunError> {
+        let (spec, policy) = (&task.decider.spec, self.options.rules.twin);
+        let seen = compare_held(&*self.hub, &self.holds, spec, &self.keys, policy, twin).await?;
+        task.observed(Some(seen.etags.clone()));
+        task.hold.clone_from(&seen.hold);
+        task.decider.differences = seen.comparison.differences().to_vec();
+        task.step = task.decider.life.observed(seen);
+        Ok(())
+    }
+
+    async fn send(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        self.create(tasks).await?;
+        self.update_identities(tasks).await?;
+        self.write_twins(tasks).await
+    }
+
+    async fn finished(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        self.note_half_done(tasks).await?;
+        if !tasks.is_empty() {
+            let new = tasks.iter().filter(|task| task.is_new()).count();
+            self.look_first.store(new * 2 < tasks.len(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl<H: Hub> ApplyOperation<H> {
+    pub(super) fn new(
+        hub: Arc<H>,
+        holds: Holds,
+        keys: Arc<GivenKeys>,
+        look_first: bool,
+        options: ApplyOptions,
+    ) -> Self {
+        let look_first = AtomicBool::new(look_first);
+        Self { hub_writer: HubWriter::new(hub.clone()), hub, holds, keys, options, look_first }
+    }
+
+    /// The identity of a row with its first step. A device may have to wait for its modules before it is
+    /// disabled.
+    pub(super) fn task(&self, row: LedgerRow, waits_for_modules: bool) -> Task<Provisioning> {
+        let life = self.life(&row);
+        let mut life = if waits_for_modules { life.waiting_for_modules() } else { life };
+        let step = life.begin(self.looks_first());
+        Task::new(Provisioning { spec: row.spec, life, differences: Vec::new() }, step)
+    }
+
+    fn life(&self, row: &LedgerRow) -> Lifecycle {
+        let life = match row.record.state {
+            // That a run created something is only said where it is known.
+            RowState::Sent => {
+                Lifecycle::resumed(self.options.rules, row.record.effect.unwrap_or(Effect::Updated))
+            }
+            _ => Lifecycle::new(self.options.rules),
+        };
+        match self.options.as_planned {
+            true => life.expecting(row.before.clone()),
+            false => life,
+        }
+    }
+
+    /// A staged device, with its modules created.
+    pub(super) fn with_modules_there(&self, mut task: Task<Provisioning>) -> Task<Provisioning> {
+        let life = &mut task.decider.life;
+        *life = std::mem::take(life).with_modules_there();
+        task.step = life.begin(self.looks_first());
+        task
+    }
+
+    fn looks_first(&self) -> bool {
+        self.look_first.load(Ordering::Relaxed)
+    }
+
+    /// Notes the versions of the identities that this run has created and could not finish: an undo deletes
+    /// them in these versions only.
+    async fn note_half_done(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut Task<Provisioning>> =
+            tasks.iter_mut().filter(|task| task.is_half_done()).collect();
+        let policy = self.options.rules.twin;
+        let looks =
+            tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.decider.spec, &self.keys, policy));
+        let seen = join_all(looks).await;
+        for (task, seen) in tasks.iter_mut().zip(seen) {
+            let left = match seen {
+                Ok(seen) if is_as_created(&seen.comparison) => seen.etags,
+                // Without a version, only the content can show what is there.
+                Ok(_) | Err(RunError::Hub(_)) => Etags::default(),
+                Err(error) => return Err(error),
+            };
+            task.left(left);
+        }
+        Ok(())
+    }
+
+    async fn create(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut Task<Provisioning>> =
+            tasks.iter_mut().filter(|task| matches!(task.step, Step::Send(WriteRequest::Create))).collect();
+        let spec: Vec<Cow<'_, IdentitySpec>> =
+            tasks.iter().map(|task| self.marked(task.identity_to_send())).collect();
+        let spec: Vec<&IdentitySpec> = spec.iter().map(AsRef::as_ref).collect();
+        let events = self.hub_writer.create(&spec, &self.keys).await?;
+        for (task, event) in tasks.iter_mut().zip(events) {
+            task.answered(event);
+        }
+        Ok(())
+    }
+
+    async fn update_identities(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut Task<Provisioning>> = tasks
+            .iter_mut()
+            .filter(|task| matches!(task.step, Step::Send(WriteRequest::UpdateIdentity)))
+            .collect();
+        let spec: Vec<Cow<'_, IdentitySpec>> = tasks.iter().map(|task| task.identity_to_send()).collect();
+        let changes: Vec<IdentityUpdate<'_>> = spec
+            .iter()
+            .zip(&tasks)
+            .map(|(spec, task)| IdentityUpdate { spec, etag: task.etags.identity.clone() })
+            .collect();
+        let events = self.hub_writer.update(&changes, &self.keys).await?;
+        for (task, event) in tasks.iter_mut().zip(events) {
+            task.answered(event);
+        }
+        Ok(())
+    }
+
+    async fn write_twins(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
+        let tasks: Vec<&mut Task<Provisioning>> = tasks
+            .iter_mut()
+            .filter(|task| matches!(task.step, Step::Send(WriteRequest::WriteTwin)))
+            .collect();
+        let events = join_all(tasks.iter().map(|task| self.write_twin(task))).await;
+        for (task, event) in tasks.into_iter().zip(events) {
+            task.answered(event?);
+        }
+        Ok(())
+    }
+
+    async fn write_twin(&self, task: &Task<Provisioning>) -> Result<Event, HubError> {
+        // What was perhaps created by others may have their tag, or none.
+        let is_certain_creation = task.decider.is_certain_creation();
+        let spec = match is_certain_creation {
+            true => self.marked(Cow::Borrowed(&task.decider.spec)),
+            false => Cow::Borrowed(&task.decider.spec),
+        };
+        let tags = match is_certain_creation {
+            true => Cow::Borrowed(&*spec.state.tags),
+            false => creator_tag::without(&spec.state.tags),
+        };
+        let tags = section_patch("tags", &tags, &task.decider.differences);
+        let desired = section_patch("desired", &spec.state.desired, &task.decider.differences);
+        let etag = task.etags.twin.as_ref();
+        match self.hub.patch_twin(&spec.identity, &tags, &desired, etag).await {
+            Ok(()) => Ok(Event::TwinWritten),
+            Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
+            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+        }
+    }
+
+    /// The identity with the tag that names its creator, if one is requested and the batch gives no
+    /// tag of that name.
+    fn marked<'w>(&self, spec: Cow<'w, IdentitySpec>) -> Cow<'w, IdentitySpec> {
+        let Some((name, value)) = &self.options.created_by else { return spec };
+        if spec.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
+            return spec;
+        }
+        let mut marked = spec.into_owned();
+        Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
+        Cow::Owned(marked)
+    }
+}

@@ -1,0 +1,169 @@
+//! The driver of a run: it brings the identities of a chunk to their results.
+//!
+//! In each round it reads the identities that have to be observed, writes into the ledger which requests
+//! are about to leave, sends them, and passes the answers on. What an identity needs next is decided by a
+//! [`Decider`], which does no I/O. An [`Operation`] is what runs of one kind read and send. The loop, its
+//! limit, the marks and results in the ledger are the same for all kinds of runs.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use hub_types::twin::Twin;
+use hub_types::{DeviceId, IdentityId};
+
+use crate::hub::{ErrorClass, Hub, pause_after};
+use crate::ledger::{Ended, RowState, Sent};
+use crate::workers::{ChunkWriter, RunError};
+pub(crate) use changes::{IdentityUpdate, section_patch};
+pub(crate) use event::Event;
+pub(crate) use hub_writer::{HubWriter, outdated};
+pub(crate) use observation::{compare_for, compare_held, observe, refused_or_fatal};
+#[cfg(test)]
+pub(crate) use retries::MAX_RETRIES;
+pub(crate) use retries::Retries;
+pub(crate) use task::{Decider, NextStep, Task};
+
+mod changes;
+mod event;
+mod hub_writer;
+mod observation;
+mod retries;
+mod task;
+
+/// The reads and requests of runs of one kind.
+pub(crate) trait Operation: Send + Sync + 'static {
+    /// The decisions about one identity.
+    type Decider: Decider;
+
+    /// The identity whose twin shows the state of an identity.
+    fn subject(&self, identity: &IdentityId) -> IdentityId {
+        identity.clone()
+    }
+
+    /// Tells an identity the twin of its subject, with all else that its decision needs.
+    fn look(
+        &self,
+        task: &mut Task<Self::Decider>,
+        twin: Option<&Twin>,
+    ) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Checks requests that depend on other identities, before they are marked as sent.
+    fn check(&self, _tasks: &mut [Task<Self::Decider>]) -> impl Future<Output = Result<(), RunError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Sends the requests of all identities, and tells them the answers.
+    fn send(&self, tasks: &mut [Task<Self::Decider>]) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Takes a set of identities that have all finished, before their results are written.
+    fn finished(
+        &self,
+        _tasks: &mut [Task<Self::Decider>],
+    ) -> impl Future<Output = Result<(), RunError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// The results of identities that others depend on.
+pub(crate) struct Settled<D: Decider> {
+    /// Devices that wait for their modules: their rows have no result yet.
+    pub(crate) staged: Vec<Task<D>>,
+    /// Devices that failed or are in conflict.
+    pub(crate) closed: Vec<(DeviceId, RowState)>,
+}
+
+/// Brings identities on one hub to their results.
+pub(crate) struct RunDriver<H, O> {
+    hub: Arc<H>,
+    operation: O,
+}
+
+impl<H: Hub, O: Operation> RunDriver<H, O> {
+    /// A driver for runs of one kind.
+    pub(crate) fn new(hub: Arc<H>, operation: O) -> Self {
+        Self { hub, operation }
+    }
+
+    /// The operation.
+    pub(crate) fn operation(&self) -> &O {
+        &self.operation
+    }
+
+    /// Brings each identity to its result, and writes the results into the ledger. Requests with a possible
+    /// effect are recorded before they are sent.
+    pub(crate) async fn settle(
+        &self,
+        writer: &ChunkWriter,
+        mut tasks: Vec<Task<O::Decider>>,
+    ) -> Result<Settled<O::Decider>, RunError> {
+        while tasks.iter().any(|task| !task.is_finished()) {
+            let observing = tasks.iter().filter(|task| task.is_observing());
+            if let Some(retries) = observing.map(|task| task.decider.retries()).max() {
+                writer.release().await;
+                pause_after(retries, &*self.hub).await?;
+                self.observe(&mut tasks).await?;
+            }
+            self.operation.check(&mut tasks).await?;
+            let run = writer.run();
+            let sent: Vec<Sent> = tasks.iter_mut().filter_map(|task| task.about_to_send(run)).collect();
+            if !sent.is_empty() {
+                writer.mark_sent(sent).await?;
+            }
+            self.operation.send(&mut tasks).await?;
+        }
+        self.operation.finished(&mut tasks).await?;
+        let (staged, ended): (Vec<_>, Vec<_>) = tasks.into_iter().partition(Task::is_staged);
+        let closed = self.record(writer, ended).await?;
+        Ok(Settled { staged, closed })
+    }
+
+    /// Reads the identities that have to be observed. A subject that several share is read once.
+    pub(crate) async fn observe(&self, tasks: &mut [Task<O::Decider>]) -> Result<(), RunError> {
+        let mut groups: Vec<(IdentityId, Vec<&mut Task<O::Decider>>)> = Vec::new();
+        for task in tasks.iter_mut().filter(|task| task.is_observing()) {
+            let subject = self.operation.subject(task.identity());
+            match groups.last_mut() {
+                Some((last, group)) if *last == subject => group.push(task),
+                _ => groups.push((subject, vec![task])),
+            }
+        }
+        let looks = groups.into_iter().map(|(subject, group)| self.look(subject, group));
+        join_all(looks).await.into_iter().collect()
+    }
+
+    async fn look(&self, subject: IdentityId, group: Vec<&mut Task<O::Decider>>) -> Result<(), RunError> {
+        let twin = match self.hub.twin(&subject).await {
+            Ok(twin) => twin,
+            Err(error) if error.class() == ErrorClass::Input => {
+                group.into_iter().for_each(|task| task.unreadable(&error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for task in group {
+            match self.operation.look(task, twin.as_ref()).await {
+                Err(RunError::Hub(error)) if error.class() == ErrorClass::Input => task.unreadable(&error),
+                looked => looked?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the results of finished identities into the ledger, and returns the devices among them that
+    /// failed or are in conflict.
+    pub(crate) async fn record(
+        &self,
+        writer: &ChunkWriter,
+        tasks: Vec<Task<O::Decider>>,
+    ) -> Result<Vec<(DeviceId, RowState)>, RunError> {
+        let ended: Vec<Ended> = tasks.into_iter().filter_map(|task| task.ended(writer.run())).collect();
+        let closed = ended
+            .iter()
+            .filter(|ended| matches!(ended.record.state, RowState::Conflict | RowState::Failed))
+            .filter(|ended| ended.identity.module().is_none())
+            .map(|ended| (ended.identity.device().clone(), ended.record.state))
+            .collect();
+        writer.record(ended).await?;
+        Ok(closed)
+    }
+}

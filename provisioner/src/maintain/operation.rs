@@ -1,0 +1,292 @@
+//! The reads and requests of a maintenance run, and its decisions about one identity.
+
+use std::sync::Arc;
+
+use cli_support::causes::with_causes;
+use futures_util::future::join_all;
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+use hub_types::{Etag, IdentityId};
+
+use super::change::{ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal};
+use super::connect_check::{CertificateCheck, CheckFailed};
+use super::units;
+use crate::driver::{Decider, Event, HubWriter, IdentityUpdate, Operation, Task};
+use crate::hub::{Hub, HubError};
+use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
+use crate::model::compare::Etags;
+use crate::model::effect::Effect;
+use crate::model::failure::ReasonCode;
+use crate::model::hold::Hold;
+use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
+use crate::model::spec::GivenKeys;
+use crate::workers::RunError;
+
+/// The change of existing identities on one hub.
+pub(super) struct ChangeOperation<H> {
+    hub: Arc<H>,
+    hub_writer: HubWriter<H>,
+    holds: Holds,
+    maintenance: Arc<Maintenance>,
+    certificate_check: Option<CertificateCheck>,
+}
+
+/// The decisions about one identity of a maintenance run.
+pub(super) struct Changing {
+    pub(super) row: LedgerRow,
+    maintenance: Arc<Maintenance>,
+    machine: ChangeMachine,
+    /// The status of the last read, and its reason.
+    status: Status,
+    status_reason: Option<StatusReason>,
+    /// True for a module that is deleted with its device.
+    pub(super) goes_with_device: bool,
+}
+
+impl Changing {
+    /// The run that keeps the device disabled after `run` has processed it.
+    fn held_by(&self, hold: Option<&Hold>, run: RunId) -> Option<RunId> {
+        match *self.maintenance {
+            _ if self.identity().module().is_some() => None,
+            Maintenance::Disable { .. } => Some(run),
+            Maintenance::UndoRelease { .. } => hold.map(|hold| hold.run),
+            _ => None,
+        }
+    }
+}
+
+impl Decider for Changing {
+    type Request = ChangeRequest;
+    type Outcome = ChangeOutcome;
+
+    fn identity(&self) -> &IdentityId {
+        &self.row.spec.identity
+    }
+
+    fn retries(&self) -> u32 {
+        self.machine.retries()
+    }
+
+    fn answered(&mut self, event: Event) -> ChangeStep {
+        self.goes_with_device = false;
+        self.machine.answered(response(event))
+    }
+
+    fn unreadable(&mut self, error: &HubError) -> ChangeStep {
+        let text = format!("it can't be read: {}", with_causes(error));
+        ChangeStep::failed(Record::failed(error.reason(), text))
+    }
+
+    fn effect(&self, _request: &ChangeRequest) -> Effect {
+        self.maintenance.effect()
+    }
+
+    fn sent(&self, effect: Effect, before: Etags, hold: Option<&Hold>, run: RunId) -> Sent {
+        let status_reason_before = match (&*self.maintenance, hold) {
+            // After its release it is as it was before the quarantine, not in it.
+            (Maintenance::Disable { .. }, Some(hold)) => hold.released_reason.clone(),
+            (maintenance, _) => self.status_reason.clone().filter(|_| maintenance.is_about_status()),
+        };
+        let (identity, held_by) = (self.identity().clone(), self.held_by(hold, run));
+        Sent { identity, effect, before, held_by, status_reason_before }
+    }
+
+    fn record(&self, outcome: ChangeOutcome, hold: Option<&Hold>, run: RunId) -> Record {
+        let mut record = Record::from(outcome);
+        record.held_by = match (record.state, &*self.maintenance) {
+            (RowState::Done, _) | (RowState::Unchanged, Maintenance::UndoRelease { .. }) => {
+                self.held_by(hold, run)
+            }
+            _ => None,
+        };
+        record
+    }
+}
+
+impl Task<Changing> {
+    /// Returns true if its request is about to leave.
+    pub(super) fn is_about_to_change(&self) -> bool {
+        matches!(self.step, ChangeStep::Send(_))
+    }
+
+    /// Leaves it unchanged, because a disabled device can't connect.
+    fn skip_disabled(&mut self) {
+        let reason = match self.identity().module() {
+            None => "it is disabled: its new certificate was not tried",
+            Some(_) => "its device is disabled: its new certificate was not tried",
+        };
+        self.step = ChangeStep::Finish(ChangeOutcome::Skipped(Refusal {
+            code: ReasonCode::DeviceDisabled,
+            reason: reason.to_owned(),
+            differences: Vec::new(),
+        }));
+    }
+}
+
+impl<H: Hub> Operation for ChangeOperation<H> {
+    type Decider = Changing;
+
+    fn subject(&self, identity: &IdentityId) -> IdentityId {
+        self.maintenance.subject(identity)
+    }
+
+    async fn look(&self, task: &mut Task<Changing>, twin: Option<&Twin>) -> Result<(), RunError> {
+        task.hold = self.holds.for_maintenance(&self.maintenance, task.identity(), twin).await?;
+        // The tags of a module's device are not its own.
+        let is_own = self.maintenance.subject(task.identity()) == *task.identity();
+        task.observed(is_own.then(|| Etags::of(twin)));
+        let changing = &mut task.decider;
+        changing.status = twin.map_or(Status::Enabled, |twin| twin.status);
+        changing.status_reason = twin.and_then(|twin| twin.status_reason.clone());
+        let decision = self.maintenance.decide(&changing.row, twin, task.hold.as_ref());
+        task.step = changing.machine.observed(decision);
+        self.name_changing_run(task).await
+    }
+
+    async fn check(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        if self.maintenance.deletes() {
+            self.bind_units(tasks).await?;
+        }
+        self.check_certificates(tasks).await
+    }
+
+    async fn send(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        self.replace(tasks).await?;
+        Ok(self.delete(tasks).await?)
+    }
+}
+
+impl<H: Hub> ChangeOperation<H> {
+    pub(super) fn new(
+        hub: Arc<H>,
+        holds: Holds,
+        maintenance: Maintenance,
+        certificate_check: Option<CertificateCheck>,
+    ) -> Self {
+        let (hub_writer, maintenance) = (HubWriter::new(hub.clone()), Arc::new(maintenance));
+        Self { hub, hub_writer, holds, maintenance, certificate_check }
+    }
+
+    /// The operation of the run.
+    pub(super) fn maintenance(&self) -> &Maintenance {
+        &self.maintenance
+    }
+
+    /// The identity of a row with its first step.
+    pub(super) fn task(&self, row: LedgerRow) -> Task<Changing> {
+        let effect = self.maintenance.effect();
+        let machine = match row.record.state {
+            RowState::Sent => ChangeMachine::resumed(effect),
+            _ => ChangeMachine::new(effect),
+        };
+        let changing = Changing {
+            row,
+            maintenance: self.maintenance.clone(),
+            machine,
+            status: Status::Enabled,
+            status_reason: None,
+            goes_with_device: false,
+        };
+        Task::new(changing, ChangeStep::Observe)
+    }
+
+    /// Decides for each device that is to go whether it may, and lets its modules go with it.
+    pub(super) async fn bind_units(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
+        units::bind(&*self.hub, &self.maintenance, tasks).await
+    }
+
+    /// Adds the run of this ledger that changed an identity last to the reason why the identity is not
+    /// undone.
+    async fn name_changing_run(&self, task: &mut Task<Changing>) -> Result<(), RunError> {
+        let Maintenance::Undo { run } = *self.maintenance else { return Ok(()) };
+        let ChangeStep::Finish(ChangeOutcome::Refused(refusal)) = &mut task.step else { return Ok(()) };
+        if refusal.code == ReasonCode::ChangedSinceRun
+            && let Some(changed_by) = self.holds.last_change(&task.decider.row.spec.identity, run).await?
+        {
+            refusal.reason.push_str(&format!(", last by run {changed_by}"));
+        }
+        Ok(())
+    }
+
+    /// Excludes identities without a proof that they can connect with their new certificate.
+    async fn check_certificates(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        let Some(certificate_check) = &self.certificate_check else { return Ok(()) };
+        let replacing =
+            tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Replace(_))));
+        let (disabled, tasks): (Vec<_>, Vec<_>) = replacing
+            .partition(|task| task.identity().module().is_none() && task.decider.status == Status::Disabled);
+        disabled.into_iter().for_each(Task::skip_disabled);
+        let checks =
+            join_all(tasks.iter().map(|task| certificate_check(task.decider.row.spec.clone()))).await;
+        for (task, checked) in tasks.into_iter().zip(checks) {
+            match checked {
+                Ok(()) => {}
+                Err(CheckFailed::This(ReasonCode::NotLetIn, _)) if self.is_device_disabled(task).await? => {
+                    task.skip_disabled();
+                }
+                Err(CheckFailed::This(code, text)) => {
+                    task.step = ChangeStep::failed(Record::failed(code, text))
+                }
+                Err(CheckFailed::All(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true for a module of a disabled device.
+    async fn is_device_disabled(&self, task: &Task<Changing>) -> Result<bool, HubError> {
+        let identity = task.identity();
+        if identity.module().is_none() {
+            return Ok(false);
+        }
+        let device = self.hub.twin(&identity.device().clone().into()).await?;
+        Ok(device.is_some_and(|device| device.status == Status::Disabled))
+    }
+
+    async fn replace(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
+        let (mut changing, mut changes) = (Vec::new(), Vec::new());
+        for task in tasks.iter_mut() {
+            if let ChangeStep::Send(ChangeRequest::Replace(spec)) = &task.step {
+                changes.push((spec.clone(), task.etags.identity.clone()));
+                changing.push(task);
+            }
+        }
+        let changes: Vec<IdentityUpdate<'_>> =
+            changes.iter().map(|(spec, etag)| IdentityUpdate { spec, etag: etag.clone() }).collect();
+        let events = self.hub_writer.update(&changes, &GivenKeys::new()).await?;
+        for (task, event) in changing.into_iter().zip(events) {
+            task.answered(event);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
+        let doomed: Vec<(IdentityId, Option<Etag>)> = tasks
+            .iter()
+            .filter(|task| {
+                matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)) && !task.decider.goes_with_device
+            })
+            .map(|task| (task.identity().clone(), task.etags.identity.clone()))
+            .collect();
+        let events = self.hub_writer.delete(&doomed).await?;
+        for ((identity, _), event) in doomed.into_iter().zip(events) {
+            units::tell(tasks, &identity, event);
+        }
+        Ok(())
+    }
+}
+
+/// The meaning of an event for an identity that was to be changed.
+fn response(event: Event) -> ChangeResponse {
+    match event {
+        Event::Lost(error) => ChangeResponse::Lost(error),
+        Event::Outdated(error) => ChangeResponse::Outdated(error),
+        Event::Refused(error) => ChangeResponse::Refused(error),
+        Event::Created | Event::CreatedWithoutTwin | Event::IdentityUpdated | Event::TwinWritten => {
+            ChangeResponse::Done
+        }
+        // That is no answer to a change.
+        Event::AlreadyExists | Event::Observed(_) => ChangeResponse::Lost(HubError::Unclear),
+    }
+}
