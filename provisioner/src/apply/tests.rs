@@ -121,8 +121,10 @@ fn check_whole(hub: &ModelHub) {
     }
 }
 
+/// A fate that does not make a row fail.
 fn fate() -> impl Strategy<Value = Fate> {
-    proptest::sample::select(Fate::ALL.to_vec())
+    let is_survived = |fate: &Fate| *fate != Fate::TwinRefused;
+    proptest::sample::select(Fate::ALL.into_iter().filter(is_survived).collect::<Vec<_>>())
 }
 
 proptest! {
