@@ -1,6 +1,7 @@
 //! The model: identities, operations on them and outcomes, which all rooms share.
 
 pub(crate) mod compare;
+pub(crate) mod conversion;
 pub(crate) mod creator_tag;
 pub(crate) mod digest;
 pub(crate) mod effect;

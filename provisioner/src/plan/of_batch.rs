@@ -14,6 +14,7 @@ use crate::batch::{
 use crate::clock::Timestamp;
 use crate::hub::{HubError, HubSize};
 use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
+use crate::model::conversion::convert_by;
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
@@ -69,23 +70,11 @@ pub(crate) enum PlanError {
     Target(#[from] TargetError),
 }
 
-impl From<HubError> for PlanError {
-    fn from(error: HubError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<LedgerError> for PlanError {
-    fn from(error: LedgerError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<cert_tool::Error> for PlanError {
-    fn from(error: cert_tool::Error) -> Self {
-        Self::Load(error.into())
-    }
-}
+convert_by!(PlanError {
+    HubError => Run,
+    LedgerError => Run,
+    cert_tool::Error => Load,
+});
 
 /// A batch in a temporary ledger, and the hub that it is compared with.
 pub(crate) struct BatchPlan {

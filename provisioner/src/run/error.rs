@@ -10,6 +10,7 @@ use crate::batch::LoadError;
 use crate::device::ConnectError;
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, Run};
+use crate::model::conversion::convert_by;
 use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
 use crate::plan::PlanFileError;
@@ -193,26 +194,9 @@ impl RunFailure {
     }
 }
 
-impl From<cert_tool::Error> for RunFailure {
-    fn from(error: cert_tool::Error) -> Self {
-        Self::Issue(error.into())
-    }
-}
-
-impl From<ConnectError> for RunFailure {
-    fn from(error: ConnectError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<HubError> for RunFailure {
-    fn from(error: HubError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<LedgerError> for RunFailure {
-    fn from(error: LedgerError) -> Self {
-        Self::Run(error.into())
-    }
-}
+convert_by!(RunFailure {
+    cert_tool::Error => Issue,
+    ConnectError => Run,
+    HubError => Run,
+    LedgerError => Run,
+});

@@ -18,6 +18,7 @@ use crate::batch::{
 use crate::device::{ConnectError, CredentialError, CredentialSource, default_concurrency};
 use crate::hub::HubError;
 use crate::ledger::{Holds, Ledger, LedgerError, LedgerLocation, RowFilter, SharedLedger};
+use crate::model::conversion::convert_by;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
 use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
@@ -77,23 +78,12 @@ pub(crate) enum VerifyError {
     Target(#[from] TargetError),
 }
 
-impl From<ConnectError> for VerifyError {
-    fn from(error: ConnectError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<HubError> for VerifyError {
-    fn from(error: HubError) -> Self {
-        Self::Run(error.into())
-    }
-}
-
-impl From<LedgerError> for VerifyError {
-    fn from(error: LedgerError) -> Self {
-        Self::Run(error.into())
-    }
-}
+convert_by!(VerifyError {
+    ConnectError => Run,
+    HubError => Run,
+    LedgerError => Run,
+    cert_tool::Error => Load,
+});
 
 impl From<ConnectCheckError> for VerifyError {
     fn from(error: ConnectCheckError) -> Self {
@@ -101,12 +91,6 @@ impl From<ConnectCheckError> for VerifyError {
             ConnectCheckError::Connect(error) => error.into(),
             ConnectCheckError::Ledger(error) => error.into(),
         }
-    }
-}
-
-impl From<cert_tool::Error> for VerifyError {
-    fn from(error: cert_tool::Error) -> Self {
-        Self::Load(error.into())
     }
 }
 
