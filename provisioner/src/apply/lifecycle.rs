@@ -48,8 +48,7 @@ pub(crate) enum Outcome {
         effect: Effect,
         /// Foreign twin values that were kept.
         kept: Vec<Difference>,
-        /// True if the effect is presumed: the response was lost, and a read shows only that the
-        /// identity exists.
+        /// True if the effect is presumed, not proven.
         presumed: bool,
     },
     /// The operation failed; the record states the reason.
@@ -81,6 +80,19 @@ impl Step {
     }
 }
 
+/// The proof that an effect on an identity is this run's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Proof {
+    /// An answer of the hub.
+    #[default]
+    Answer,
+    /// The answer to the creation, but a read found the identity changed since: by a different client,
+    /// which may have deleted it and created it again.
+    AnswerAndForeignChange,
+    /// The answer was lost: a read shows only that the identity exists.
+    Lost,
+}
+
 /// The state of one identity in its lifecycle.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
@@ -95,10 +107,12 @@ pub(crate) struct Lifecycle {
     attempt: Option<Effect>,
     /// The effect of this run, certain or possible.
     done: Option<Effect>,
-    /// True if the effect is presumed, because the response was lost.
-    presumed: bool,
+    /// The proof that this run had the effect.
+    proof: Proof,
     /// True if this run certainly changed an existing identity.
     is_updated: bool,
+    /// True if this run certainly wrote the twin.
+    has_twin: bool,
     /// The number of lost or contradictory responses.
     retries: Retries,
 }
@@ -111,7 +125,7 @@ impl Lifecycle {
 
     /// An identity with a request of this effect that was sent before this run was interrupted.
     pub(crate) fn resumed(rules: ApplyRules, attempt: Effect) -> Self {
-        Self { rules, done: Some(attempt), presumed: true, ..Self::default() }
+        Self { rules, done: Some(attempt), proof: Proof::Lost, ..Self::default() }
     }
 
     /// A device that must not be disabled before its modules are there.
@@ -121,7 +135,7 @@ impl Lifecycle {
 
     /// The same device, after its modules were created. The effect of the run so far is kept.
     pub(crate) fn with_modules_there(self) -> Self {
-        Self { waits_for_modules: false, is_there: true, retries: Retries::default(), ..self }
+        Self { waits_for_modules: false, is_there: true, attempt: None, retries: Retries::default(), ..self }
     }
 
     /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
@@ -159,9 +173,9 @@ impl Lifecycle {
         self.done
     }
 
-    /// Returns true if the effect is presumed, because the response was lost.
+    /// Returns true if the effect is presumed, not proven.
     pub(crate) fn is_presumed(&self) -> bool {
-        self.presumed && self.done.is_some()
+        self.proof != Proof::Answer && self.done.is_some()
     }
 
     /// Returns true if this run created the identity.
@@ -201,6 +215,7 @@ impl Lifecycle {
             Event::AlreadyExists => self.look_again(None),
             Event::Created => {
                 self.created();
+                self.has_twin = true;
                 self.finish_or_stage()
             }
             Event::CreatedWithoutTwin => {
@@ -216,7 +231,7 @@ impl Lifecycle {
             Event::Lost(error) | Event::Outdated(error) => {
                 // Also where the hub was seen without it: others may have created the same meanwhile.
                 if self.done.is_none() {
-                    (self.done, self.presumed) = (self.attempt, true);
+                    (self.done, self.proof) = (self.attempt, Proof::Lost);
                 }
                 self.look_again(Some(error))
             }
@@ -224,6 +239,7 @@ impl Lifecycle {
             Event::Refused(error) => Step::failed(&error),
             Event::TwinWritten => {
                 self.updated();
+                self.has_twin = true;
                 self.finish_or_stage()
             }
         }
@@ -231,6 +247,7 @@ impl Lifecycle {
 
     fn on_comparison(&mut self, comparison: Comparison) -> Step {
         let ApplyRules { mode, twin } = self.rules;
+        self.doubt_creation(&comparison);
         if matches!(
             comparison,
             Comparison::IdentityDiffers(_) | Comparison::StagedByRun { .. } | Comparison::TwinDiffers(_)
@@ -241,7 +258,8 @@ impl Lifecycle {
             Comparison::InSync => self.found(Vec::new()),
             Comparison::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
             Comparison::Missing => {
-                (self.done, self.presumed, self.is_updated) = (None, false, false);
+                (self.done, self.proof) = (None, Proof::Answer);
+                (self.is_updated, self.has_twin) = (false, false);
                 self.attempt(WriteRequest::Create, Effect::Created)
             }
             // By this run or by an earlier one, which may have created it or have found it there.
@@ -269,21 +287,38 @@ impl Lifecycle {
     }
 
     fn created(&mut self) {
-        (self.done, self.presumed) = (Some(Effect::Created), false);
+        (self.done, self.proof) = (Some(Effect::Created), Proof::Answer);
     }
 
     fn updated(&mut self) {
         self.is_updated = true;
         if !self.is_creation() {
-            (self.done, self.presumed) = (Some(Effect::Updated), false);
+            (self.done, self.proof) = (Some(Effect::Updated), Proof::Answer);
         }
     }
 
     /// Discards a presumed creation, because the identity differs from what this run would have
     /// created: it existed before, or has been replaced since.
     fn forget_presumed_creation(&mut self) {
-        if self.presumed && self.is_creation() {
-            (self.done, self.presumed) = (self.is_updated.then_some(Effect::Updated), false);
+        if self.proof == Proof::Lost && self.is_creation() {
+            (self.done, self.proof) = (self.is_updated.then_some(Effect::Updated), Proof::Answer);
+        }
+    }
+
+    /// Takes a creation for presumed if the identity is not as this run has left it: a different client has
+    /// changed it, or has deleted it and created it again.
+    fn doubt_creation(&mut self, found: &Comparison) {
+        let is_as_left = match found {
+            Comparison::InSync => self.attempt.is_some(),
+            Comparison::Missing | Comparison::Staged(_) => true,
+            Comparison::TwinNotWritten => !self.has_twin,
+            Comparison::IdentityDiffers(_)
+            | Comparison::StagedByRun { .. }
+            | Comparison::TwinDiffers(_)
+            | Comparison::TwinModified(_) => false,
+        };
+        if !is_as_left && self.proof == Proof::Answer && self.is_creation() {
+            self.proof = Proof::AnswerAndForeignChange;
         }
     }
 
@@ -304,7 +339,7 @@ impl Lifecycle {
 
     fn found(&self, kept: Vec<Difference>) -> Step {
         Step::Finish(match self.done {
-            Some(effect) => Outcome::Done { effect, kept, presumed: self.presumed },
+            Some(effect) => Outcome::Done { effect, kept, presumed: self.is_presumed() },
             None => Outcome::Unchanged(kept),
         })
     }
@@ -317,7 +352,7 @@ impl Lifecycle {
     }
 
     fn staged(&self) -> Step {
-        Step::Finish(Outcome::Staged { effect: self.done, presumed: self.presumed })
+        Step::Finish(Outcome::Staged { effect: self.done, presumed: self.is_presumed() })
     }
 
     fn look_again(&mut self, error: Option<HubError>) -> Step {

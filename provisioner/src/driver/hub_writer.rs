@@ -183,7 +183,8 @@ impl<H: Hub> HubWriter<H> {
         }
     }
 
-    /// Reads back one module that was just created with its twin, unless the result is known.
+    /// Reads back modules that were just created with their twins, until one shows whether the hub has taken
+    /// its twin, unless that is known.
     async fn learn_from(
         &self,
         spec: &[&IdentitySpec],
@@ -193,13 +194,16 @@ impl<H: Hub> HubWriter<H> {
         let created = spec
             .iter()
             .zip(events)
-            .find(|(spec, event)| spec.state.has_twin() && matches!(event, Event::Created));
-        if let (BulkModules::NotTriedYet, Some((spec, _))) = (self.bulk_modules(), created) {
-            match read(&*self.hub, spec, keys).await {
-                Ok(seen) if seen.comparison == Comparison::InSync => {
-                    self.set_bulk_modules(BulkModules::WithTwin)
-                }
-                Ok(_) => self.set_bulk_modules(BulkModules::WithoutTwin),
+            .filter(|(spec, event)| spec.state.has_twin() && matches!(event, Event::Created));
+        for (spec, _) in created {
+            if self.bulk_modules() != BulkModules::NotTriedYet {
+                break;
+            }
+            match read(&*self.hub, spec, keys).await.map(|seen| seen.comparison) {
+                Ok(Comparison::InSync) => self.set_bulk_modules(BulkModules::WithTwin),
+                Ok(Comparison::TwinNotWritten) => self.set_bulk_modules(BulkModules::WithoutTwin),
+                // Others have changed it meanwhile.
+                Ok(_) => {}
                 // Its own trouble teaches nothing of others.
                 Err(error) if error.class() == ErrorClass::Input => {}
                 Err(error) => return Err(error),

@@ -85,8 +85,8 @@ pub(crate) struct Record {
     /// The effect of the run, when the row is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) effect: Option<Effect>,
-    /// True if the effect is presumed: the hub's response was lost, and a read shows only that the
-    /// identity exists.
+    /// True if the effect is presumed: the hub's response was lost, or a different client has changed the
+    /// identity since the run created it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) presumed: bool,
     /// The run that keeps the device disabled until it is released, if the row ended so.

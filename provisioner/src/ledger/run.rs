@@ -448,7 +448,10 @@ impl fmt::Display for Totals {
         write!(f, "{} pending", self.pending)?;
         match self.presumed {
             0 => Ok(()),
-            presumed => write!(f, " ({presumed} only presumably by this run: an answer was lost)"),
+            presumed => write!(
+                f,
+                " ({presumed} only presumably by this run: an answer was lost, or others made a change)"
+            ),
         }
     }
 }

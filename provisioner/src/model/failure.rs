@@ -113,7 +113,7 @@ reason_codes! {
     OnlyThumbprint = "only_thumbprint",
     /// Its parent is not an edge device on the hub.
     ParentUnusable = "parent_unusable",
-    /// It is as asked, presumably through this run: the hub's answer was lost.
+    /// It is as asked, presumably through this run: the hub's answer was lost, or others changed it meanwhile.
     Presumed = "presumed",
     /// The plan that the run carries out refuses it.
     RefusedByPlan = "refused_by_plan",

@@ -214,7 +214,9 @@ fn more(row: &LedgerRow, expects: &str) -> String {
         parts.push(format!("left disabled by run {run}"));
     }
     if record.presumed {
-        parts.push("presumed: the hub's answer was lost, and reading showed it to be there".into());
+        parts.push(
+            "presumed: the hub's answer was lost, or others changed it after this run had created it".into(),
+        );
     }
     parts.join("; ")
 }

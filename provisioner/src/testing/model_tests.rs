@@ -434,6 +434,23 @@ mod found {
     }
 
     #[test]
+    fn what_others_put_in_the_place_of_a_device_that_the_run_created_is_not_undone() {
+        let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
+        for (calls, verified) in [(1, true), (1, false), (2, true), (2, false), (3, true)] {
+            let meddlings = acts::replacement("a", "CC", 60).map(|change| (calls, change)).to_vec();
+            let weather = Disturbances { meddlings, ..Disturbances::fine() };
+            let quarantine =
+                ApplyAct { rules: upsert, quarantined: true, verified, ..provision(&["a", "a/x"]) };
+            let world = check(
+                Modules::InBulk,
+                &[act(Work::Apply(quarantine), weather), act(Work::Undo(0), Disturbances::fine())],
+            );
+            let is_there = world.hub.identities.lock().unwrap().contains_key(&identity("a"));
+            assert!(is_there, "the device of others was deleted: {calls} {verified}");
+        }
+    }
+
+    #[test]
     fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
         for mode in [ApplyMode::Upsert, ApplyMode::Update] {
             let rules = ApplyRules { mode, twin: TwinPolicy::Initial };

@@ -72,7 +72,9 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::NotStarted => "nothing was done yet",
         ReasonCode::OnlyThumbprint => "its new thumbprint is the only one",
         ReasonCode::ParentUnusable => "its parent is not an edge device on the hub",
-        ReasonCode::Presumed => "done, presumably by this run: the hub's answer was lost",
+        ReasonCode::Presumed => {
+            "done, presumably by this run: the hub's answer was lost, or others changed it meanwhile"
+        }
         ReasonCode::RefusedByPlan => "refused by the plan",
         ReasonCode::RequestRefused => "refused by the hub",
         ReasonCode::RunUnfinished => "an interrupted run is still to disable it",

@@ -141,10 +141,31 @@ fn meddling() -> impl Strategy<Value = ForeignChange> {
     (select(names), what).prop_map(|(name, what)| ForeignChange { identity: identity(name), what })
 }
 
+/// Others delete an identity and create one with different values in its place.
+pub(super) fn replacement(name: &str, thumbprint: &str, interval: u32) -> [ForeignChange; 2] {
+    let authentication = spec(name, thumbprint, None, interval).authentication(&GivenKeys::new());
+    let create = Other::Create(authentication.unwrap_or_default(), interval);
+    [Other::Delete, create].map(|what| ForeignChange { identity: identity(name), what })
+}
+
+/// What others do at one time.
+fn meddlings() -> impl Strategy<Value = Vec<ForeignChange>> {
+    let replaced = (select(NAMES.to_vec()), select(vec![(OLD, 7), ("CC", 60)]));
+    prop_oneof![
+        3 => meddling().prop_map(|change| vec![change]),
+        1 => replaced.prop_map(|(name, (thumbprint, interval))| replacement(name, thumbprint, interval).to_vec()),
+    ]
+}
+
 fn weather() -> impl Strategy<Value = Disturbances> {
     let fates = vec(select(Fate::ALL.to_vec()), 0..6);
     let cuts = vec(0..14_usize, 0..3);
-    let meddlings = vec((0..16_usize, meddling()), 0..3);
+    let meddlings = vec((0..16_usize, meddlings()), 0..3).prop_map(|times| {
+        let at_once = |(calls, changes): (usize, Vec<ForeignChange>)| {
+            changes.into_iter().map(move |change| (calls, change))
+        };
+        times.into_iter().flat_map(at_once).collect::<Vec<_>>()
+    });
     let joined = proptest::option::weighted(0.3, 0..10_usize);
     let stormy = (fates, cuts, meddlings, prop::bool::weighted(0.9), joined);
     prop_oneof![
