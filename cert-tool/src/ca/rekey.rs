@@ -50,94 +50,154 @@ pub fn rekey_ca(
     now: OffsetDateTime,
     ask: &mut AskSecret<'_>,
 ) -> Result<(), Error> {
-    let bad = |reason: String| Error::BadCa { path: old.to_owned(), reason };
-    if !ROOT_KEY.is_in(old) {
-        let reason = "the key of its root is elsewhere; rekey the root where its key is, or give this CA alone a \
-                      new key below the same CA: make a request in a new folder (`cert-tool ca csr`), sign it \
-                      where the key of the CA above is (`cert-tool ca sign`), and import the certificate \
-                      (`cert-tool ca import`)";
-        return Err(bad(reason.to_owned()));
-    }
-    let old_root = ParentCa::open_with(old, Tier::Root, ask)?;
-    if enter_earlier(&old_root, new)? {
+    let old = OldCa::open(old, ask)?;
+    if old.enter_earlier(new)? {
         return Ok(());
     }
     let staging = Staging::begin_new(new)?;
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => next_generation(old_root.certificate().common_name().ok_or_else(|| {
-            let subject = ShownBare(old_root.certificate().subject());
-            bad(format!("the root `{subject}` has no common name to make the new one of; give it (--name)"))
-        })?),
-    };
-    if old_root.certificate().common_name() == Some(root_name(&name).as_str()) {
-        let reason =
-            format!("its root has the name `{name}` too; a CA with a new key needs a new name (--name)");
-        return Err(bad(reason));
-    }
-    let subject = match &options.subject {
-        Some(subject) => Some(subject.clone()),
-        None => rest_of_subject(old_root.certificate().subject())?,
-    };
-    let old_issuing = match Tier::of(old) {
-        Tier::Root => None,
-        Tier::Issuing => Some(read_certificate(&old.join(ISSUING_CERTIFICATE))?),
-    };
-    for ca in std::iter::once(old_root.certificate()).chain(&old_issuing) {
-        if has_name_constraints(ca) {
-            let name = ShownBare(ca.subject());
-            let reason = format!(
-                "`{name}` has name constraints, which the new CA would not have; make the new CA with `cert-tool ca \
-                 init --root-only`, `ca csr` and `ca sign --permit`, and cross-sign the roots (`ca cross-sign`)"
-            );
-            return Err(bad(reason));
-        }
-    }
-    let options = CaOptions {
-        name,
-        subject,
-        root_path_length: path_length(old_root.certificate()),
-        issuing_path_length: old_issuing.as_ref().and_then(path_length).unwrap_or_default(),
-        ..options.clone()
-    };
     let folder = &staging.place();
-    let new_root = match old_issuing {
-        None => ParentCa::init_root(folder, &options, now, ask)?,
-        Some(_) => {
-            init::init(folder, &options, now, ask)?;
-            ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))?
-        }
-    };
-    for file in policy::FILES {
-        let (from, to) = (old.join(file), folder.join(file));
-        if from.exists() {
-            std::fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
-        }
-    }
-    let old_by_new = new_root.cross_sign(old_root.certificate(), u32::MAX, now)?;
-    folder::write_certificates(&folder.join(OLD_BY_NEW), [&old_by_new])?;
-    let new_by_old = old_root.cross_certificate(new_root.certificate(), u32::MAX, now)?;
-    folder::write_certificates(&folder.join(NEW_BY_OLD), [&new_by_old])?;
-    if old_issuing.is_some() {
-        folder::write_certificates(&folder.join(CHAIN), [&new_by_old])?;
-    }
+    let options = old.options_of_new(name, options)?;
+    old.check_no_name_constraints()?;
+    let new_root = old.init_new(folder, &options, now, ask)?;
+    old.copy_policy(folder)?;
+    let new_by_old = old.cross_sign(&new_root, folder, now)?;
     drop(new_root);
     staging.finish()?;
     // The last step: the books do not name a CA that is nowhere, whenever the process is killed or the disk is full.
-    old_root.index()?.enter_subordinate(&new_by_old).map(drop)
+    old.root.index()?.enter_subordinate(&new_by_old).map(drop)
 }
 
-/// Enters the cross-certificate of an earlier run that was killed before it had done so. Answers whether there is such
-/// a run, which is complete then.
-fn enter_earlier(old_root: &ParentCa, new: &Path) -> Result<bool, Error> {
-    folder::recover(new)?;
-    let path = new.join(NEW_BY_OLD);
-    if !path.exists() {
-        return Ok(false);
+/// The CA that gets a successor.
+struct OldCa<'a> {
+    folder: &'a Path,
+    root: ParentCa,
+    /// The certificate of its issuing CA, if it has one.
+    issuing: Option<Certificate>,
+}
+
+impl<'a> OldCa<'a> {
+    /// Opens a CA. The key of its root must be in its folder.
+    fn open(folder: &'a Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
+        if !ROOT_KEY.is_in(folder) {
+            let reason = "the key of its root is elsewhere; rekey the root where its key is, or give this CA alone a \
+                          new key below the same CA: make a request in a new folder (`cert-tool ca csr`), sign it \
+                          where the key of the CA above is (`cert-tool ca sign`), and import the certificate \
+                          (`cert-tool ca import`)";
+            return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
+        }
+        let root = ParentCa::open_with(folder, Tier::Root, ask)?;
+        let issuing = match Tier::of(folder) {
+            Tier::Root => None,
+            Tier::Issuing => Some(read_certificate(&folder.join(ISSUING_CERTIFICATE))?),
+        };
+        Ok(Self { folder, root, issuing })
     }
-    let new_by_old = read_certificate(&path)?;
-    Ok(signature_fault(&new_by_old, old_root.certificate()).is_none()
-        && old_root.index()?.enter_subordinate(&new_by_old)?)
+
+    fn bad(&self, reason: String) -> Error {
+        Error::BadCa { path: self.folder.to_owned(), reason }
+    }
+
+    /// Enters the cross-certificate of an earlier run that was killed before it had done so. Answers whether there is
+    /// such a run, which is complete then.
+    fn enter_earlier(&self, new: &Path) -> Result<bool, Error> {
+        folder::recover(new)?;
+        let path = new.join(NEW_BY_OLD);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let new_by_old = read_certificate(&path)?;
+        Ok(signature_fault(&new_by_old, self.root.certificate()).is_none()
+            && self.root.index()?.enter_subordinate(&new_by_old)?)
+    }
+
+    /// Completes the options of the new CA with what it takes from this one: the subject and the path lengths.
+    fn options_of_new(&self, name: Option<&str>, options: &CaOptions) -> Result<CaOptions, Error> {
+        let root = self.root.certificate();
+        let name = self.name_of_new(name)?;
+        let subject = match &options.subject {
+            Some(subject) => Some(subject.clone()),
+            None => rest_of_subject(root.subject())?,
+        };
+        Ok(CaOptions {
+            name,
+            subject,
+            root_path_length: path_length(root),
+            issuing_path_length: self.issuing.as_ref().and_then(path_length).unwrap_or_default(),
+            ..options.clone()
+        })
+    }
+
+    /// Returns the name that was given, or that of this CA with its generation. The root's name must be new.
+    fn name_of_new(&self, name: Option<&str>) -> Result<String, Error> {
+        let root = self.root.certificate();
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => next_generation(root.common_name().ok_or_else(|| {
+                let subject = ShownBare(root.subject());
+                self.bad(format!(
+                    "the root `{subject}` has no common name to make the new one of; give it (--name)"
+                ))
+            })?),
+        };
+        if root.common_name() == Some(root_name(&name).as_str()) {
+            let reason =
+                format!("its root has the name `{name}` too; a CA with a new key needs a new name (--name)");
+            return Err(self.bad(reason));
+        }
+        Ok(name)
+    }
+
+    fn check_no_name_constraints(&self) -> Result<(), Error> {
+        let mut cas = std::iter::once(self.root.certificate()).chain(&self.issuing);
+        let Some(ca) = cas.find(|ca| has_name_constraints(ca)) else { return Ok(()) };
+        let name = ShownBare(ca.subject());
+        Err(self.bad(format!(
+            "`{name}` has name constraints, which the new CA would not have; make the new CA with `cert-tool ca init \
+             --root-only`, `ca csr` and `ca sign --permit`, and cross-sign the roots (`ca cross-sign`)"
+        )))
+    }
+
+    /// Makes the new CA in a folder and opens its root.
+    fn init_new(
+        &self,
+        folder: &Path,
+        options: &CaOptions,
+        now: OffsetDateTime,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<ParentCa, Error> {
+        if self.issuing.is_none() {
+            return ParentCa::init_root(folder, options, now, ask);
+        }
+        init::init(folder, options, now, ask)?;
+        ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))
+    }
+
+    fn copy_policy(&self, folder: &Path) -> Result<(), Error> {
+        for file in policy::FILES {
+            let (from, to) = (self.folder.join(file), folder.join(file));
+            if from.exists() {
+                std::fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Certifies each root's key by the other root, and returns the new root's certificate from the old one.
+    fn cross_sign(
+        &self,
+        new_root: &ParentCa,
+        folder: &Path,
+        now: OffsetDateTime,
+    ) -> Result<Certificate, Error> {
+        let old_by_new = new_root.cross_sign(self.root.certificate(), u32::MAX, now)?;
+        folder::write_certificates(&folder.join(OLD_BY_NEW), [&old_by_new])?;
+        let new_by_old = self.root.cross_certificate(new_root.certificate(), u32::MAX, now)?;
+        folder::write_certificates(&folder.join(NEW_BY_OLD), [&new_by_old])?;
+        if self.issuing.is_some() {
+            folder::write_certificates(&folder.join(CHAIN), [&new_by_old])?;
+        }
+        Ok(new_by_old)
+    }
 }
 
 /// The number of CAs that may stand below a CA; no certificate of this program has more than 255.
