@@ -10,18 +10,18 @@ use crate::ca::CertificateAuthority;
 use crate::encoding::pem;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issue::key_source::{KeySource, given};
+use crate::issue::key_source::{KeySource, RequestedKey, given};
 use crate::issue::prepared_profiles::{PreparedProfile, PreparedProfiles};
 use crate::issue::request::{IssueRequest, LongNames};
 use crate::issued::new_certificate::NewCertificate;
 use crate::issued::record::IssuedAuth;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::{KeyType, PrivateKey};
-use crate::profile::parts_of_a_profile;
+use crate::profile::{ProfileRow, parts_of_a_profile};
 use crate::verify::name_constraints::PathConstraints;
 use crate::x509::certificate::read_certificate;
 use crate::x509::encoder::{Serial, SubjectKey};
-use crate::x509::leaf_template::LeafParts;
+use crate::x509::leaf_template::{LeafParts, ProfileParts};
 
 /// One certificate to issue: a request that the index permits.
 pub(crate) struct IssueJob {
@@ -47,6 +47,15 @@ pub(crate) struct UnsignedCertificate<'a> {
     serial: Serial,
     replaced: Option<Sha256Thumbprint>,
     key_elsewhere: Option<PathBuf>,
+    not_copied: Vec<String>,
+}
+
+/// The key that a certificate certifies.
+struct CertifiedKey<'a> {
+    key: SubjectKey<'a>,
+    /// The private key, if it was made here.
+    key_pem: Option<Zeroizing<Vec<u8>>>,
+    /// The parts of a request that are not copied.
     not_copied: Vec<String>,
 }
 
@@ -77,43 +86,14 @@ impl<'a> Worker<'a> {
             previous,
         } = job;
         let common_name = identity.common_name();
-        let length = common_name.len();
-        if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
-            return Ok(Err(Refusal::CommonNameTooLong { length }));
-        }
-        let profiled = self
-            .prepared_profiles
-            .of(&row)
-            .and_then(|prepared| Ok((prepared, prepared.render(&identity, &row)?)));
-        let (prepared, profile) = match profiled {
+        let (prepared, profile) = match self.profile_of(&identity, &common_name, &row, previous) {
             Ok(profiled) => profiled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(previous) = previous.filter(|_| prepared.is_plain())
-            && let Some(refusal) = loss(&previous)
-        {
-            return Ok(Err(refusal));
-        }
-        let own;
-        let mut not_copied = Vec::new();
-        let (key, key_pem) = match key {
-            KeySource::Generate => {
-                if let Some(refusal) = self.ca.policy().refusal(&identity, Some(self.key_type)) {
-                    return Ok(Err(refusal));
-                }
-                own = PrivateKey::generate(self.key_type)?;
-                (SubjectKey::Own(&own), Some(own.to_pem()?))
-            }
-            source => match given(&identity, source) {
-                Ok(given) => match self.ca.policy().refusal(&identity, given.key.key_type()) {
-                    Some(refusal) => return Ok(Err(refusal)),
-                    None => {
-                        not_copied = given.not_copied;
-                        (given.key, None)
-                    }
-                },
-                Err(refusal) => return Ok(Err(refusal)),
-            },
+        let mut own = None;
+        let CertifiedKey { key, key_pem, not_copied } = match self.key_of(&identity, key, &mut own)? {
+            Ok(key) => key,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let info = key.to_info();
         if key_pem.is_none() && self.keys_of_cas.contains(&Fingerprint::of(&info)) {
@@ -137,6 +117,49 @@ impl<'a> Worker<'a> {
             replaced,
             key_elsewhere,
             not_copied,
+        }))
+    }
+
+    /// Returns the profile of a row and the parts that it adds to the certificate.
+    fn profile_of(
+        &self,
+        identity: &IdentityId,
+        common_name: &str,
+        row: &ProfileRow,
+        previous: Option<PathBuf>,
+    ) -> Result<(&'a PreparedProfile<'a>, ProfileParts), Refusal> {
+        let length = common_name.len();
+        if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
+            return Err(Refusal::CommonNameTooLong { length });
+        }
+        let prepared = self.prepared_profiles.of(row)?;
+        let profile = prepared.render(identity, row)?;
+        match previous.filter(|_| prepared.is_plain()).and_then(|previous| loss(&previous)) {
+            Some(refusal) => Err(refusal),
+            None => Ok((prepared, profile)),
+        }
+    }
+
+    /// Reads the key that a request brings, or makes one, which `own` then holds.
+    fn key_of<'k>(
+        &self,
+        identity: &IdentityId,
+        source: KeySource,
+        own: &'k mut Option<PrivateKey>,
+    ) -> Result<Result<CertifiedKey<'k>, Refusal>, Error> {
+        if source == KeySource::Generate {
+            if let Some(refusal) = self.ca.policy().refusal(identity, Some(self.key_type)) {
+                return Ok(Err(refusal));
+            }
+            let own = own.insert(PrivateKey::generate(self.key_type)?);
+            let key_pem = Some(own.to_pem()?);
+            return Ok(Ok(CertifiedKey { key: SubjectKey::Own(own), key_pem, not_copied: Vec::new() }));
+        }
+        Ok(given(identity, source).and_then(|RequestedKey { key, not_copied }| {
+            match self.ca.policy().refusal(identity, key.key_type()) {
+                Some(refusal) => Err(refusal),
+                None => Ok(CertifiedKey { key, key_pem: None, not_copied }),
+            }
         }))
     }
 
