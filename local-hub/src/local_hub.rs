@@ -4,36 +4,31 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use hub_types::connection_string::{HubHost, ServiceConnectionString};
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
-use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use self::config::{Config, Reach};
+use self::listeners::{BoundAddresses, Listeners, bind_if_set};
 use self::scheduler::run_scheduler;
 use crate::access::certificates::{Authority, DeviceCas};
 use crate::access::policy::{OWNER, Policies};
-use crate::amqp::Amqp;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, MovableClock};
 use crate::device_to_cloud::MessageLog;
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
-use crate::http::{Https, Service};
 use crate::hub::Hub;
 use crate::job_runner;
-use crate::listener::Listener;
 use crate::management::{Management, operation_names};
-use crate::mqtt::Authenticator;
 use crate::request_log::RequestLog;
-use crate::request_log::connection::ConnectionLog;
 use crate::storage::data_folder::{DataFolder, unknown_policy};
 use crate::storage::store::{Store, Stored};
 use crate::throttle::Throttle;
 
 pub(crate) mod config;
 pub(crate) mod data_state;
+mod listeners;
 mod scheduler;
 
 /// A running hub.
@@ -43,9 +38,7 @@ mod scheduler;
 #[derive(Debug)]
 pub struct LocalHub {
     hub: Arc<Hub>,
-    https: (Listener, SocketAddr),
-    mqtt: Option<(Listener, SocketAddr)>,
-    amqp: Option<(Listener, SocketAddr)>,
+    listeners: Listeners,
     management: Option<Management>,
     host: HubHost,
     device_host: Option<HubHost>,
@@ -61,87 +54,53 @@ impl LocalHub {
         config.faults.check_operations(&operation_names::names())?;
         let cas = DeviceCas::read(&config.device_cas)?;
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?.map(Arc::new);
-        let (data, credentials) = (config.data.clone(), config.credentials.clone());
-        // Loading a large folder takes seconds, which must not stop the caller's other tasks.
-        let mut state = match spawn_blocking(move || StateAtStart::open(data, credentials)).await {
-            Ok(state) => state?,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        let (https, https_addr) = bind(config.https).await?;
-        let mqtt = bind_if_set(config.mqtt).await?;
-        let amqp = bind_if_set(config.amqp).await?;
+        let StateAtStart { folder, authority, policies, stored, store } = StateAtStart::load(&config).await?;
+        let bound = BoundAddresses::bind(&config).await?;
         let management = bind_if_set(config.management).await?;
-        let device_tls = state.authority.server_config(&server_names(&config))?;
-        let mut https_tls = device_tls.clone();
-        https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = authority.server_config(&server_names(&config))?;
         check_names(&config)?;
-        let host = host_name(&config, https_addr)?;
+        let host = host_name(&config, bound.https_addr())?;
         let device_host = device_host(&config)?;
-        if config.throttling.is_some() {
-            state.stored.registry.limit_to(MAX_IDENTITIES_PER_HUB);
-        }
-        let clock = Arc::new(MovableClock::over(config.clock));
-        let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
-        let blobs = Blobs::new(usable(config.blob_folder.clone())?);
-        let messages = match (&config.telemetry, config.management) {
-            (None, None) => MessageLog::disabled(),
-            (file, _) => MessageLog::open(file.as_deref())?,
-        };
-        let hub =
-            Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs, messages));
-        hub.set_faults(config.faults);
-        if let Some(host) = &device_host {
-            hub.reserve_for_devices(host.clone());
-        }
-        if config.entra_test {
-            hub.accept_entra_tokens();
-        }
+        let hub = open_hub(config, device_host.as_ref(), policies, stored, store)?;
         job_runner::recover(&hub).await.map_err(|error| Error::Jobs(error.text))?;
         tokio::spawn(run_scheduler(Arc::downgrade(&hub)));
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&hub), cas, log.clone()));
-        let connections = Arc::new(ConnectionLog::new(Arc::clone(&hub), log.clone()));
-        let service = Service::new(Arc::clone(&hub), log);
-        let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&authenticator))));
-        let (https_tls, device_tls) = (Arc::new(https_tls), Arc::new(device_tls));
-        let (log, offline) = (|| Arc::clone(&connections), || hub.faults().offline());
         let local_hub = Self {
-            https: (Listener::serve(https, https_tls, service, log(), offline()), https_addr),
-            mqtt: mqtt.map(|(mqtt, address)| {
-                (Listener::serve(mqtt, Arc::clone(&device_tls), authenticator, log(), offline()), address)
-            }),
-            amqp: amqp.map(|(amqp, address)| {
-                (Listener::serve(amqp, device_tls, Arc::new(Amqp), log(), offline()), address)
-            }),
+            listeners: bound.serve(&hub, tls, cas, log),
             management: management
                 .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
             hub,
             host,
             device_host,
-            ca_pem: state.authority.certificate_pem().to_owned(),
-            folder: state.folder,
+            ca_pem: authority.certificate_pem().to_owned(),
+            folder,
         };
-        if let Some(folder) = &local_hub.folder {
-            folder.write_connection_string(&local_hub.connection_string(OWNER)?)?;
-            if let Some(management) = &local_hub.management {
-                folder.write_management_token(management.token().expose())?;
-            }
-        }
+        local_hub.write_credentials()?;
         Ok(local_hub)
+    }
+
+    /// Writes what clients need into the folder, if there is one.
+    fn write_credentials(&self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        folder.write_connection_string(&self.connection_string(OWNER)?)?;
+        match &self.management {
+            Some(management) => folder.write_management_token(management.token().expose()),
+            None => Ok(()),
+        }
     }
 
     /// The HTTPS address.
     pub fn https_addr(&self) -> SocketAddr {
-        self.https.1
+        self.listeners.https_addr()
     }
 
     /// The MQTT address, if the hub listens for MQTT.
     pub fn mqtt_addr(&self) -> Option<SocketAddr> {
-        self.mqtt.as_ref().map(|(_, address)| *address)
+        self.listeners.mqtt_addr()
     }
 
     /// The address at which AMQP clients are told that the hub does not support it.
     pub fn amqp_addr(&self) -> Option<SocketAddr> {
-        self.amqp.as_ref().map(|(_, address)| *address)
+        self.listeners.amqp_addr()
     }
 
     /// The number of messages that devices and modules have sent to the cloud.
@@ -222,10 +181,7 @@ impl LocalHub {
     pub async fn shutdown(self) {
         // What hangs would be waited for.
         self.hub.set_faults(Faults::default());
-        let (https, _) = self.https;
-        let others = self.mqtt.into_iter().chain(self.amqp);
-        let others = join_all(others.map(|(listener, _)| listener.shutdown()));
-        tokio::join!(https.shutdown(), others);
+        self.listeners.shutdown().await;
         let hub = self.hub;
         if spawn_blocking(move || hub.close()).await.is_err() {
             tracing::error!("closing the store failed");
@@ -244,6 +200,15 @@ struct StateAtStart {
 }
 
 impl StateAtStart {
+    /// Opens the state apart from the caller's other tasks: loading a large folder takes seconds.
+    async fn load(config: &Config) -> Result<Self> {
+        let (data, credentials) = (config.data.clone(), config.credentials.clone());
+        match spawn_blocking(move || Self::open(data, credentials)).await {
+            Ok(state) => state,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
     fn open(data: Option<PathBuf>, credentials: Option<PathBuf>) -> Result<Self> {
         let keeps_registry = data.is_some();
         let Some(path) = data.or(credentials) else {
@@ -283,18 +248,33 @@ fn check_reach(config: &Config) -> Result<()> {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let failed = |source| Error::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-async fn bind_if_set(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
-    match address {
-        Some(address) => bind(address).await.map(Some),
-        None => Ok(None),
+/// Makes the hub of a stored state, as the configuration has it. It does not serve yet.
+fn open_hub(
+    config: Config,
+    device_host: Option<&HubHost>,
+    policies: Policies,
+    mut stored: Stored,
+    store: Option<Store>,
+) -> Result<Arc<Hub>> {
+    if config.throttling.is_some() {
+        stored.registry.limit_to(MAX_IDENTITIES_PER_HUB);
     }
+    let clock = Arc::new(MovableClock::over(config.clock));
+    let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
+    let blobs = Blobs::new(usable(config.blob_folder)?);
+    let messages = match (&config.telemetry, config.management) {
+        (None, None) => MessageLog::disabled(),
+        (file, _) => MessageLog::open(file.as_deref())?,
+    };
+    let hub = Arc::new(Hub::new(stored, store, policies, clock, throttle, blobs, messages));
+    hub.set_faults(config.faults);
+    if let Some(host) = device_host {
+        hub.reserve_for_devices(host.clone());
+    }
+    if config.entra_test {
+        hub.accept_entra_tokens();
+    }
+    Ok(hub)
 }
 
 /// Refuses an unreadable folder for containers, with which every job would fail.
