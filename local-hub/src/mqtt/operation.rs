@@ -29,12 +29,12 @@ operations! {
     /// It responds to a direct method.
     AnswerMethod = "DeviceAnswerMethod";
     /// It acknowledges a cloud-to-device message.
-    CompleteCommand = "DeviceCompleteCommand";
+    CompleteMessage = "DeviceCompleteCommand";
     Connect = "DeviceConnect";
     GetTwin = "DeviceGetTwin";
     PatchReported = "DevicePatchReported";
     /// It is sent a cloud-to-device message.
-    ReceiveCommand = "DeviceReceiveCommand";
+    ReceiveMessage = "DeviceReceiveCommand";
     /// It is told of changed desired properties.
     ReceiveDesired = "DeviceReceiveDesired";
     /// It is called by a direct method.

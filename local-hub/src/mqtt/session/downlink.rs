@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             };
             self.last_message = message.sequence;
             let topic = topic::cloud_to_device(self.identity, &message.properties);
-            match self.push(DeviceOperation::ReceiveCommand, &topic, message.payload).await? {
+            match self.push(DeviceOperation::ReceiveMessage, &topic, message.payload).await? {
                 Some(id) => {
                     self.messages.insert(id, message.sequence);
                 }
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), SessionEnd> {
         if let Some(sequence) = self.messages.remove(&id) {
-            let attempt = self.begin(DeviceOperation::CompleteCommand).await?;
+            let attempt = self.begin(DeviceOperation::CompleteMessage).await?;
             self.require_success(&attempt, 204)?;
             self.complete(sequence).await;
             self.apply_fault(&attempt, self.wire.waiting()).await?;
@@ -72,11 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         topic: &str,
         payload: Vec<u8>,
     ) -> Result<Option<u16>, SessionEnd> {
-        let feed = match operation {
-            DeviceOperation::ReceiveDesired => Feed::DesiredProperties,
-            DeviceOperation::ReceiveMethod => Feed::Methods,
-            _ => Feed::CloudToDevice,
-        };
+        let feed = feed_of(operation);
         if self.subscriptions.get(feed).is_none() {
             return Ok(None);
         }
@@ -89,5 +85,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let id = self.send(feed, topic, payload)?;
         self.apply_fault(&attempt, before).await?;
         Ok(id)
+    }
+}
+
+/// The feed of what a device receives.
+fn feed_of(operation: DeviceOperation) -> Feed {
+    match operation {
+        DeviceOperation::ReceiveDesired => Feed::DesiredProperties,
+        DeviceOperation::ReceiveMethod => Feed::Methods,
+        _ => Feed::CloudToDevice,
     }
 }
