@@ -115,21 +115,20 @@ fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> 
     std::fs::create_dir_all(parent).map_err(Error::io("make the folder", parent))?;
     let building = tempfile::tempdir_in(parent).map_err(Error::io("make a folder in", parent))?;
     for (name, bytes) in files {
-        let path = building.path().join(name);
-        fs::create_private_folder(fs::folder_of(&path))?;
-        // Private or not is all the same here, but nobody should get used to keys that others can read.
-        let is_key = name.ends_with(KEY_FILE);
-        let file = if is_key {
-            fs::open_private(&path)
-        } else {
-            File::create(&path).map_err(Error::io("write", &path))
-        };
-        file?.write_all(bytes).map_err(Error::io("write", &path))?;
+        write_file(&building.path().join(name), name.ends_with(KEY_FILE), bytes)?;
     }
     std::fs::rename(building.path(), folder).map_err(Error::io("make the folder", folder))?;
     // Nothing is there any more to be removed.
     let _ = building.keep();
     Ok(())
+}
+
+/// Writes a file. Private or not is all the same here, but nobody should get used to keys that others can read.
+fn write_file(path: &Path, is_key: bool, bytes: &[u8]) -> Result<(), Error> {
+    fs::create_private_folder(fs::folder_of(path))?;
+    let file =
+        if is_key { fs::open_private(path) } else { File::create(path).map_err(Error::io("write", path)) };
+    file?.write_all(bytes).map_err(Error::io("write", path))
 }
 
 fn pem_of(ders: &[&Vec<u8>]) -> Vec<u8> {

@@ -62,6 +62,11 @@ impl Blobs {
             return Ok(Container::Http(url));
         }
         let path = Path::new(uri.strip_prefix("file://").unwrap_or(uri));
+        self.folder_at(path).map(Container::Folder)
+    }
+
+    /// Resolves the path of a container inside the allowed folder.
+    fn folder_at(&self, path: &Path) -> Result<PathBuf, BlobError> {
         let Some(allowed) = &self.folder else {
             let text = "this hub has no folder for containers; start it with --blob-folder DIR";
             return Err(BlobError::Address(text.into()));
@@ -76,7 +81,7 @@ impl Blobs {
         if !found.is_dir() {
             return Err(wrong("is no folder"));
         }
-        Ok(Container::Folder(found))
+        Ok(found)
     }
 
     /// Checks that blobs can be written to the container.

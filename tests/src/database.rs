@@ -213,6 +213,10 @@ impl Database {
         }
         let log = std::fs::File::create(self.folder.path().join("log"))?;
         self.process = Some(server.stdout(Stdio::null()).stderr(log).spawn()?);
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         let ready = tool("pg_isready")?;
         let port = self.port.to_string();

@@ -31,20 +31,26 @@ fn find_with_limit(mut links: Links, max_in_memory: u64) -> io::Result<Cycles> {
             cyclic_links(few).into_iter().try_for_each(|link| cycles.push(link.clone()))?;
             return Ok(Cycles::Found(cycles));
         }
-        let mut left = Links::default();
-        for part in 0..PARTS {
-            let children = links.children(part)?;
-            links.each(part, |link| match children.contains(&link.parent) {
-                true => left.push(link),
-                false => Ok(()),
-            })?;
-        }
+        let left = without_tops(&mut links)?;
         if left.count() == links.count() {
             return Ok(Cycles::Found(left));
         }
         links = left;
     }
     Ok(Cycles::TooDeep(links.count()))
+}
+
+/// The links whose parents have parents.
+fn without_tops(links: &mut Links) -> io::Result<Links> {
+    let mut left = Links::default();
+    for part in 0..PARTS {
+        let children = links.children(part)?;
+        links.each(part, |link| match children.contains(&link.parent) {
+            true => left.push(link),
+            false => Ok(()),
+        })?;
+    }
+    Ok(left)
 }
 
 /// The state of a link during the search.

@@ -98,15 +98,7 @@ impl<'a> Draft<'a> {
         pattern: Option<&IdPattern>,
         findings: &mut Findings<'_>,
     ) -> Option<IdentityId> {
-        if !self.is_given(Field::DeviceId) {
-            findings.column_error(
-                Field::DeviceId.name(),
-                Flaw::new(
-                    "the row names no device",
-                    "enter the device's id; remove the row if it is not meant",
-                ),
-            );
-        }
+        self.check_names_device(findings);
         let device = self.parse(Field::DeviceId, findings, |text| {
             let device = values::device_id(text)?;
             pattern.map_or(Ok(()), |pattern| pattern.check(&device)).map(|()| device)
@@ -115,6 +107,18 @@ impl<'a> Draft<'a> {
         match self.is_given(Field::ModuleId) {
             true => Some(IdentityId::new(device?, Some(module?))),
             false => device.map(IdentityId::from),
+        }
+    }
+
+    fn check_names_device(&self, findings: &mut Findings<'_>) {
+        if !self.is_given(Field::DeviceId) {
+            findings.column_error(
+                Field::DeviceId.name(),
+                Flaw::new(
+                    "the row names no device",
+                    "enter the device's id; remove the row if it is not meant",
+                ),
+            );
         }
     }
 

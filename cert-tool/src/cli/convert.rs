@@ -10,17 +10,7 @@ use super::output::Output;
 use super::record::CertificateRecord;
 
 pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let encoding = match args.to {
-        ConvertTo::Pem => CertificateEncoding::Pem,
-        ConvertTo::Der => CertificateEncoding::Der,
-        ConvertTo::P7b => CertificateEncoding::P7b,
-        ConvertTo::Jks => {
-            return Err(Failure::Usage(anyhow!(
-                "JKS is not written; Java takes PFX files as keystores: make one with `cert-tool pfx`, and look \
-                 into it with `keytool -list -keystore device.pfx`"
-            )));
-        }
-    };
+    let encoding = encoding(args.to)?;
     let mut certificates = Vec::new();
     for file in &args.files {
         certificates.extend(read_certificates(file).map_err(unread_input)?);
@@ -31,4 +21,16 @@ pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Exit, Failu
         output.record(&CertificateRecord::new(&path, certificate));
     }
     Ok(Exit::Done)
+}
+
+fn encoding(to: ConvertTo) -> Result<CertificateEncoding, Failure> {
+    match to {
+        ConvertTo::Pem => Ok(CertificateEncoding::Pem),
+        ConvertTo::Der => Ok(CertificateEncoding::Der),
+        ConvertTo::P7b => Ok(CertificateEncoding::P7b),
+        ConvertTo::Jks => Err(Failure::Usage(anyhow!(
+            "JKS is not written; Java takes PFX files as keystores: make one with `cert-tool pfx`, and look into it \
+             with `keytool -list -keystore device.pfx`"
+        ))),
+    }
 }

@@ -160,14 +160,16 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Says what will take long, before it does.
-    fn warn(&self, total: u64, output: &mut Output) {
+    fn warn_of_many_files(&self, total: u64, output: &mut Output) {
         if self.sink == Sink::Folder && total >= MANY_FOLDERS {
             let files = total.saturating_mul(3);
             output.note(&format!(
                 "warning: this makes {files} files, which is slow to write, copy and delete; --sink bundle or tar makes one"
             ));
         }
+    }
+
+    fn warn_of_slow_keys(&self, total: u64, output: &mut Output) {
         let per_key = match self.options.key_type {
             KeyType::Rsa2048 => 65,
             KeyType::Rsa3072 => 250,
@@ -204,7 +206,8 @@ impl<'a> Job<'a> {
     ) -> Result<Exit, Failure> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
-        self.warn(total, output);
+        self.warn_of_many_files(total, output);
+        self.warn_of_slow_keys(total, output);
         self.check_dates(&ca)?;
         check_options(&ca, &self.options)?;
         if let Some(end) = ca.earlier_end(self.options.days, self.options.now) {

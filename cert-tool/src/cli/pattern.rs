@@ -20,14 +20,7 @@ impl Pattern {
         let (format, after) =
             rest.split_once('}').ok_or_else(|| anyhow!("the `{{` in `{text}` has no `}}`"))?;
         ensure!(!after.contains(['{', '}']), "`{text}` has more than one place for the number");
-        let width = match format {
-            "" => 0,
-            _ => format
-                .strip_prefix(":0")
-                .and_then(|width| width.parse().ok())
-                .filter(|width| (1..=20).contains(width))
-                .ok_or_else(|| anyhow!("write `{{}}` or `{{:06}}` instead of `{{{format}}}`"))?,
-        };
+        let width = width(format)?;
         let last = first.checked_add(count - 1).ok_or_else(|| anyhow!("the numbers are too large"))?;
         let pattern = Self { before: before.to_owned(), width, after: after.to_owned(), first, count };
         // The others have no more characters than the last, and no other ones than digits.
@@ -45,6 +38,18 @@ impl Pattern {
     fn name(&self, number: u64) -> String {
         format!("{}{number:0width$}{}", self.before, self.after, width = self.width)
     }
+}
+
+/// The number of digits that a format such as `:06` asks for.
+fn width(format: &str) -> Result<usize, anyhow::Error> {
+    if format.is_empty() {
+        return Ok(0);
+    }
+    format
+        .strip_prefix(":0")
+        .and_then(|width| width.parse().ok())
+        .filter(|width| (1..=20).contains(width))
+        .ok_or_else(|| anyhow!("write `{{}}` or `{{:06}}` instead of `{{{format}}}`"))
 }
 
 #[cfg(test)]

@@ -20,19 +20,23 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), WeakKey> {
         return Err(WeakKey::EvenModulus);
     }
     check_exponent(exponent)?;
-    let modulus = UBig::from_be_bytes(modulus);
-    let residues = Residues::of(&modulus);
+    check_cheap_factors(&UBig::from_be_bytes(modulus))
+}
+
+/// Checks that no factors are cheap to find.
+fn check_cheap_factors(modulus: &UBig) -> Result<(), WeakKey> {
+    let residues = Residues::of(modulus);
     if let Some(prime) = residues.divisor() {
         return Err(WeakKey::SmallFactor(prime));
     }
     if residues.are_powers_of_65537() {
         return Err(WeakKey::Roca);
     }
-    let (root, rest) = fermat::square_root(&modulus);
+    let (root, rest) = fermat::square_root(modulus);
     if rest == UBig::ZERO {
         return Err(WeakKey::PowerModulus);
     }
-    if fermat::finds_factors(&modulus, &root) { Err(WeakKey::ClosePrimes) } else { Ok(()) }
+    if fermat::finds_factors(modulus, &root) { Err(WeakKey::ClosePrimes) } else { Ok(()) }
 }
 
 /// Checks that an odd modulus is neither a prime number nor the power of one.

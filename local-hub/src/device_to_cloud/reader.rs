@@ -55,18 +55,24 @@ impl Filter {
                 "source" => {
                     filter.source = Some(MessageSource::parse(&value).ok_or(ReaderError::MessageSource)?)
                 }
-                "since" => match value.parse() {
-                    Ok(number) => filter.after = number,
-                    Err(_) => {
-                        let time = OffsetDateTime::parse(&value, &Rfc3339).map_err(|_| ReaderError::Since)?;
-                        filter.from = Some(time.into());
-                    }
-                },
+                "since" => filter.begin_at(&value)?,
                 "follow" => filter.follow = value.parse().map_err(|_| ReaderError::Follow)?,
                 other => return Err(ReaderError::Parameter(other.to_owned())),
             }
         }
         Ok(filter)
+    }
+
+    /// Sets where to begin: behind a sequence number, or at a time.
+    fn begin_at(&mut self, since: &str) -> Result<(), ReaderError> {
+        match since.parse() {
+            Ok(number) => self.after = number,
+            Err(_) => {
+                let time = OffsetDateTime::parse(since, &Rfc3339).map_err(|_| ReaderError::Since)?;
+                self.from = Some(time.into());
+            }
+        }
+        Ok(())
     }
 
     fn matches(&self, line: &MessageLine) -> bool {

@@ -240,18 +240,25 @@ fn document(fault: &Fault) -> FaultDocument {
         until: fault.until.map(|until| until.as_secs_f64()),
         ..FaultDocument::default()
     };
-    match &fault.effect {
-        Effect::Status { status, code, retry_after } => {
-            document.status = Some(*status);
-            document.code = code.map(|code| code.name().to_owned());
-            document.retry_after = *retry_after;
-        }
-        Effect::Hang(duration) => document.seconds = duration.map(|duration| duration.as_secs_f64()),
-        Effect::Delay(duration) => document.seconds = Some(duration.as_secs_f64()),
-        Effect::Drip(pace) => document.bytes_per_second = Some(*pace),
-        Effect::Reset | Effect::LoseAnswer | Effect::HalfAnswer | Effect::StalePage => {}
-    }
+    document.set_parameters(&fault.effect);
     document
+}
+
+impl FaultDocument {
+    /// Writes what an effect has beside its name.
+    fn set_parameters(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Status { status, code, retry_after } => {
+                self.status = Some(*status);
+                self.code = code.map(|code| code.name().to_owned());
+                self.retry_after = *retry_after;
+            }
+            Effect::Hang(duration) => self.seconds = duration.map(|duration| duration.as_secs_f64()),
+            Effect::Delay(duration) => self.seconds = Some(duration.as_secs_f64()),
+            Effect::Drip(bytes_per_second) => self.bytes_per_second = Some(*bytes_per_second),
+            Effect::Reset | Effect::LoseAnswer | Effect::HalfAnswer | Effect::StalePage => {}
+        }
+    }
 }
 
 const EFFECTS: &str = "there are status, reset, hang, delay, drip, lose-answer, half-answer and stale-page";

@@ -48,6 +48,15 @@ pub(crate) struct InjectedFault {
 }
 
 impl InjectedFault {
+    /// Adds an effect: delays add up, and of other effects the first one counts.
+    fn add(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Delay(delay) => self.delay = self.delay.saturating_add(*delay),
+            effect if self.effect.is_none() => self.effect = Some(effect.clone()),
+            _ => {}
+        }
+    }
+
     /// The name of the effect, for the request log.
     pub(crate) fn name(&self) -> Option<&'static str> {
         let delayed = (!self.delay.is_zero()).then_some("delay");
@@ -93,11 +102,7 @@ impl Injector {
             if !seen.is_hit_by(fault, faults.seed, place, operation, passed) {
                 continue;
             }
-            match &fault.effect {
-                Effect::Delay(delay) => injected.delay = injected.delay.saturating_add(*delay),
-                effect if injected.effect.is_none() => injected.effect = Some(effect.clone()),
-                _ => {}
-            }
+            injected.add(&fault.effect);
         }
         injected
     }

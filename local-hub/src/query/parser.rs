@@ -134,15 +134,7 @@ impl Parser {
     }
 
     fn select(&self, items: Option<Vec<Item>>, group_by: &[Path]) -> Result<Select, QueryError> {
-        let Some(items) = items else {
-            return match group_by {
-                [] => Ok(Select::All),
-                _ => Err(QueryError {
-                    column: 1,
-                    problem: "`*` can't be grouped; name the columns".to_owned(),
-                }),
-            };
-        };
+        let Some(items) = items else { return select_all(group_by) };
         let aggregates = items.iter().any(|item| matches!(item.value, ItemValue::Aggregate(_)));
         if aggregates || !group_by.is_empty() {
             let columns = items.into_iter().enumerate();
@@ -223,17 +215,11 @@ impl Parser {
     fn function(&mut self, name: &Path, column: usize) -> Result<Condition, QueryError> {
         let name = name.0.join(".").to_ascii_lowercase();
         if let Some((_, test)) = TEXT_TESTS.iter().find(|(known, _)| *known == name) {
-            let operand = self.operand()?;
-            self.tokens.expect_symbol(",")?;
-            let text = self.operand()?;
-            self.tokens.expect_symbol(")")?;
+            let (operand, text) = self.two_operands()?;
             return Ok(Condition::Text { test: *test, operand, text });
         }
         if name == "array_contains" {
-            let array = self.operand()?;
-            self.tokens.expect_symbol(",")?;
-            let value = self.operand()?;
-            self.tokens.expect_symbol(")")?;
+            let (array, value) = self.two_operands()?;
             return Ok(Condition::ArrayContains { array, value });
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
@@ -243,6 +229,15 @@ impl Parser {
         let operand = self.operand()?;
         self.tokens.expect_symbol(")")?;
         Ok(Condition::Is { kind: *kind, operand })
+    }
+
+    /// Parses the rest of a call with two operands after `function(`.
+    fn two_operands(&mut self) -> Result<(Operand, Operand), QueryError> {
+        let first = self.operand()?;
+        self.tokens.expect_symbol(",")?;
+        let second = self.operand()?;
+        self.tokens.expect_symbol(")")?;
+        Ok((first, second))
     }
 
     fn literals(&mut self) -> Result<Vec<Literal>, QueryError> {
@@ -364,6 +359,13 @@ impl Parser {
         let (_, operator) = OPERATORS.iter().find(|(known, _)| *known == symbol)?;
         self.tokens.next();
         Some(*operator)
+    }
+}
+
+fn select_all(group_by: &[Path]) -> Result<Select, QueryError> {
+    match group_by {
+        [] => Ok(Select::All),
+        _ => Err(QueryError { column: 1, problem: "`*` can't be grouped; name the columns".to_owned() }),
     }
 }
 

@@ -28,15 +28,20 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
         printer.note(format_args!("page: {}", out.display()));
     }
     let report = opened.summary()?;
+    print(&report, &opened, printer)?;
+    Ok(Exit::finished(report.all_well()))
+}
+
+fn print(report: &RunReport, opened: &OpenReport, printer: &Printer) -> Result<(), Failure> {
     match printer.format {
-        Format::Json => print_json(&report, &opened, printer)?,
-        Format::Csv => print_rows_csv(&opened, printer)?,
+        Format::Json => print_json(report, opened, printer),
+        Format::Csv => print_rows_csv(opened, printer),
         Format::Text => {
-            print_remarkable(&opened, printer)?;
-            print_run(&report, printer);
+            print_remarkable(opened, printer)?;
+            print_run(report, printer);
+            Ok(())
         }
     }
-    Ok(Exit::finished(report.all_well()))
 }
 
 /// Prints that a run was not read back, if so, and the rows that need attention.

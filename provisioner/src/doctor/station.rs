@@ -19,18 +19,22 @@ pub(super) async fn checks(location: &LedgerLocation, status: StatusListener) ->
 
 /// Checks that the ledger's folder can be written to, and its free space.
 fn disk(folder: &Path) -> Check {
-    let shown = folder.display();
     let written = tempfile::tempfile_in(folder).and_then(|mut file| {
         file.write_all(&[0; TRIED_BYTES])?;
         file.sync_all()
     });
-    if let Err(error) = written {
-        return Check::fail(
+    match written {
+        Ok(()) => free_space(folder),
+        Err(error) => Check::fail(
             "disk",
-            format!("can't write to {shown}: {error}"),
+            format!("can't write to {}: {error}", folder.display()),
             "the ledger must be written: make room, or choose a different folder with --ledger FILE",
-        );
+        ),
     }
+}
+
+fn free_space(folder: &Path) -> Check {
+    let shown = folder.display();
     match fs4::available_space(folder) {
         Ok(bytes) if bytes < DISK_WARNS => Check::warning(
             "disk",

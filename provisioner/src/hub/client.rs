@@ -283,17 +283,6 @@ impl Hub for HubClient {
     }
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
-        #[derive(serde::Deserialize)]
-        struct IdentityKeys {
-            #[serde(flatten)]
-            ids: Ids,
-            authentication: Authentication,
-        }
-        impl About for IdentityKeys {
-            fn is_about(&self, identity: &IdentityId) -> bool {
-                self.ids.is_about(identity)
-            }
-        }
         let path = identity_path(identity);
         let found = self.get::<IdentityKeys>("get identity", &path, identity, MAX_IDENTITY).await;
         let found = match identity.module() {
@@ -366,15 +355,7 @@ impl Hub for HubClient {
         desired: &JsonObject,
         etag: Option<&Etag>,
     ) -> Result<(), HubError> {
-        // A section that has nothing in it is left out: it would count as a write all the same.
-        let mut patch = JsonObject::new();
-        if !tags.is_empty() {
-            patch.insert("tags".to_owned(), json!(tags));
-        }
-        if !desired.is_empty() {
-            patch.insert("properties".to_owned(), json!({ "desired": desired }));
-        }
-        let body = to_body(&patch);
+        let body = to_body(&twin_patch(tags, desired));
         self.repeat(Idempotency::Idempotent, || async {
             let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
             let etag = etag.map_or_else(|| "\"*\"".to_owned(), Etag::quoted);
@@ -513,3 +494,29 @@ pub(super) const MAX_PAGE: usize = 64 << 20;
 const SECOND_TRY: Duration = Duration::from_secs(2);
 
 pub(super) const API_VERSION: &str = "2021-04-12";
+
+/// The keys in the document of an identity.
+#[derive(serde::Deserialize)]
+struct IdentityKeys {
+    #[serde(flatten)]
+    ids: Ids,
+    authentication: Authentication,
+}
+
+impl About for IdentityKeys {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        self.ids.is_about(identity)
+    }
+}
+
+/// The patch of a twin. An empty section is left out: it would count as a write all the same.
+fn twin_patch(tags: &JsonObject, desired: &JsonObject) -> JsonObject {
+    let mut patch = JsonObject::new();
+    if !tags.is_empty() {
+        patch.insert("tags".to_owned(), json!(tags));
+    }
+    if !desired.is_empty() {
+        patch.insert("properties".to_owned(), json!({ "desired": desired }));
+    }
+    patch
+}

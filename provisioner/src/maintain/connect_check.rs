@@ -6,7 +6,7 @@ use cli_support::causes::with_causes;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::device::{ConnectError, CredentialSource, DeviceHub};
+use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub};
 use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
 
@@ -44,20 +44,25 @@ struct CertificateChecker {
 }
 
 impl CertificateChecker {
-    async fn check(&self, spec: &IdentitySpec) -> Result<(), CheckFailed> {
-        // It is never closed.
-        let _slot = self.slots.acquire().await;
-        let credentials = match self.credentials.find(spec) {
-            Ok(Some(credentials)) => credentials,
+    fn credentials_of(&self, spec: &IdentitySpec) -> Result<DeviceCredentials, CheckFailed> {
+        let (code, reason) = match self.credentials.find(spec) {
+            Ok(Some(credentials)) => return Ok(credentials),
             Ok(None) => {
                 let reason = "its new certificate cannot be tried: its private key is not available";
-                return Err(CheckFailed::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
+                (ReasonCode::KeyNotAtHand, reason.to_owned())
             }
             Err(error) => {
                 let reason = format!("its new certificate can't be tried: {}", with_causes(&error));
-                return Err(CheckFailed::This(ReasonCode::CertificateUnusable, reason));
+                (ReasonCode::CertificateUnusable, reason)
             }
         };
+        Err(CheckFailed::This(code, reason))
+    }
+
+    async fn check(&self, spec: &IdentitySpec) -> Result<(), CheckFailed> {
+        // It is never closed.
+        let _slot = self.slots.acquire().await;
+        let credentials = self.credentials_of(spec)?;
         match self.hub.twin(&spec.identity, &credentials).await {
             Ok(_) => Ok(()),
             Err(error) if error.concerns_all() => Err(CheckFailed::All(error)),

@@ -191,11 +191,7 @@ fn header(
     (input_sha256, wanted_sha256): (Sha256Digest, Sha256Digest),
     skip_bad_rows: bool,
 ) -> Result<Header, PlanError> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(PlanError::Folder);
-    let issue = match &options.issue {
-        Some(IssueFolders { ca, out }) => Some(IssueFolders { ca: absolute(ca)?, out: absolute(out)? }),
-        None => None,
-    };
+    let issue = options.issue.as_ref().map(absolute_folders).transpose()?;
     Ok(Header {
         provisioner_plan: VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -207,4 +203,12 @@ fn header(
         options: RunOptions { issue, ..options.clone() },
         skip_bad_rows,
     })
+}
+
+fn absolute_folders(folders: &IssueFolders) -> Result<IssueFolders, PlanError> {
+    Ok(IssueFolders { ca: absolute(&folders.ca)?, out: absolute(&folders.out)? })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, PlanError> {
+    std::path::absolute(path).map_err(PlanError::Folder)
 }

@@ -79,6 +79,14 @@ impl Memory {
         if is_there != Some(true) {
             return Err(Error::Forgotten);
         }
+        if self.has_lost_chunks(client, *run)? {
+            self.tell_lost();
+        }
+        Ok(())
+    }
+
+    /// Returns true if the database lacks a chunk that was finished, or a lease that is held.
+    fn has_lost_chunks(&self, client: &Client, run: RunId) -> Result<bool, Error> {
         let (chunks, fences): (Vec<i64>, Vec<i64>) =
             self.held.iter().map(|(lease, _)| (lease.chunk, lease.fence)).unzip();
         let lost = client.query_one(
@@ -88,10 +96,7 @@ impl Memory {
                             WHERE chunk.fence IS NULL OR chunk.fence < held.fence)",
             &[&run.0, &self.finished, &chunks, &fences],
         )?;
-        if lost.try_get(0)? {
-            self.tell_lost();
-        }
-        Ok(())
+        Ok(lost.try_get(0)?)
     }
 
     /// Notifies people, once, that the database has lost its last writes.

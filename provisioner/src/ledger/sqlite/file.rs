@@ -127,14 +127,18 @@ pub(super) fn lock(ledger: &Path) -> Result<Lock, LedgerError> {
             Ok(Lock(file))
         }
         Err(std::fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let read = file.take(MAX_HOLDER).read_to_string(&mut holder);
-            let holder: String = holder.chars().filter(|character| !character.is_control()).collect();
-            let holder = Some(holder).filter(|text| read.is_ok() && !text.is_empty());
-            Err(LedgerError::Busy { path: ledger.to_owned(), holder })
+            Err(LedgerError::Busy { path: ledger.to_owned(), holder: holder(file) })
         }
         Err(std::fs::TryLockError::Error(source)) => Err(LedgerError::Lock { path, source }),
     }
+}
+
+/// The holder of a lock, as it signed the file.
+fn holder(file: File) -> Option<String> {
+    let mut holder = String::new();
+    let read = file.take(MAX_HOLDER).read_to_string(&mut holder);
+    let holder: String = holder.chars().filter(|character| !character.is_control()).collect();
+    Some(holder).filter(|text| read.is_ok() && !text.is_empty())
 }
 
 /// Writes into a lock file which process holds it.
