@@ -7,6 +7,7 @@
 mod earlier_end;
 mod folder;
 mod import;
+mod import_check;
 mod index;
 mod init;
 mod parent;
@@ -15,7 +16,6 @@ mod renew;
 pub(crate) mod revocation;
 mod root;
 mod show;
-mod trial;
 mod validity;
 
 use std::fmt;

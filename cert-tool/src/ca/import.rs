@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
 use super::renew::keep_earlier;
-use super::{CertificateAuthority, trial};
+use super::{CertificateAuthority, import_check};
 use crate::error::Error;
 use crate::error::secret_for::SecretFor;
 use crate::keys::handle::KeyHandle;
@@ -89,7 +89,7 @@ pub fn import_ca(
     };
     folder::check_is_ca_for(issuing, handle.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
     folder::check_is_strong(issuing).map_err(bad)?;
-    let warnings = trial::judge(folder, &certificates, handle, now)?;
+    let warnings = import_check::check(folder, &certificates, handle, now)?;
     // Nothing was written until here.
     if is_renewal {
         write_certificates(folder, folder, &certificates, is_renewal)?;

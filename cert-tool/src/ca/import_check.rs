@@ -1,4 +1,4 @@
-//! The trial of a CA before it is taken over: a certificate that it would issue, judged as `verify` does.
+//! The check of a CA before its import: `verify` of a certificate that the CA would issue.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ use crate::x509::encoder::{Serial, SubjectKey};
 use crate::x509::name;
 use crate::x509::signer::Signer;
 
-/// Has a CA sign a certificate that nobody gets, and judges it. Refuses the CA where everybody would refuse its
+/// Has a CA sign a certificate that nobody gets, and verifies it. Refuses the CA where everybody would refuse its
 /// certificates; returns what depends on the names in them.
-pub(super) fn judge(
+pub(super) fn check(
     folder: &Path,
     certificates: &[Certificate],
     key: Box<dyn KeyHandle>,
@@ -31,10 +31,10 @@ pub(super) fn judge(
     if let Some(reason) = self_signature_fault(top) {
         return Err(bad(reason));
     }
-    let validity = validity_below(issuing, folder, TRIAL_DAYS, now)?;
+    let validity = validity_below(issuing, folder, TEST_DAYS, now)?;
     let own = PrivateKey::generate(KeyType::P256)?;
     let signer = Signer::new(issuing.der(), key)?;
-    let der = signer.sign_leaf(TRIAL_NAME, &SubjectKey::Own(&own), Serial::random()?, validity)?;
+    let der = signer.sign_leaf(TEST_NAME, &SubjectKey::Own(&own), Serial::random()?, validity)?;
     let leaf = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
     let by = Verification {
         purpose: Purpose::HubCa,
@@ -80,5 +80,5 @@ fn self_signature_fault(certificate: &Certificate) -> Option<String> {
         .then(|| format!("the self-signature of `{}` is not good", ShownBare(certificate.subject())))
 }
 
-const TRIAL_NAME: &str = "trial";
-const TRIAL_DAYS: u32 = 1;
+const TEST_NAME: &str = "trial";
+const TEST_DAYS: u32 = 1;
