@@ -6,7 +6,7 @@
 //! | who signs CAs, and a CA's life: more tiers, renewal, new keys | [`ParentCa`], [`SubordinateCa`], [`renew_ca`], [`rekey_ca`] |
 //! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
 //! | what a CA has issued, what was revoked | [`IssuanceIndex`], [`IndexEntry`], [`Lookup`], [`Revocation`], [`Crl`] |
-//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`IssuingPreview`], [`Sink`], [`IssuedList`], [`IssuedCertificate`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
+//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`IssuedLookup`], [`Sink`], [`IssuedList`], [`IssuedCertificate`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`UnverifiedCsr`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
 //! | what a device shows when it connects: its chain and its key | [`read_chain`], [`read_private_key`] |
@@ -68,7 +68,7 @@ pub use inspect::document::{Content, Document, Documents, read_documents, read_d
 pub use issue::key_source::KeySource;
 pub use issue::pipeline::{check_options, issue_batch};
 pub use issue::request::{Existing, IssueOptions, IssueRequest, IssueSummary, Issued, LongNames, Outcome};
-pub use issue::store::{IssuedStore, IssuingPreview};
+pub use issue::store::{IssuedStore, IssuedLookup};
 pub use issued::extract::{extract, extract_der};
 pub use issued::index::revocation::Revocation;
 pub use issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};

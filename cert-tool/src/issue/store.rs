@@ -295,14 +295,14 @@ impl IssuedStore {
     }
 }
 
-/// What a CA has issued, for a look before anything is issued to a folder. It writes nothing.
-pub struct IssuingPreview {
+/// A lookup of what a CA has issued, before anything is issued to a folder. It writes nothing.
+pub struct IssuedLookup {
     index: IssuanceIndex,
     /// The folder's number in the index, if the CA has issued to it.
     output: Option<i64>,
 }
 
-impl IssuingPreview {
+impl IssuedLookup {
     /// Opens the index of a CA; `None` if the CA is not there or has issued nothing yet.
     pub fn open(ca: &Path, folder: &Path) -> Result<Option<Self>, Error> {
         let Some(index) = IssuanceIndex::open_to_read(ca)? else { return Ok(None) };

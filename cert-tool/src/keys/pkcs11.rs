@@ -82,8 +82,8 @@ impl TokenKey {
     /// Signs something of no meaning and verifies it, so that nothing is ever written that is signed by a key
     /// other than the public one.
     fn try_out(&self) -> Result<(), Error> {
-        let signature = self.sign(TRIAL)?;
-        let is_good = verifies(self.key_type, &self.public_key, TRIAL, &signature);
+        let signature = self.sign(TEST_MESSAGE)?;
+        let is_good = verifies(self.key_type, &self.public_key, TEST_MESSAGE, &signature);
         let reason = "a signature of its private key does not verify with its public key: the two objects in \
                       the token are not of one key pair, or the token is at fault";
         if is_good { Ok(()) } else { Err(self.uri.bad(reason)) }
@@ -324,7 +324,7 @@ fn sequence_of(integers: &[&[u8]]) -> der::Result<Vec<u8>> {
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 const UNCOMPRESSED: u8 = 4;
-const TRIAL: &[u8] = b"cert-tool: does this key sign for its public key?";
+const TEST_MESSAGE: &[u8] = b"cert-tool: does this key sign for its public key?";
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cert_tool::{
-    Columns, CsrInput, IssuedCertificate, IssuedList, IssuingPreview, KeySource, ProfileRow, PublicKeyInput,
+    Columns, CsrInput, IssuedCertificate, IssuedList, IssuedLookup, KeySource, ProfileRow, PublicKeyInput,
     Refusal,
 };
 use cli_support::causes::with_causes;
@@ -48,13 +48,13 @@ pub(crate) fn refuse_unissuable(
     run: RunId,
     folders: &IssueFolders,
 ) -> Result<(), LoadError> {
-    let Some(preview) = IssuingPreview::open(&folders.ca, &folders.out)? else { return Ok(()) };
+    let Some(lookup) = IssuedLookup::open(&folders.ca, &folders.out)? else { return Ok(()) };
     complete_rows(ledger, run, |ledger, rows| {
         let mut refused = Vec::new();
         for identity in rows.iter().map(|row| &row.spec.identity) {
-            let record = match preview.refusal(identity)? {
+            let record = match lookup.refusal(identity)? {
                 None => continue,
-                Some(Refusal::IssuedElsewhere { .. }) => issued_elsewhere(preview.folder_of(identity)?),
+                Some(Refusal::IssuedElsewhere { .. }) => issued_elsewhere(lookup.folder_of(identity)?),
                 Some(refusal) => not_issued(&refusal),
             };
             refused.push((identity.clone(), record));
