@@ -56,7 +56,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves a protocol over TLS. While the hub is `gone`, existing connections are ended and new
+    /// Serves a protocol over TLS. While the hub is `offline`, existing connections are ended and new
     /// ones reset.
     pub(crate) fn serve<P: Protocol>(
         listener: TcpListener,

@@ -173,7 +173,7 @@ fn effect(document: &FaultDocument) -> Result<Effect, String> {
         "hang" => Effect::Hang(duration()?),
         "delay" => Effect::Delay(duration()?.ok_or_else(|| needed("seconds"))?),
         "drip" => match document.bytes_per_second {
-            Some(pace) if pace > 0 => Effect::Drip(pace),
+            Some(rate) if rate > 0 => Effect::Drip(rate),
             _ => return Err(format!("{}, at least 1", needed("bytes_per_second"))),
         },
         "lose-answer" => Effect::LoseAnswer,
@@ -255,7 +255,7 @@ impl FaultDocument {
             }
             Effect::Hang(duration) => self.seconds = duration.map(|duration| duration.as_secs_f64()),
             Effect::Delay(duration) => self.seconds = Some(duration.as_secs_f64()),
-            Effect::Drip(bytes_per_second) => self.bytes_per_second = Some(*bytes_per_second),
+            Effect::Drip(rate) => self.bytes_per_second = Some(*rate),
             Effect::Reset | Effect::LoseAnswer | Effect::HalfAnswer | Effect::StalePage => {}
         }
     }

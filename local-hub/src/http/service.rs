@@ -223,7 +223,7 @@ fn apply_fault(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpRe
     match effect {
         Some(Effect::LoseAnswer) => Err(Interrupted::Close),
         Some(Effect::HalfAnswer) => Ok(response.map(ResponseBody::halved)),
-        Some(Effect::Drip(pace)) => Ok(response.map(|body| body.dripping(*pace))),
+        Some(Effect::Drip(rate)) => Ok(response.map(|body| body.dripping(*rate))),
         _ => Ok(response),
     }
 }

@@ -138,10 +138,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 self.wire.truncate(before.midpoint(self.wire.waiting()));
                 Err(SessionEnd::Fault)
             }
-            Some(Effect::Drip(pace)) => tokio::select! {
+            Some(Effect::Drip(rate)) => tokio::select! {
                 () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
                 () = self.stop.cancelled() => Err(SessionEnd::Stopped),
-                dripped = self.wire.drip(*pace) => dripped,
+                dripped = self.wire.drip(*rate) => dripped,
             },
             _ => Ok(()),
         }
