@@ -33,7 +33,7 @@ pub struct Twin {
     /// The module, in the twin of a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
-    /// The twin's version tag.
+    /// The twin's ETag.
     pub etag: Etag,
     /// The version tag of the identity that the twin belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

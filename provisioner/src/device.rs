@@ -3,7 +3,7 @@
 //!
 //! A [`DeviceHub`] is the hub as devices see it (`tls`: whom to trust, `session`: one connection).
 //! [`CredentialSource`] finds the certificate and key of an identity. [`connect_each`] connects as many
-//! of them, some at once, at the pace of the hub.
+//! of them, some at once, as fast as the rate limiter permits.
 //!
 //! Source: "Communicate with an IoT hub using the MQTT protocol". Proxies for HTTPS play no part in it.
 
@@ -133,7 +133,7 @@ impl DeviceHub {
         with_retry(|| self.twin_once(identity, credentials)).await
     }
 
-    /// Connects as an identity and reads its twin, as soon as the pace permits it.
+    /// Connects as an identity and reads its twin, as soon as the rate limiter permits it.
     async fn twin_once(
         &self,
         identity: &IdentityId,

@@ -93,7 +93,7 @@ pub(crate) struct PlannedRow {
     /// The run that keeps the device disabled until it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held_by: Option<RunId>,
-    /// The version tags that identity and twin were seen with.
+    /// The ETags that identity and twin were seen with.
     #[serde(flatten)]
     pub(crate) etags: Etags,
 }

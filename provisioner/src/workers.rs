@@ -1,5 +1,5 @@
-//! A crew of workers that takes a run's chunks from the ledger until nothing is left of it, whatever
-//! it is that they do with a chunk.
+//! The worker pool, which takes a run's chunks from the ledger until no chunk is left, whatever the
+//! work on a chunk is.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `verify`: does the hub hold what the batch says, and nothing besides? Does it let its devices in?
+//! `verify`: compares the hub with the batch, and connects as its devices.
 
 use std::collections::BTreeSet;
 

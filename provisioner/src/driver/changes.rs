@@ -159,8 +159,7 @@ fn as_update(event: Event) -> Event {
     }
 }
 
-/// The patch of one twin section: the batch's values, and null for all that was found besides and is
-/// to go.
+/// The patch of one twin section: the batch's values, and null for all extra values that are to go.
 pub(crate) fn section_patch(section: &str, spec: &JsonObject, found: &[Difference]) -> JsonObject {
     let mut patch = spec.clone();
     for difference in found.iter().filter(|difference| difference.expected.is_null()) {
@@ -188,7 +187,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_there_besides_is_nulled_in_its_place() {
+    fn extra_values_are_nulled_in_their_place() {
         let spec = json!({"a": {"b": 1}, "e": 5});
         let gone = |path: &str| Difference { path: path.into(), expected: Value::Null, found: json!(0) };
         let found = [gone("desired.a.c"), gone("desired.d"), gone("tags.x")];

@@ -108,7 +108,7 @@ impl HubClient {
         .await
     }
 
-    /// Makes one call, once, as soon as the pace permits it, and answers whatever the hub does.
+    /// Makes one call, once, as soon as the rate limiter permits it, and answers whatever the hub does.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, HubError> {
         if let Some(first) = self.given_up.get() {
             return Err(HubError::GivenUp(first.clone()));

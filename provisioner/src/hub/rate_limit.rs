@@ -248,7 +248,7 @@ impl RateLimiter {
     }
 
     #[cfg(test)]
-    /// Operations per second of a class that may begin; `None` as long as nothing is held back.
+    /// Operations per second of a class that may begin; `None` as long as nothing is throttled.
     pub(crate) fn rate(&self, class: OperationClass) -> Option<f64> {
         self.state().buckets.get(&class).and_then(TokenBucket::rate)
     }
@@ -283,7 +283,7 @@ impl RateLimiter {
             let _delayed = WaitTimer::begin(self, |state| &mut state.throttled_for);
             self.wait(wait, BRIEF).await?;
         }
-        // Only now: calls of other classes can go on while this one's is held back.
+        // Only now: calls of other classes can go on while this one's is throttled.
         let slot = self.connection_slot().await?;
         let mut outage = None;
         loop {
@@ -364,7 +364,7 @@ impl State {
     }
 }
 
-/// The tokens taken from an allowance; they are returned if the wait for the rest is cancelled.
+/// The tokens taken from a bucket; they are returned if the wait for the rest is cancelled.
 struct Reservation<'p> {
     limiter: &'p RateLimiter,
     class: OperationClass,

@@ -60,9 +60,9 @@ pub(crate) struct LedgerRow {
     /// The etags before this run changed it, or those that the run's plan expects; `None` if the
     /// run created it.
     pub(crate) before: Etags,
-    /// The version tags it was last seen with.
+    /// The ETags of the last read.
     pub(crate) etags: Etags,
-    /// The status reason that an alteration of its status has replaced.
+    /// The status reason that a change of its status has replaced.
     pub(crate) status_reason_before: Option<StatusReason>,
     /// The differences found by verification: empty if the identity is missing.
     pub(crate) drift: Option<Vec<Difference>>,
@@ -302,7 +302,7 @@ impl Ended {
 pub(crate) struct VerifiedRow {
     /// The identity.
     pub(crate) identity: IdentityId,
-    /// The version tags it has.
+    /// Its ETags.
     pub(crate) etags: Etags,
     /// The differences from the batch, if there are any.
     pub(crate) drift: Option<Vec<Difference>>,

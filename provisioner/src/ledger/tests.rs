@@ -434,8 +434,8 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     assert_eq!(names(&rows), ["a", "a/m", "d", "e", "f", "g"]);
     let proven: Vec<(bool, bool)> =
         rows.iter().map(|row| (row.before == etags, row.record.presumed)).collect();
-    let (by_version, by_content, uncertain) = ((true, false), (false, false), (false, true));
-    assert_eq!(proven, [by_version, uncertain, uncertain, by_version, uncertain, by_content]);
+    let (by_version, by_content, presumed) = ((true, false), (false, false), (false, true));
+    assert_eq!(proven, [by_version, presumed, presumed, by_version, presumed, by_content]);
     let continued = ledger.page(run, RowFilter::Created, None, 10).unwrap();
     let continued: Vec<_> = continued.into_iter().map(LedgerRow::into_continuation).collect();
     assert_eq!(continued, rows, "a dry run has the same");

@@ -100,7 +100,7 @@ fn delete(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     if_same_certificate(spec, twin, || ChangeDecision::Delete)
 }
 
-/// Returns the verdict unless the batch names a thumbprint and the hub has different ones: then the
+/// Returns the decision unless the batch names a thumbprint and the hub has different ones: then the
 /// board was swapped, and a different unit has this id.
 fn if_same_certificate(
     spec: &IdentitySpec,
@@ -138,7 +138,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
     let comparison = Comparison::of(&row.spec, Some(twin));
     let is_unread = *left == Etags::default();
     let is_untouched = match is_unread {
-        // The run did not read its version tags: only the content can show that it is the same.
+        // The run did not read its ETags: only the content can show that it is the same.
         true => comparison == Comparison::InSync,
         false => *left == found,
     };

@@ -1,4 +1,4 @@
-//! A preview of a maintenance run: it reads the hub, and writes nothing.
+//! The dry run of a maintenance run: it reads the hub, and writes nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct DryRun<H> {
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-/// The totals of a preview.
+/// The totals of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct DryRunSummary {
     /// Identities to change.
@@ -57,7 +57,7 @@ impl DryRunSummary {
 }
 
 impl<H: Hub> DryRun<H> {
-    /// A preview of a maintenance run. It does not test whether units can connect with new certificates,
+    /// A dry run of a maintenance run. It does not test whether units can connect with new certificates,
     /// because that would cut off connected ones.
     pub(crate) fn new(
         hub: Arc<H>,

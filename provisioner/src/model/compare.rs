@@ -61,7 +61,7 @@ pub(crate) struct Observation {
     pub(crate) hold: Option<Hold>,
 }
 
-/// The version tags of an identity and of its twin.
+/// The ETags of an identity and of its twin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Etags {
     /// The identity's.
@@ -73,7 +73,7 @@ pub(crate) struct Etags {
 }
 
 impl Etags {
-    /// The version tags that a twin shows.
+    /// The ETags that a twin shows.
     pub(crate) fn of(twin: Option<&Twin>) -> Self {
         Self {
             identity: twin.and_then(|twin| twin.device_etag.clone()),
@@ -330,7 +330,7 @@ pub(crate) fn parent_in(scope: &str) -> Option<&str> {
     name.rsplit_once('-').map(|(device, _generation)| device)
 }
 
-/// Notes every value of `expected` that `found` does not hold. What the hub holds besides is not ours.
+/// Notes every value of `expected` that `found` does not hold. Extra values of the hub are not compared.
 fn contained(
     path: &str,
     expected: &JsonObject,
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_twin_holds_besides_counts_only_where_the_whole_is_compared() {
+    fn extra_values_of_a_twin_count_only_where_the_whole_is_compared() {
         let spec = spec(json!({}), json!({"a": {"b": 1}}));
         let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
         assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);

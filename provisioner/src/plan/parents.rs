@@ -68,8 +68,8 @@ impl<H: Hub> HubSnapshotReader<H> {
         }
         planner.count_parents(unknown.len());
         for some in unknown.chunks(self.concurrency.max(1)) {
-            let standings = try_join_all(some.iter().map(|parent| self.parent(planner, parent))).await?;
-            parents.0.extend(some.iter().cloned().zip(standings));
+            let found = try_join_all(some.iter().map(|parent| self.parent(planner, parent))).await?;
+            parents.0.extend(some.iter().cloned().zip(found));
         }
         Ok(())
     }

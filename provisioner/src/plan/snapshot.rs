@@ -28,7 +28,7 @@ pub(crate) struct IdentitySnapshot {
     pub(crate) twin_too: Option<Comparison>,
     /// The reason why the twin can't take the batch's values, if it can't.
     pub(crate) overflow: Option<String>,
-    /// The version tags that it was seen with.
+    /// The ETags that it was seen with.
     pub(crate) etags: Etags,
     /// The run that keeps the device disabled.
     pub(crate) held_by: Option<RunId>,

@@ -14,7 +14,7 @@ use crate::model::maintenance::Maintenance;
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
 const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolicy::Initial };
 
-/// Provisions the devices without their modules, and answers the version tags that they have then.
+/// Provisions the devices without their modules, and returns the ETags that they have then.
 async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
     let devices: Vec<_> = NAMES.iter().filter(|name| !name.contains('/')).collect();
     let items: Vec<_> =

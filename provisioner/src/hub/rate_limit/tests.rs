@@ -86,7 +86,7 @@ async fn only_so_many_calls_are_under_way_at_once_and_who_is_to_stop_does_not_wa
     assert_eq!(begun.elapsed(), Duration::from_secs(120), "those under way came to their end");
 }
 
-/// Fails calls until the pace gives out no more of them.
+/// Fails calls until the rate limiter permits no more.
 async fn take_down(rate_limiter: &RateLimiter) {
     for _ in 0..5 {
         sleep(Duration::from_secs(1)).await;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The allowance of one class. It has no clock of its own and does nothing but reckon.
+/// The token bucket of one class. It has no clock of its own: callers pass the time.
 ///
 /// The bucket may be overdrawn: what is overdrawn has to wait its turn, in the order in which it
 /// was asked for. Where the tier of the hub is known its rate is the ceiling. Where it is not
-/// nothing is held back until the hub shows its limit, by refusing or by keeping calls waiting;
+/// nothing is throttled until the hub shows its limit, by refusing or by keeping calls waiting;
 /// what it served until then tells the rate, for a hub counts over minutes.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
@@ -39,7 +39,7 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// An allowance for a hub that takes `ceiling` operations per second, or as many as it shows.
+    /// A bucket for a hub that takes `ceiling` operations per second, or as many as it shows.
     /// Who comes when others are at work already finds the hub's bucket drawn by them.
     pub(super) fn new(ceiling: Option<f64>, floor: f64, share: f64, now: Instant) -> Self {
         let is_alone = share >= 1.0;
@@ -60,7 +60,7 @@ impl TokenBucket {
         }
     }
 
-    /// Operations per second that may begin; `None` when nothing is held back.
+    /// Operations per second that may begin; `None` when nothing is throttled.
     pub(super) fn rate(&self) -> Option<f64> {
         self.rate.map(|rate| rate * self.share)
     }
@@ -134,7 +134,7 @@ impl TokenBucket {
         self.latency = 0.0;
     }
 
-    /// Goes a little faster, if the allowance is what holds the work back.
+    /// Goes a little faster, if the bucket is what delays the work.
     fn speed_up(&mut self, now: Instant) {
         let (Some(rate), true) = (self.rate, now - self.changed >= PATIENCE) else { return };
         let factor = if self.refused < FEW_REFUSED { FASTER } else { BARELY_FASTER };

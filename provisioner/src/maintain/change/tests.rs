@@ -44,7 +44,7 @@ fn twin(primary: Option<&str>, secondary: Option<&str>) -> Twin {
     twin_with("d", json!({"x509Thumbprint": slots}))
 }
 
-/// The slots that a verdict asks for.
+/// The slots that a decision asks for.
 fn slots(decision: &ChangeDecision) -> &AuthSpec {
     let ChangeDecision::Replace(identity) = decision else { panic!("{decision:?}") };
     &identity.state.auth
@@ -180,7 +180,7 @@ fn an_undo_takes_back_what_nobody_has_changed() {
     let changed = undo.decide(&left, Some(&written), None);
     assert_eq!(reason(&changed), "it was changed since run 7 created it");
     let ChangeDecision::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
-    assert_eq!(differences, [], "version tags are no news for people");
+    assert_eq!(differences, [], "people need not know of ETags");
     left.record.presumed = true;
     assert!(reason(&undo.decide(&left, Some(&found), None)).contains("can't be sure"));
     // Its twin was not written, and nobody knows in which version the run has left it.
@@ -211,7 +211,7 @@ fn disabled_for(reason: &str) -> Twin {
     twin_with("d", json!({"status": "disabled", "statusReason": reason, "authenticationType": "sas"}))
 }
 
-/// The status and its reason that a verdict asks for.
+/// The status and its reason that a decision asks for.
 fn status(decision: &ChangeDecision) -> (Status, Option<&str>) {
     let ChangeDecision::Replace(identity) = decision else { panic!("{decision:?}") };
     (identity.state.status, identity.state.status_reason.as_ref().map(StatusReason::as_str))
