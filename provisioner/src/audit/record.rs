@@ -43,7 +43,8 @@ pub(super) struct RowRecord<'a> {
     primary_thumbprint: Option<Thumbprint>,
     secondary_thumbprint: Option<Thumbprint>,
     serial: Option<&'a str>,
-    wanted_sha256: Sha256Digest,
+    #[serde(rename = "wanted_sha256")]
+    spec_sha256: Sha256Digest,
     state: &'static str,
     effect: Option<&'static str>,
     presumed: bool,
@@ -93,7 +94,7 @@ impl<'a> RowRecord<'a> {
             primary_thumbprint,
             secondary_thumbprint,
             serial: row.serial.as_deref(),
-            wanted_sha256: row.spec.state.digest()?,
+            spec_sha256: row.spec.state.digest()?,
             state: record.state.as_str(),
             effect: record.effect.map(|effect| effect.as_str()),
             presumed: record.presumed,

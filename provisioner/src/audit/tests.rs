@@ -35,7 +35,7 @@ fn ledger() -> (Ledger, RunId) {
         loader.insert(line, &IdentitySpec { identity: identity(name), state }, &[]).unwrap();
     }
     let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
-    ledger.begin_stint(run, &by, &at("2026-11-22T10:00:00Z")).unwrap();
+    ledger.begin_session(run, &by, &at("2026-11-22T10:00:00Z")).unwrap();
     ledger.begin_work(run, Duration::from_secs(30)).unwrap();
     let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
     ledger

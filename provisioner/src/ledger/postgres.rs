@@ -100,7 +100,7 @@ impl Store for Postgres {
         Ok(Box::new(PostgresLoader::begin(&mut self.connection, facts)?))
     }
 
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
+    fn begin_session(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
         self.session = Some(self.connection.call(|client| sessions::begin(client, run, by, now))?);
         Ok(())
     }

@@ -115,7 +115,7 @@ impl Store for Sqlite {
         Ok(Box::new(SqliteLoader::begin(&mut self.connection, &self.path, facts)?))
     }
 
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
+    fn begin_session(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
         self.session = Some(self.call(|connection| sessions::begin(connection, run, by, now))?);
         Ok(())
     }

@@ -67,7 +67,7 @@ pub(crate) trait Store: Send {
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 
     /// Begins this process's session on a run: later rows and samples are recorded under it.
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError>;
+    fn begin_session(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Writes down how far this process's session is.
     fn add_progress_sample(&mut self, run: RunId, sample: &ProgressSample) -> Result<(), LedgerError>;

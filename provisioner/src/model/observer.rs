@@ -50,8 +50,6 @@ pub(crate) fn row_counter(progress: &Arc<dyn ActivityProgress>) -> Arc<dyn Fn(us
 /// An activity whose progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// Existing identities are changed.
-    Altering,
     /// The hub is compared with a batch.
     Comparing,
     /// Devices connect.
@@ -60,6 +58,8 @@ pub(crate) enum Activity {
     Issuing,
     /// Identities are read for a dry run.
     Looking,
+    /// Existing identities are changed.
+    Maintaining,
     /// Identities are created and updated.
     Provisioning,
     /// Identities are read back.
@@ -70,11 +70,11 @@ impl Activity {
     /// The name of the activity.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Altering => "altering",
             Self::Comparing => "comparing",
             Self::Connecting => "connecting",
             Self::Issuing => "issuing",
             Self::Looking => "looking",
+            Self::Maintaining => "altering",
             Self::Provisioning => "provisioning",
             Self::Verifying => "verifying",
         }

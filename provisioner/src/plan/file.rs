@@ -39,7 +39,8 @@ pub(crate) struct Header {
     /// The SHA-256 of the batch file.
     pub(crate) input_sha256: Sha256Digest,
     /// The SHA-256 over the specification of each identity: it covers the files that rows name.
-    pub(crate) wanted_sha256: Sha256Digest,
+    #[serde(rename = "wanted_sha256")]
+    pub(crate) spec_sha256: Sha256Digest,
     /// The options of the run, in addition to its rows.
     pub(crate) options: RunOptions,
     /// True if bad rows are left out.
@@ -308,7 +309,7 @@ mod tests {
             hub: "h".into(),
             input: "batch.csv".into(),
             input_sha256: Sha256Digest::of(b"batch"),
-            wanted_sha256: Sha256Digest::of(b"specifications"),
+            spec_sha256: Sha256Digest::of(b"specifications"),
             options: RunOptions::default(),
             skip_bad_rows: false,
         }

@@ -188,7 +188,7 @@ fn header(
     hub: &str,
     batch: &Path,
     options: &RunOptions,
-    (input_sha256, wanted_sha256): (Sha256Digest, Sha256Digest),
+    (input_sha256, spec_sha256): (Sha256Digest, Sha256Digest),
     skip_bad_rows: bool,
 ) -> Result<Header, PlanError> {
     let issue = options.issue.as_ref().map(absolute_folders).transpose()?;
@@ -199,7 +199,7 @@ fn header(
         hub: hub.to_owned(),
         input: absolute(batch)?,
         input_sha256,
-        wanted_sha256,
+        spec_sha256,
         options: RunOptions { issue, ..options.clone() },
         skip_bad_rows,
     })

@@ -63,7 +63,7 @@ impl PlannedBatch {
         if input_sha256 != self.plan.header.input_sha256 {
             return Err(self.batch_changed(batch).into());
         }
-        if Sha256Digest::from(hasher) != self.plan.header.wanted_sha256 {
+        if Sha256Digest::from(hasher) != self.plan.header.spec_sha256 {
             return Err(PlanMismatch::FilesChanged.into());
         }
         let mut rows = Vec::with_capacity(ROWS_AT_ONCE);

@@ -50,7 +50,7 @@ impl Job<'_> {
         for weakness in ledger.weaknesses()? {
             observer.note(&format_args!("warning: the ledger {location}: {weakness}"));
         }
-        ledger.begin_stint(run, &settings.by, &Timestamp::now())?;
+        ledger.begin_session(run, &settings.by, &Timestamp::now())?;
         observer.advise(format!("`provisioner resume {run}` does the rest"));
         observer.set_watches_stop(true);
         let issued = match self.certificates.take() {
@@ -87,7 +87,7 @@ impl Job<'_> {
             (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
         let maintenance = options.maintenance.clone();
-        let activity = if maintenance.is_some() { Activity::Altering } else { Activity::Provisioning };
+        let activity = if maintenance.is_some() { Activity::Maintaining } else { Activity::Provisioning };
         let progress = self.context.observer.begin(activity, rows);
         let pool = self.pool(ledger, run, &progress, &recorder);
         let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));

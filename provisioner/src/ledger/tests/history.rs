@@ -29,8 +29,8 @@ pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledg
     let (options, ada) = (RunOptions::default(), operator("ada", "line-3"));
     let loader = ledger.load_run(&RunFacts { by: &ada, ..facts(&options) }).unwrap();
     let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
-    ledger.begin_stint(run, &ada, &at("2026-11-22T10:00:00Z")).unwrap();
-    ledger.begin_stint(run, &operator("bob", "line-4"), &at("2026-11-22T11:00:00Z")).unwrap();
+    ledger.begin_session(run, &ada, &at("2026-11-22T10:00:00Z")).unwrap();
+    ledger.begin_session(run, &operator("bob", "line-4"), &at("2026-11-22T11:00:00Z")).unwrap();
     assert_eq!(ledger.run(Some(run)).unwrap().by, ada);
     let sessions = ledger.sessions(run).unwrap();
     let known: Vec<_> = sessions
@@ -41,7 +41,7 @@ pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledg
     assert_eq!(sessions[1].started, at("2026-11-22T11:00:00Z"));
 }
 
-pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
+pub(super) fn the_progress_samples_of_a_session_come_back_in_order(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a"], &[]);
     let sample = |seconds: u64| ProgressSample {
         elapsed: Duration::from_millis(seconds * 1000 + 1),
@@ -54,11 +54,11 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
             outage_for: Duration::from_secs(3),
         },
     };
-    ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
+    ledger.begin_session(run, &Operator::default(), &now()).unwrap();
     for seconds in [2, 10, 4] {
         ledger.add_progress_sample(run, &sample(seconds)).unwrap();
     }
-    ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
+    ledger.begin_session(run, &Operator::default(), &now()).unwrap();
     ledger.add_progress_sample(run, &sample(7)).unwrap();
     assert_eq!(ledger.progress_samples(run, 1).unwrap(), [2, 4, 10].map(sample));
     assert_eq!(ledger.progress_samples(run, 2).unwrap(), [sample(7)]);
@@ -66,7 +66,7 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
 
 pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b"], &[]);
-    ledger.begin_stint(run, &operator("ada", "line-3"), &now()).unwrap();
+    ledger.begin_session(run, &operator("ada", "line-3"), &now()).unwrap();
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     let sent = |before| Sent { before, ..(identity("a"), Effect::Updated).into() };
