@@ -68,7 +68,7 @@ pub use inspect::document::{Content, Document, Documents, read_documents, read_d
 pub use issue::key_source::KeySource;
 pub use issue::pipeline::{check_options, issue_batch};
 pub use issue::request::{Existing, IssueOptions, IssueRequest, IssueSummary, Issued, LongNames, Outcome};
-pub use issue::store::{IssuedStore, IssuedLookup};
+pub use issue::store::{IssuedLookup, IssuedStore};
 pub use issued::extract::{extract, extract_der};
 pub use issued::index::revocation::Revocation;
 pub use issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};

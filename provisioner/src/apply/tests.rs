@@ -14,7 +14,7 @@ use crate::model::digest::Sha256Digest;
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
-use crate::testing::model_hub::{Fate, ModelHub, Modules};
+use crate::testing::model_hub::{CallFault, ModelHub, Modules};
 use crate::workers::tests::pool;
 
 fn spec(name: &str, thumbprint: &str) -> IdentitySpec {
@@ -121,10 +121,10 @@ fn check_whole(hub: &ModelHub) {
     }
 }
 
-/// A fate that does not make a row fail.
-fn fate() -> impl Strategy<Value = Fate> {
-    let is_survived = |fate: &Fate| *fate != Fate::TwinRefused;
-    proptest::sample::select(Fate::ALL.into_iter().filter(is_survived).collect::<Vec<_>>())
+/// A fault that does not make a row fail.
+fn fault() -> impl Strategy<Value = CallFault> {
+    let is_survived = |fault: &CallFault| *fault != CallFault::TwinRefused;
+    proptest::sample::select(CallFault::ALL.into_iter().filter(is_survived).collect::<Vec<_>>())
 }
 
 proptest! {
@@ -132,11 +132,11 @@ proptest! {
     #[test]
     fn whatever_is_lost_all_is_created_once_and_accounted_for(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)],
-        fates in proptest::collection::vec(fate(), 0..6),
+        faults in proptest::collection::vec(fault(), 0..6),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let hub = Arc::new(ModelHub::new(modules, fates));
+            let hub = Arc::new(ModelHub::new(modules, faults));
             let (_, totals) = apply(&hub, &new_ledger(), "AB").await;
             let created = Totals { rows: 5, created: 5, presumed: totals.presumed, ..Totals::default() };
             assert_eq!(totals, created);
@@ -148,7 +148,7 @@ proptest! {
 /// An item that the hub throttles is sent again for as long as the hub does so, and nothing else is.
 #[tokio::test(start_paused = true)]
 async fn what_is_throttled_item_by_item_waits_for_its_turn() {
-    let hub = Arc::new(ModelHub::new(Modules::InBulk, vec![Fate::Throttled; 40]));
+    let hub = Arc::new(ModelHub::new(Modules::InBulk, vec![CallFault::Throttled; 40]));
     let begun = tokio::time::Instant::now();
     let (_, totals) = apply(&hub, &new_ledger(), "AB").await;
     assert_eq!(totals, Totals { rows: 5, created: 5, ..Totals::default() });
@@ -303,7 +303,7 @@ proptest! {
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_a_resumed_run_tells_the_truth(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)],
-        fates in proptest::collection::vec(fate(), 0..5),
+        faults in proptest::collection::vec(fault(), 0..5),
         disabled: bool,
         rules in prop_oneof![
             Just(BATCH.rules),
@@ -314,7 +314,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let hub = Arc::new(ModelHub::new(modules, fates));
+            let hub = Arc::new(ModelHub::new(modules, faults));
             let ledger = new_ledger();
             let status = if disabled { Status::Disabled } else { Status::Enabled };
             let batch = Batch { status, rules, ..BATCH };

@@ -61,7 +61,10 @@ const CASES: &[Case] = &[
     ),
     ("a_row_that_failed_can_be_corrected", a_row_that_failed_can_be_corrected),
     ("a_run_remembers_who_began_it_and_who_worked_on_it", a_run_remembers_who_began_it_and_who_worked_on_it),
-    ("the_progress_samples_of_a_session_come_back_in_order", the_progress_samples_of_a_session_come_back_in_order),
+    (
+        "the_progress_samples_of_a_session_come_back_in_order",
+        the_progress_samples_of_a_session_come_back_in_order,
+    ),
     ("a_row_remembers_what_was_there_before_and_after", a_row_remembers_what_was_there_before_and_after),
     (
         "verification_is_remembered_of_the_run_and_of_each_row",

@@ -24,7 +24,7 @@ use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
-use crate::testing::model_hub::{Fate, ModelHub, Modules};
+use crate::testing::model_hub::{CallFault, ModelHub, Modules};
 use crate::workers::tests::pool;
 
 mod lost_answers;

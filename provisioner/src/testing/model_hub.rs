@@ -28,9 +28,9 @@ pub(crate) enum Modules {
     OneByOne,
 }
 
-/// The fate of a call that changes something.
+/// The fault that hits a call that changes something, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum CallFault {
     Answered,
     LostAfterEffect,
     LostBeforeEffect,
@@ -48,7 +48,7 @@ pub(crate) enum Fate {
     TwinRefused,
 }
 
-impl Fate {
+impl CallFault {
     pub(crate) const ALL: [Self; 9] = [
         Self::Answered,
         Self::LostAfterEffect,
@@ -64,8 +64,8 @@ impl Fate {
 
 pub(crate) struct ModelHub {
     pub(crate) modules: Modules,
-    /// The fates of the next calls that change something; then all are answered.
-    pub(crate) fates: Mutex<Vec<Fate>>,
+    /// The faults of the next calls that change something; then all are answered.
+    pub(crate) faults: Mutex<Vec<CallFault>>,
     pub(crate) identities: Mutex<BTreeMap<IdentityId, Identity>>,
     pub(crate) changing_calls: Mutex<usize>,
     /// After so many calls the caller is cut off: the call hangs for ever, after its effect.
@@ -97,10 +97,10 @@ pub(crate) struct Identity {
 }
 
 impl ModelHub {
-    pub(crate) fn new(modules: Modules, fates: Vec<Fate>) -> Self {
+    pub(crate) fn new(modules: Modules, faults: Vec<CallFault>) -> Self {
         Self {
             modules,
-            fates: Mutex::new(fates),
+            faults: Mutex::new(faults),
             identities: Mutex::default(),
             changing_calls: Mutex::default(),
             calls_until_cut: AtomicUsize::new(usize::MAX),
@@ -134,27 +134,31 @@ impl ModelHub {
 
     fn change<T>(
         &self,
-        effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>, Fate) -> T,
+        effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>, CallFault) -> T,
     ) -> Result<T, HubError> {
         *self.changing_calls.lock().unwrap() += 1;
-        let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Answered);
-        if fate == Fate::LostBeforeEffect {
+        let fault = self.faults.lock().unwrap().pop().unwrap_or(CallFault::Answered);
+        if fault == CallFault::LostBeforeEffect {
             self.log.lock().unwrap().lose();
             return Err(HubError::NoAnswer);
         }
-        let answer = self.logged(fate, |identities| effect(identities, fate));
-        match fate {
-            Fate::LostAfterEffect => Err(HubError::NoAnswer),
+        let answer = self.logged(fault, |identities| effect(identities, fault));
+        match fault {
+            CallFault::LostAfterEffect => Err(HubError::NoAnswer),
             _ => Ok(answer),
         }
     }
 
     /// Changes something, and puts down what has changed.
-    fn logged<T>(&self, fate: Fate, effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>) -> T) -> T {
+    fn logged<T>(
+        &self,
+        fault: CallFault,
+        effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>) -> T,
+    ) -> T {
         let mut identities = self.identities.lock().unwrap();
         let before = identities.clone();
         let answer = effect(&mut identities);
-        self.log.lock().unwrap().add(&before, &mut identities, fate);
+        self.log.lock().unwrap().add(&before, &mut identities, fault);
         answer
     }
 
@@ -235,7 +239,7 @@ impl ModelHub {
 impl Hub for ModelHub {
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         assert!(!items.is_empty() && items.len() <= 100);
-        let answer = self.change(|identities, fate| {
+        let answer = self.change(|identities, fault| {
             let mut errors = Vec::new();
             let error = |item: &BulkItem, code: ErrorCode| BulkError {
                 device_id: item.id.to_string(),
@@ -246,22 +250,22 @@ impl Hub for ModelHub {
             };
             for (place, item) in items.iter().enumerate() {
                 let is_second = place % 2 == 1;
-                if fate == Fate::Throttled || (fate == Fate::HalfThrottled && is_second) {
+                if fault == CallFault::Throttled || (fault == CallFault::HalfThrottled && is_second) {
                     errors.push(error(item, ErrorCode::ThrottlingException));
                     continue;
                 }
                 match self.change_item(item, identities) {
                     Err(code) => errors.push(error(item, code)),
-                    Ok(()) if fate == Fate::HalfFailed && is_second => {
+                    Ok(()) if fault == CallFault::HalfFailed && is_second => {
                         errors.push(error(item, ErrorCode::ServerError));
                     }
                     Ok(()) => {}
                 }
             }
-            if fate == Fate::Vague {
+            if fault == CallFault::Vague {
                 return BulkResult { is_successful: false, errors: Vec::new(), warnings: Vec::new() };
             }
-            if fate == Fate::AboutAnother {
+            if fault == CallFault::AboutAnother {
                 let mut another = error(&items[0], ErrorCode::DeviceAlreadyExists);
                 another.device_id = "another".into();
                 return BulkResult { is_successful: false, errors: vec![another], warnings: Vec::new() };
@@ -360,8 +364,8 @@ impl Hub for ModelHub {
         desired: &JsonObject,
         if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
-        let written = self.change(|identities, fate| {
-            if fate == Fate::TwinRefused {
+        let written = self.change(|identities, fault| {
+            if fault == CallFault::TwinRefused {
                 return Err(refused(ErrorCode::ArgumentInvalid));
             }
             let found = identities.get_mut(identity).ok_or_else(|| refused(ErrorCode::DeviceNotFound))?;

@@ -27,7 +27,7 @@ use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, HubSnapshotReader, PlannedRow, Planner};
-use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
+use crate::testing::model_hub::{CallFault, ModelHub, Modules, OTHERS};
 use crate::verify::Verify;
 use crate::workers::RunError;
 use crate::workers::tests::pool;
@@ -143,8 +143,10 @@ impl World {
             Work::Meddle(meddling) => self.hub.meddle(meddling),
             Work::Apply(apply) => {
                 let rows: Vec<_> = apply.names.iter().map(|name| apply.spec(name)).collect();
-                self.carry_out(None, &rows, None, &act.weather, |world, run| world.apply(apply, run, false))
-                    .await;
+                self.carry_out(None, &rows, None, &act.disturbances, |world, run| {
+                    world.apply(apply, run, false)
+                })
+                .await;
                 if apply.verified {
                     self.verify().await;
                 }
@@ -154,40 +156,45 @@ impl World {
                 let plan = (self.plan(apply, &rows).await, self.now());
                 meddlings.iter().for_each(|meddling| self.hub.meddle(meddling));
                 let work = |world: &Self, run| world.apply(apply, run, true);
-                self.carry_out(None, &rows, Some(plan), &act.weather, work).await;
+                self.carry_out(None, &rows, Some(plan), &act.disturbances, work).await;
             }
             Work::UndoRelease(which) => {
                 let is_release = |done: &&Done| matches!(done.maintenance, Some(Maintenance::Release { .. }));
                 let released: Vec<RunId> = self.runs.iter().filter(is_release).map(|done| done.run).collect();
                 if let Some(run) = released.get(which % released.len().max(1)) {
-                    self.alter(Maintenance::UndoRelease { run: *run }, &[], &act.weather).await;
+                    self.maintain(Maintenance::UndoRelease { run: *run }, &[], &act.disturbances).await;
                 }
             }
             Work::Maintain(maintenance, names, thumbprint) => {
                 let spec = |name: &&'static str| acts::spec(name, thumbprint, Some(acts::OLD), 60);
                 let rows: Vec<_> = names.iter().map(spec).collect();
                 let maintenance = maintenance.clone();
-                self.alter(maintenance, &rows, &act.weather).await;
+                self.maintain(maintenance, &rows, &act.disturbances).await;
             }
             Work::Undo(which) => {
                 let applied: Vec<RunId> =
                     self.runs.iter().filter(|done| done.maintenance.is_none()).map(|done| done.run).collect();
                 if let Some(run) = applied.get(which % applied.len().max(1)) {
-                    self.alter(Maintenance::Undo { run: *run }, &[], &act.weather).await;
+                    self.maintain(Maintenance::Undo { run: *run }, &[], &act.disturbances).await;
                 }
             }
         }
     }
 
-    async fn alter(&mut self, maintenance: Maintenance, rows: &[IdentitySpec], weather: &Disturbances) {
+    async fn maintain(
+        &mut self,
+        maintenance: Maintenance,
+        rows: &[IdentitySpec],
+        disturbances: &Disturbances,
+    ) {
         let todo = maintenance.clone();
-        let alter = move |world: &Self, run| {
+        let maintain = move |world: &Self, run| {
             let (hub, maintenance) = (world.hub.clone(), todo.clone());
-            let alter =
+            let maintain =
                 Maintain { hub, maintenance, certificate_check: None, pool: pool(&world.ledger, run) };
-            async move { alter.run().await.unwrap() }
+            async move { maintain.run().await.unwrap() }
         };
-        self.carry_out(Some(maintenance), rows, None, weather, alter).await;
+        self.carry_out(Some(maintenance), rows, None, disturbances, maintain).await;
     }
 
     fn apply(&self, act: &ApplyAct, run: RunId, as_planned: bool) -> impl Future<Output = RunState> + use<> {
@@ -208,18 +215,18 @@ impl World {
         maintenance: Option<Maintenance>,
         rows: &[IdentitySpec],
         plan: Option<(Vec<PlannedRow>, usize)>,
-        weather: &Disturbances,
+        disturbances: &Disturbances,
         work: impl Fn(&Self, RunId) -> F,
     ) {
         let begun = self.now();
         let run = self.load(maintenance.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
         self.hub.log.lock().unwrap().replace_actor(number(run));
-        self.hub.fates.lock().unwrap().clone_from(&weather.fates);
-        self.hub.meddlings.lock().unwrap().clone_from(&weather.meddlings);
-        let joined = weather.joined.unwrap_or(usize::MAX);
+        self.hub.faults.lock().unwrap().clone_from(&disturbances.faults);
+        self.hub.meddlings.lock().unwrap().clone_from(&disturbances.meddlings);
+        let joined = disturbances.joined.unwrap_or(usize::MAX);
         self.hub.calls_until_joined.store(joined, Ordering::SeqCst);
         let mut state = RunState::Interrupted;
-        for cut in weather.cuts.iter().copied().chain(weather.resumed.then_some(usize::MAX)) {
+        for cut in disturbances.cuts.iter().copied().chain(disturbances.resumed.then_some(usize::MAX)) {
             if state == RunState::Finished {
                 break;
             }
@@ -234,13 +241,13 @@ impl World {
         }
         self.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
         self.hub.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
-        let is_fine = weather.is_fine();
+        let is_fine = disturbances.is_fine();
         {
             let mut log = self.hub.log.lock().unwrap();
             log.tell_nobody(false);
             log.replace_actor(OTHERS);
         }
-        self.hub.fates.lock().unwrap().clear();
+        self.hub.faults.lock().unwrap().clear();
         self.hub.meddlings.lock().unwrap().clear();
         self.runs.push(Done { run, maintenance, state, log: (begun, self.now()), plan, is_fine });
     }
@@ -348,8 +355,8 @@ mod found {
         ApplyAct { names: names.to_vec(), ..PROVISION }
     }
 
-    fn act(work: Work, weather: Disturbances) -> Act {
-        Act { work, weather }
+    fn act(work: Work, disturbances: Disturbances) -> Act {
+        Act { work, disturbances }
     }
 
     /// Somebody makes the same after so many calls.
@@ -361,13 +368,13 @@ mod found {
 
     #[test]
     fn what_others_make_between_a_look_and_a_lost_answer_is_not_surely_created() {
-        let weather = Disturbances {
-            fates: vec![Fate::LostAfterEffect],
+        let disturbances = Disturbances {
+            faults: vec![CallFault::LostAfterEffect],
             meddlings: same("b", 1),
             ..Disturbances::fine()
         };
         let apply = ApplyAct { look_first: true, ..provision(&["a", "b", "c"]) };
-        check(Modules::InBulk, &[act(Work::Apply(apply), weather)]);
+        check(Modules::InBulk, &[act(Work::Apply(apply), disturbances)]);
     }
 
     #[test]
@@ -388,19 +395,19 @@ mod found {
     #[test]
     fn a_module_that_is_denied_and_whose_device_has_come_meanwhile_does_not_end_the_run() {
         for calls in 0..8 {
-            let weather = Disturbances {
-                fates: vec![Fate::LostAfterEffect],
+            let disturbances = Disturbances {
+                faults: vec![CallFault::LostAfterEffect],
                 meddlings: same("b", calls),
                 ..Disturbances::fine()
             };
-            check(Modules::OneByOne, &[act(Work::Apply(provision(&["a/x", "b/x"])), weather)]);
+            check(Modules::OneByOne, &[act(Work::Apply(provision(&["a/x", "b/x"])), disturbances)]);
         }
     }
 
     #[test]
     fn a_device_that_was_left_half_done_and_is_another_was_updated_before_it_was_a_conflict() {
         let half_done = Disturbances { cuts: vec![0], ..Disturbances::default() };
-        let lost = Disturbances { fates: vec![Fate::LostAfterEffect], ..Disturbances::fine() };
+        let lost = Disturbances { faults: vec![CallFault::LostAfterEffect], ..Disturbances::fine() };
         let quarantine = |interval| ApplyAct { quarantined: true, interval, ..provision(&["a", "a/x"]) };
         let acts = [act(Work::Apply(quarantine(30)), half_done), act(Work::Apply(quarantine(60)), lost)];
         check(Modules::InBulk, &acts);
@@ -423,7 +430,7 @@ mod found {
         for modules in [Modules::InBulkWithoutTwin, Modules::OneByOne] {
             let names = ["a", "a/x", "a/y"];
             let mut apply = act(Work::Apply(provision(&names)), Disturbances::fine());
-            apply.weather.fates = vec![Fate::TwinRefused; 20];
+            apply.disturbances.faults = vec![CallFault::TwinRefused; 20];
             let world = check(modules, &[apply, act(Work::Undo(0), Disturbances::fine())]);
             let failed = |row: &LedgerRow| row.record.state == RowState::Failed;
             let [provisioned, undone] = [0, 1].map(|run: usize| world.rows(world.runs[run].run));
@@ -438,12 +445,12 @@ mod found {
         let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
         for (calls, verified) in [(1, true), (1, false), (2, true), (2, false), (3, true)] {
             let meddlings = acts::replacement("a", "CC", 60).map(|change| (calls, change)).to_vec();
-            let weather = Disturbances { meddlings, ..Disturbances::fine() };
+            let disturbances = Disturbances { meddlings, ..Disturbances::fine() };
             let quarantine =
                 ApplyAct { rules: upsert, quarantined: true, verified, ..provision(&["a", "a/x"]) };
             let world = check(
                 Modules::InBulk,
-                &[act(Work::Apply(quarantine), weather), act(Work::Undo(0), Disturbances::fine())],
+                &[act(Work::Apply(quarantine), disturbances), act(Work::Undo(0), Disturbances::fine())],
             );
             let is_there = world.hub.identities.lock().unwrap().contains_key(&identity("a"));
             assert!(is_there, "the device of others was deleted: {calls} {verified}");

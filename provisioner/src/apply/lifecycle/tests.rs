@@ -19,7 +19,7 @@ struct LifecycleHub {
 enum LifecycleIdentity {
     Other,
     Staged,
-    Wanted,
+    Specified,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,7 +27,7 @@ enum Twin {
     Blank,
     OtherInitial,
     OtherSince,
-    Wanted,
+    Specified,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,30 +44,30 @@ impl LifecycleHub {
         Self { identity, twin, creations: 0, identity_updates: 0, twin_writes: 0 }
     }
 
-    fn create(&mut self, weather: LifecycleFault, staged: bool) -> Event {
-        if matches!(weather, LifecycleFault::LostBeforeEffect) {
+    fn create(&mut self, fault: LifecycleFault, staged: bool) -> Event {
+        if matches!(fault, LifecycleFault::LostBeforeEffect) {
             return Event::Lost(HubError::Contradiction);
         }
         if self.identity.is_some() {
             return Event::AlreadyExists;
         }
-        self.identity = Some(if staged { LifecycleIdentity::Staged } else { LifecycleIdentity::Wanted });
+        self.identity = Some(if staged { LifecycleIdentity::Staged } else { LifecycleIdentity::Specified });
         self.creations += 1;
-        self.twin = if matches!(weather, LifecycleFault::WithoutTwin) { Twin::Blank } else { Twin::Wanted };
-        match weather {
+        self.twin = if matches!(fault, LifecycleFault::WithoutTwin) { Twin::Blank } else { Twin::Specified };
+        match fault {
             LifecycleFault::LostAfterEffect => Event::Lost(HubError::Contradiction),
             LifecycleFault::WithoutTwin => Event::CreatedWithoutTwin,
             _ => Event::Created,
         }
     }
 
-    fn change(&mut self, weather: LifecycleFault, done: Event, effect: impl FnOnce(&mut Self)) -> Event {
-        match weather {
+    fn change(&mut self, fault: LifecycleFault, done: Event, effect: impl FnOnce(&mut Self)) -> Event {
+        match fault {
             LifecycleFault::LostBeforeEffect => return Event::Lost(HubError::Contradiction),
             LifecycleFault::Outdated => return Event::Outdated(HubError::Contradiction),
             _ => effect(self),
         }
-        match weather {
+        match fault {
             LifecycleFault::LostAfterEffect => Event::Lost(HubError::Contradiction),
             _ => done,
         }
@@ -78,43 +78,41 @@ impl LifecycleHub {
             (None, _) => Comparison::Missing,
             (Some(LifecycleIdentity::Other), _) => Comparison::IdentityDiffers(Vec::new()),
             (Some(LifecycleIdentity::Staged), _) => Comparison::Staged(Vec::new()),
-            (Some(LifecycleIdentity::Wanted), Twin::Blank) => Comparison::TwinNotWritten,
-            (Some(LifecycleIdentity::Wanted), Twin::OtherInitial) => Comparison::TwinDiffers(Vec::new()),
-            (Some(LifecycleIdentity::Wanted), Twin::OtherSince) => Comparison::TwinModified(Vec::new()),
-            (Some(LifecycleIdentity::Wanted), Twin::Wanted) => Comparison::InSync,
+            (Some(LifecycleIdentity::Specified), Twin::Blank) => Comparison::TwinNotWritten,
+            (Some(LifecycleIdentity::Specified), Twin::OtherInitial) => Comparison::TwinDiffers(Vec::new()),
+            (Some(LifecycleIdentity::Specified), Twin::OtherSince) => Comparison::TwinModified(Vec::new()),
+            (Some(LifecycleIdentity::Specified), Twin::Specified) => Comparison::InSync,
         }
     }
 
-    /// Runs the machine to its end, with the fates of requests from `skies`. A crash discards
+    /// Runs the machine to its end, with the faults of requests from `faults`. A crash discards
     /// everything but the content of the ledger.
     fn live(
         &mut self,
         mut life: Lifecycle,
         look_first: bool,
-        skies: &mut Vec<LifecycleFault>,
+        faults: &mut Vec<LifecycleFault>,
         crash: bool,
     ) -> Option<Outcome> {
         let mut step = life.begin(look_first);
         loop {
-            if crash && skies.is_empty() {
+            if crash && faults.is_empty() {
                 return None;
             }
-            let weather = |skies: &mut Vec<LifecycleFault>| skies.pop().unwrap_or(LifecycleFault::Fine);
+            let next = |faults: &mut Vec<LifecycleFault>| faults.pop().unwrap_or(LifecycleFault::Fine);
             let event = match step {
                 Step::Finish(outcome) => return Some(outcome),
-                Step::Send(WriteRequest::Create) => self.create(weather(skies), life.waits_for_modules()),
+                Step::Send(WriteRequest::Create) => self.create(next(faults), life.waits_for_modules()),
                 Step::Send(WriteRequest::UpdateIdentity) => {
-                    self.change(weather(skies), Event::IdentityUpdated, |hub| {
+                    self.change(next(faults), Event::IdentityUpdated, |hub| {
                         hub.identity_updates += u32::from(hub.identity != Some(LifecycleIdentity::Staged));
-                        hub.identity = Some(LifecycleIdentity::Wanted);
+                        hub.identity = Some(LifecycleIdentity::Specified);
                     })
                 }
-                Step::Send(WriteRequest::WriteTwin) => {
-                    self.change(weather(skies), Event::TwinWritten, |hub| {
-                        hub.twin_writes += 1;
-                        hub.twin = Twin::Wanted;
-                    })
-                }
+                Step::Send(WriteRequest::WriteTwin) => self.change(next(faults), Event::TwinWritten, |hub| {
+                    hub.twin_writes += 1;
+                    hub.twin = Twin::Specified;
+                }),
                 Step::Observe => Event::Observed(self.comparison()),
             };
             step = life.on(event);
@@ -122,7 +120,7 @@ impl LifecycleHub {
     }
 }
 
-fn weather() -> impl Strategy<Value = LifecycleFault> {
+fn fault() -> impl Strategy<Value = LifecycleFault> {
     prop_oneof![
         Just(LifecycleFault::Fine),
         Just(LifecycleFault::LostAfterEffect),
@@ -139,10 +137,17 @@ fn rules() -> impl Strategy<Value = ApplyRules> {
 }
 
 fn hub() -> impl Strategy<Value = LifecycleHub> {
-    let identity =
-        prop_oneof![Just(None), Just(Some(LifecycleIdentity::Other)), Just(Some(LifecycleIdentity::Wanted))];
-    let twin =
-        prop_oneof![Just(Twin::Blank), Just(Twin::OtherInitial), Just(Twin::OtherSince), Just(Twin::Wanted)];
+    let identity = prop_oneof![
+        Just(None),
+        Just(Some(LifecycleIdentity::Other)),
+        Just(Some(LifecycleIdentity::Specified))
+    ];
+    let twin = prop_oneof![
+        Just(Twin::Blank),
+        Just(Twin::OtherInitial),
+        Just(Twin::OtherSince),
+        Just(Twin::Specified)
+    ];
     (identity, twin).prop_map(|(identity, twin)| LifecycleHub::with(identity, twin))
 }
 
@@ -178,8 +183,8 @@ fn check(
         other => prop_assert!(false, "{other:?}"),
     }
     if matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged(_)) {
-        prop_assert_eq!(hub.identity, Some(LifecycleIdentity::Wanted));
-        prop_assert!(hub.twin == Twin::Wanted || hub.twin == Twin::OtherSince);
+        prop_assert_eq!(hub.identity, Some(LifecycleIdentity::Specified));
+        prop_assert!(hub.twin == Twin::Specified || hub.twin == Twin::OtherSince);
     }
     Ok(())
 }
@@ -256,13 +261,13 @@ proptest! {
         rules in rules(),
         before in hub(),
         look_first: bool,
-        mut skies in proptest::collection::vec(weather(), 0..5),
+        mut faults in proptest::collection::vec(fault(), 0..5),
     ) {
         // A change that is refused as outdated was made by nobody else here, and not by this run:
         // then "updated" is said of what somebody else has done. That is another property's matter.
-        skies.retain(|sky| !matches!(sky, LifecycleFault::Outdated));
+        faults.retain(|fault| !matches!(fault, LifecycleFault::Outdated));
         let mut hub = before;
-        let outcome = hub.live(Lifecycle::new(rules), look_first, &mut skies, false).unwrap();
+        let outcome = hub.live(Lifecycle::new(rules), look_first, &mut faults, false).unwrap();
         check(rules, before, hub, &outcome)?;
     }
 
@@ -270,10 +275,10 @@ proptest! {
     fn what_changes_under_our_hands_is_looked_at_again(
         rules in rules(),
         before in hub(),
-        mut skies in proptest::collection::vec(weather(), 0..5),
+        mut faults in proptest::collection::vec(fault(), 0..5),
     ) {
         let mut hub = before;
-        let outcome = hub.live(Lifecycle::new(rules), true, &mut skies, false).unwrap();
+        let outcome = hub.live(Lifecycle::new(rules), true, &mut faults, false).unwrap();
         prop_assert!(hub.creations <= u32::from(before.identity.is_none()));
         prop_assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
@@ -281,22 +286,22 @@ proptest! {
     #[test]
     fn a_device_that_is_to_be_disabled_waits_for_its_modules_across_a_crash(
         look_first: bool,
-        mut before_crash in proptest::collection::vec(weather(), 1..4),
-        mut skies in proptest::collection::vec(weather(), 0..3),
+        mut before_crash in proptest::collection::vec(fault(), 1..4),
+        mut faults in proptest::collection::vec(fault(), 0..3),
     ) {
         let rules = ApplyRules::default();
         let mut hub = LifecycleHub::with(None, Twin::Blank);
         let first = Lifecycle::new(rules).waiting_for_modules();
         hub.live(first, look_first, &mut before_crash, true);
         let second = Lifecycle::resumed(rules, Effect::Created).waiting_for_modules();
-        let staged = hub.live(second, false, &mut skies, false).unwrap();
+        let staged = hub.live(second, false, &mut faults, false).unwrap();
         prop_assert!(matches!(staged, Outcome::Staged { .. }), "{staged:?}");
         prop_assert_eq!(hub.identity, Some(LifecycleIdentity::Staged), "its modules are not there yet");
         let last = Lifecycle::resumed(rules, Effect::Created);
-        let outcome = hub.live(last, false, &mut skies, false).unwrap();
+        let outcome = hub.live(last, false, &mut faults, false).unwrap();
         let created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
         prop_assert!(created, "{outcome:?}");
-        prop_assert_eq!((hub.identity, hub.twin, hub.creations), (Some(LifecycleIdentity::Wanted), Twin::Wanted, 1));
+        prop_assert_eq!((hub.identity, hub.twin, hub.creations), (Some(LifecycleIdentity::Specified), Twin::Specified, 1));
     }
 }
 

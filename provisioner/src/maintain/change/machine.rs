@@ -167,13 +167,13 @@ mod tests {
             if self.is_done { ChangeDecision::NothingToDo } else { ChangeDecision::Delete }
         }
 
-        fn change(&mut self, weather: MachineFault) -> ChangeResponse {
-            match (weather, self.is_done) {
+        fn change(&mut self, fault: MachineFault) -> ChangeResponse {
+            match (fault, self.is_done) {
                 (MachineFault::LostBeforeEffect, _) => ChangeResponse::Lost(HubError::NoAnswer),
                 (_, true) => ChangeResponse::Outdated(HubError::NoAnswer),
-                (weather, false) => {
+                (fault, false) => {
                     (self.is_done, self.times) = (true, self.times + 1);
-                    match weather {
+                    match fault {
                         MachineFault::Fine => ChangeResponse::Done,
                         _ => ChangeResponse::Lost(HubError::NoAnswer),
                     }
@@ -181,22 +181,22 @@ mod tests {
             }
         }
 
-        /// Lives to the end, or to a crash when all weather is used up.
+        /// Lives to the end, or to a crash when all faults are used up.
         fn live(
             &mut self,
             mut machine: ChangeMachine,
-            skies: &mut Vec<MachineFault>,
+            faults: &mut Vec<MachineFault>,
             crash: bool,
         ) -> Option<ChangeOutcome> {
             let mut step = ChangeStep::Observe;
             loop {
-                if crash && skies.is_empty() {
+                if crash && faults.is_empty() {
                     return None;
                 }
                 step = match step {
                     ChangeStep::Observe => machine.observed(self.decision()),
                     ChangeStep::Send(_) => {
-                        machine.answered(self.change(skies.pop().unwrap_or(MachineFault::Fine)))
+                        machine.answered(self.change(faults.pop().unwrap_or(MachineFault::Fine)))
                     }
                     ChangeStep::Finish(outcome) => return Some(outcome),
                 };
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    fn weather() -> impl Strategy<Value = MachineFault> {
+    fn fault() -> impl Strategy<Value = MachineFault> {
         prop_oneof![
             Just(MachineFault::Fine),
             Just(MachineFault::LostAfterEffect),
@@ -214,19 +214,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_lost_it_is_done_once_and_the_ending_tells_the_truth(
+        fn whatever_is_lost_it_is_done_once_and_the_outcome_is_true(
             was_done: bool,
-            mut before_crash in proptest::collection::vec(weather(), 1..4),
-            mut skies in proptest::collection::vec(weather(), 0..6),
+            mut before_crash in proptest::collection::vec(fault(), 1..4),
+            mut faults in proptest::collection::vec(fault(), 0..6),
             crashes: bool,
         ) {
             let mut hub = MachineHub { is_done: was_done, times: 0 };
             let first = ChangeMachine::new(Effect::Deleted);
             let outcome = match crashes {
                 true => hub.live(first, &mut before_crash, true),
-                false => hub.live(first, &mut skies, false),
+                false => hub.live(first, &mut faults, false),
             };
-            let outcome = outcome.or_else(|| hub.live(ChangeMachine::resumed(Effect::Deleted), &mut skies, false));
+            let outcome = outcome.or_else(|| hub.live(ChangeMachine::resumed(Effect::Deleted), &mut faults, false));
             prop_assert!(hub.is_done);
             prop_assert!(hub.times <= u32::from(!was_done));
             match outcome {

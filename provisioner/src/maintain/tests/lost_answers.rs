@@ -13,8 +13,8 @@ fn meddling() -> impl Strategy<Value = (usize, ForeignStep)> {
     (0..NAMES.len(), what)
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
-    proptest::sample::select(Fate::ALL.to_vec())
+fn fault() -> impl Strategy<Value = CallFault> {
+    proptest::sample::select(CallFault::ALL.to_vec())
 }
 
 proptest! {
@@ -80,7 +80,7 @@ proptest! {
     /// are disabled again.
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_a_release_enables_all_and_its_undo_none(
-        fates in proptest::collection::vec(fate(), 0..5),
+        faults in proptest::collection::vec(fault(), 0..5),
         cuts in proptest::collection::vec(0..10_usize, 0..3),
         undo: bool,
     ) {
@@ -94,7 +94,7 @@ proptest! {
                 let (release, _) = factory.alter_all(maintenance, &[]).await;
                 maintenance = Maintenance::UndoRelease { run: release };
             }
-            *factory.hub.fates.lock().unwrap() = fates;
+            *factory.hub.faults.lock().unwrap() = faults;
             let run = factory.load(Some(maintenance.clone()), &[]);
             for cut in cuts {
                 factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_an_undo_takes_all_back(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
-        fates in proptest::collection::vec(fate(), 0..5),
+        faults in proptest::collection::vec(fault(), 0..5),
         cuts in proptest::collection::vec(0..14_usize, 0..3),
         changed: bool,
     ) {
@@ -137,7 +137,7 @@ proptest! {
             if changed {
                 factory.write_twin("a/x").await;
             }
-            *factory.hub.fates.lock().unwrap() = fates;
+            *factory.hub.faults.lock().unwrap() = faults;
             let undo = Maintenance::Undo { run };
             let undoing = factory.load(Some(undo.clone()), &[]);
             for cut in cuts {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub_types::IdentityId;
 
-use super::{Fate, Identity};
+use super::{CallFault, Identity};
 
 /// The changes, in order.
 #[derive(Default)]
@@ -93,10 +93,10 @@ impl Log {
         &mut self,
         before: &BTreeMap<IdentityId, Identity>,
         after: &mut BTreeMap<IdentityId, Identity>,
-        fate: Fate,
+        fault: CallFault,
     ) {
         // Which of the items of such a call are told of does not matter here.
-        let told = matches!(fate, Fate::Answered | Fate::TwinRefused) && !self.nobody_is_told;
+        let told = matches!(fault, CallFault::Answered | CallFault::TwinRefused) && !self.nobody_is_told;
         if !told {
             self.lose();
         }

@@ -6,7 +6,7 @@ use hub_types::identity::Status;
 use hub_types::{Authentication, IdentityId};
 use serde_json::json;
 
-use super::{Fate, Identity, ModelHub, OTHERS, delete};
+use super::{CallFault, Identity, ModelHub, OTHERS, delete};
 
 /// Something that somebody else does to an identity.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl ModelHub {
     /// Does what somebody else does, where that is possible.
     pub(crate) fn meddle(&self, meddling: &ForeignChange) {
         let actor = self.log.lock().unwrap().replace_actor(OTHERS);
-        self.logged(Fate::Answered, |identities| meddle(meddling, identities));
+        self.logged(CallFault::Answered, |identities| meddle(meddling, identities));
         self.log.lock().unwrap().replace_actor(actor);
     }
 }

@@ -18,7 +18,7 @@ const NEW: &str = "BB";
 #[derive(Debug, Clone)]
 pub(super) struct Act {
     pub(super) work: Work,
-    pub(super) weather: Disturbances,
+    pub(super) disturbances: Disturbances,
 }
 
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ pub(super) enum Work {
 /// The faults during a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disturbances {
-    /// The fates of its requests, from the last to the first.
-    pub(super) fates: Vec<Fate>,
+    /// The faults of its requests, from the last to the first.
+    pub(super) faults: Vec<CallFault>,
     /// After how many calls it is cut off, each time.
     pub(super) cuts: Vec<usize>,
     /// The changes of other clients, and the number of calls before each.
@@ -57,8 +57,8 @@ impl Disturbances {
 
     /// Whether nothing stands in a run's way.
     pub(super) fn is_fine(&self) -> bool {
-        let Self { fates, cuts, meddlings, resumed, joined } = self;
-        fates.is_empty() && cuts.is_empty() && meddlings.is_empty() && *resumed && joined.is_none()
+        let Self { faults, cuts, meddlings, resumed, joined } = self;
+        faults.is_empty() && cuts.is_empty() && meddlings.is_empty() && *resumed && joined.is_none()
     }
 }
 
@@ -107,7 +107,7 @@ fn apply() -> impl Strategy<Value = ApplyAct> {
     })
 }
 
-fn alter() -> impl Strategy<Value = Work> {
+fn maintain() -> impl Strategy<Value = Work> {
     let maintenance = select(vec![
         Maintenance::AddThumbprint,
         Maintenance::DropNewThumbprint,
@@ -157,8 +157,8 @@ fn meddlings() -> impl Strategy<Value = Vec<ForeignChange>> {
     ]
 }
 
-fn weather() -> impl Strategy<Value = Disturbances> {
-    let fates = vec(select(Fate::ALL.to_vec()), 0..6);
+fn disturbances() -> impl Strategy<Value = Disturbances> {
+    let faults = vec(select(CallFault::ALL.to_vec()), 0..6);
     let cuts = vec(0..14_usize, 0..3);
     let meddlings = vec((0..16_usize, meddlings()), 0..3).prop_map(|times| {
         let at_once = |(calls, changes): (usize, Vec<ForeignChange>)| {
@@ -167,11 +167,11 @@ fn weather() -> impl Strategy<Value = Disturbances> {
         times.into_iter().flat_map(at_once).collect::<Vec<_>>()
     });
     let joined = proptest::option::weighted(0.3, 0..10_usize);
-    let stormy = (fates, cuts, meddlings, prop::bool::weighted(0.9), joined);
+    let disturbed = (faults, cuts, meddlings, prop::bool::weighted(0.9), joined);
     prop_oneof![
         1 => Just(Disturbances::fine()),
-        3 => stormy.prop_map(|(fates, cuts, meddlings, resumed, joined)| {
-            Disturbances { fates, cuts, meddlings, resumed, joined }
+        3 => disturbed.prop_map(|(faults, cuts, meddlings, resumed, joined)| {
+            Disturbances { faults, cuts, meddlings, resumed, joined }
         }),
     ]
 }
@@ -180,10 +180,10 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
     let work = prop_oneof![
         6 => apply().prop_map(Work::Apply),
         3 => (apply(), vec(meddling(), 0..3)).prop_map(|(apply, meddlings)| Work::Planned(apply, meddlings)),
-        3 => alter(),
+        3 => maintain(),
         2 => meddling().prop_map(Work::Meddle),
         3 => (0..4_usize).prop_map(Work::Undo),
         2 => (0..4_usize).prop_map(Work::UndoRelease),
     ];
-    (work, weather()).prop_map(|(work, weather)| Act { work, weather })
+    (work, disturbances()).prop_map(|(work, disturbances)| Act { work, disturbances })
 }
