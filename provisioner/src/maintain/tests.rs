@@ -96,15 +96,15 @@ impl Factory {
         run
     }
 
-    fn alter(&self, maintenance: &Maintenance, run: RunId) -> Maintain<ModelHub> {
+    fn maintain(&self, maintenance: &Maintenance, run: RunId) -> Maintain<ModelHub> {
         let (hub, maintenance) = (self.hub.clone(), maintenance.clone());
         Maintain { hub, maintenance, certificate_check: None, pool: pool(&self.ledger, run) }
     }
 
-    /// Alters these identities to the end, checks what came of it, and answers the totals.
-    async fn alter_all(&self, maintenance: Maintenance, rows: &[IdentitySpec]) -> (RunId, Totals) {
+    /// Maintains these identities to the end, checks the result, and returns the totals.
+    async fn maintain_all(&self, maintenance: Maintenance, rows: &[IdentitySpec]) -> (RunId, Totals) {
         let run = self.load(Some(maintenance.clone()), rows);
-        assert_eq!(self.alter(&maintenance, run).run().await.unwrap(), RunState::Finished);
+        assert_eq!(self.maintain(&maintenance, run).run().await.unwrap(), RunState::Finished);
         (run, self.check(&maintenance, run).await)
     }
 
@@ -169,7 +169,7 @@ async fn a_module_that_is_named_alone_goes_alone() {
     for modules in [Modules::InBulk, Modules::OneByOne] {
         let factory = Factory::new(modules);
         factory.provision().await;
-        let (_, totals) = factory.alter_all(Maintenance::Delete, &named(&["a/x"])).await;
+        let (_, totals) = factory.maintain_all(Maintenance::Delete, &named(&["a/x"])).await;
         assert_eq!(totals, Totals { rows: 1, deleted: 1, ..Totals::default() });
         assert_eq!(factory.names(), ["a", "a/y", "b", "b/x", "c"]);
     }
@@ -180,7 +180,7 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     let rows: Vec<_> = ["a", "a/x", "c"].iter().map(|name| spec(name, "BB", Some("AA"))).collect();
-    let (_, totals) = factory.alter_all(Maintenance::AddThumbprint, &rows).await;
+    let (_, totals) = factory.maintain_all(Maintenance::AddThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 3, ..Totals::default() });
 
     let finish = Maintenance::DropOldThumbprint { unproven: false };
@@ -197,14 +197,14 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
             Box::pin(async move { unproven.map_or(Ok(()), Err) })
         })
     };
-    let alter = Maintain { certificate_check: Some(certificate_check), ..factory.alter(&finish, run) };
-    assert_eq!(alter.run().await.unwrap(), RunState::Finished);
+    let maintain = Maintain { certificate_check: Some(certificate_check), ..factory.maintain(&finish, run) };
+    assert_eq!(maintain.run().await.unwrap(), RunState::Finished);
     assert_eq!(*asked.lock().unwrap(), ["a", "c", "a/x"]);
     let totals = factory.check(&finish, run).await;
     assert_eq!(totals, Totals { rows: 3, updated: 2, failed: 1, ..Totals::default() });
     assert_eq!(factory.reasons(run), [("a/x".to_owned(), "not let in".to_owned())]);
 
-    let (_, totals) = factory.alter_all(Maintenance::DropNewThumbprint, &rows).await;
+    let (_, totals) = factory.maintain_all(Maintenance::DropNewThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
 }
 
@@ -244,28 +244,28 @@ impl Factory {
 
     async fn run(&self, maintenance: Maintenance, rows: &[IdentitySpec]) -> RunId {
         let run = self.load(Some(maintenance.clone()), rows);
-        assert_eq!(self.alter(&maintenance, run).run().await.unwrap(), RunState::Finished);
+        assert_eq!(self.maintain(&maintenance, run).run().await.unwrap(), RunState::Finished);
         run
     }
 
     /// The previewed action for each identity, with its reason.
-    async fn foresee(
+    async fn dry_run(
         &self,
         maintenance: &Maintenance,
         rows: Vec<LedgerRow>,
     ) -> Vec<(String, Action, Option<String>)> {
         let holds = Holds::new(Some(self.ledger.clone()), "model");
-        let preview = DryRun::new(self.hub.clone(), holds, maintenance.clone(), Arc::new(|_| {}));
-        let (calls, mut foreseen) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
+        let dry_run = DryRun::new(self.hub.clone(), holds, maintenance.clone(), Arc::new(|_| {}));
+        let (calls, mut planned) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
         let tell = |row: PlannedRow| {
-            foreseen.push((row.identity, row.action, row.reason));
+            planned.push((row.identity, row.action, row.reason));
             Ok::<_, RunError>(())
         };
-        let summary = preview.each(rows.into_iter().map(Ok), tell).await.unwrap();
+        let summary = dry_run.each(rows.into_iter().map(Ok), tell).await.unwrap();
         let left_alone = |action| matches!(action, Action::Conflict | Action::Refuse);
-        assert_eq!(summary.all_well(), !foreseen.iter().any(|(_, action, _)| left_alone(*action)));
+        assert_eq!(summary.all_well(), !planned.iter().any(|(_, action, _)| left_alone(*action)));
         assert_eq!(*self.hub.changing_calls.lock().unwrap(), calls, "nothing was written");
-        foreseen
+        planned
     }
 
     /// The action of a run for each identity, with its reason.

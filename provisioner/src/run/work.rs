@@ -92,7 +92,7 @@ impl Job<'_> {
         let pool = self.pool(ledger, run, &progress, &recorder);
         let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));
         let state = match &maintenance {
-            Some(maintenance) => self.alter(maintenance, pool).await,
+            Some(maintenance) => self.maintain(maintenance, pool).await,
             None => self.apply(ledger, run, options, pool).await,
         };
         drop(keeping);
@@ -160,7 +160,7 @@ impl Job<'_> {
         Ok(apply.run().await?)
     }
 
-    async fn alter(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, RunFailure> {
+    async fn maintain(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, RunFailure> {
         let (hub, maintenance, certificate_check) =
             (self.hub.client.clone(), maintenance.clone(), self.certificate_check.clone());
         Ok(Maintain { hub, maintenance, certificate_check, pool }.run().await?)

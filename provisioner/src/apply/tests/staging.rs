@@ -53,13 +53,13 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
         loader.insert_from(run, RowFilter::Created).unwrap();
         loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     };
-    let alter = Maintain {
+    let maintain = Maintain {
         hub: hub.clone(),
         maintenance: undo,
         certificate_check: None,
         pool: pool(ledger, undoing),
     };
-    assert_eq!(alter.run().await.unwrap(), RunState::Finished);
+    assert_eq!(maintain.run().await.unwrap(), RunState::Finished);
     ledger.lock().totals(undoing).unwrap()
 }
 

@@ -19,9 +19,9 @@ fn fault() -> impl Strategy<Value = CallFault> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// A preview announces the later action for each row, in any state of the units.
+    /// A dry run announces the later action for each row, in any state of the units.
     #[test]
-    fn what_a_preview_foretells_is_what_is_done(
+    fn a_dry_run_announces_what_the_run_does(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
         meddling in proptest::collection::vec(meddling(), 0..5),
         names in proptest::sample::subsequence(NAMES.to_vec(), 1..=NAMES.len()),
@@ -64,15 +64,15 @@ proptest! {
                     factory.rows(batch)
                 }
             };
-            let mut foreseen = factory.foresee(&maintenance, rows).await;
+            let mut planned = factory.dry_run(&maintenance, rows).await;
             let run = factory.run(maintenance, &spec).await;
             let mut done = factory.done(run);
             // That the device of a module is disabled is seen when the hub denies access, and not before.
             let denied: Vec<_> =
                 done.iter().filter(|(_, action, _)| *action == Action::Refuse).map(|(name, ..)| name.clone()).collect();
-            foreseen.retain(|(name, ..)| !denied.contains(name));
+            planned.retain(|(name, ..)| !denied.contains(name));
             done.retain(|(name, ..)| !denied.contains(name));
-            assert_eq!(foreseen, done);
+            assert_eq!(planned, done);
         });
     }
 
@@ -88,17 +88,17 @@ proptest! {
         runtime.block_on(async {
             let factory = Factory::new(Modules::InBulk);
             factory.provision().await;
-            let (retire, _) = factory.alter_all(disable(), &named(&["a", "b", "c"])).await;
+            let (retire, _) = factory.maintain_all(disable(), &named(&["a", "b", "c"])).await;
             let mut maintenance = Maintenance::Release { run: Some(retire) };
             if undo {
-                let (release, _) = factory.alter_all(maintenance, &[]).await;
+                let (release, _) = factory.maintain_all(maintenance, &[]).await;
                 maintenance = Maintenance::UndoRelease { run: release };
             }
             *factory.hub.faults.lock().unwrap() = faults;
             let run = factory.load(Some(maintenance.clone()), &[]);
             for cut in cuts {
                 factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-                let mut cut_off = Box::pin(factory.alter(&maintenance, run).run());
+                let mut cut_off = Box::pin(factory.maintain(&maintenance, run).run());
                 tokio::select! {
                     biased;
                     () = factory.hub.cut.notified() => {}
@@ -106,7 +106,7 @@ proptest! {
                 }
             }
             factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
-            let resumed = tokio::time::timeout(HANGS, factory.alter(&maintenance, run).run()).await;
+            let resumed = tokio::time::timeout(HANGS, factory.maintain(&maintenance, run).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
             let totals = factory.check(&maintenance, run).await;
             let held = if undo { 3 } else { 0 };
@@ -142,7 +142,7 @@ proptest! {
             let undoing = factory.load(Some(undo.clone()), &[]);
             for cut in cuts {
                 factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-                let mut cut_off = Box::pin(factory.alter(&undo, undoing).run());
+                let mut cut_off = Box::pin(factory.maintain(&undo, undoing).run());
                 tokio::select! {
                     biased;
                     () = factory.hub.cut.notified() => {}
@@ -150,7 +150,7 @@ proptest! {
                 }
             }
             factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
-            let resumed = tokio::time::timeout(HANGS, factory.alter(&undo, undoing).run()).await;
+            let resumed = tokio::time::timeout(HANGS, factory.maintain(&undo, undoing).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
             let totals = factory.check(&undo, undoing).await;
             let kept: &[&str] = if changed { &["a", "a/x", "a/y"] } else { &[] };

@@ -7,21 +7,21 @@ async fn devices_are_disabled_first_and_deleted_later() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     let unit = named(&["a", "a/x", "a/y"]);
-    let (run, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
+    let (run, totals) = factory.maintain_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, conflict: 1, skipped: 2, ..Totals::default() });
     assert!(factory.reasons(run)[0].1.contains("only what is disabled is deleted"));
     assert!(factory.reasons(run)[1].1.contains("its device `a` stays"));
 
-    let (_, totals) = factory.alter_all(disable(), &unit).await;
+    let (_, totals) = factory.maintain_all(disable(), &unit).await;
     assert_eq!(totals, Totals { rows: 3, updated: 1, unchanged: 2, held: 1, ..Totals::default() });
     assert_eq!(factory.hub.identities.lock().unwrap()[&identity("a")].status, Status::Disabled);
-    let (_, totals) = factory.alter_all(disable(), &unit).await;
+    let (_, totals) = factory.maintain_all(disable(), &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 
-    let (_, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
+    let (_, totals) = factory.maintain_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, deleted: 3, ..Totals::default() });
     assert_eq!(factory.names(), ["b", "b/x", "c"]);
-    let (_, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
+    let (_, totals) = factory.maintain_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 }
 
@@ -30,14 +30,14 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     let unit = named(&["a", "a/x", "a/y", "b"]);
-    let (retire, totals) = factory.alter_all(disable(), &unit).await;
+    let (retire, totals) = factory.maintain_all(disable(), &unit).await;
     assert_eq!(totals, Totals { rows: 4, updated: 2, unchanged: 2, held: 2, ..Totals::default() });
     // Somebody writes another reason on one of them, and disables one that no run has disabled.
     factory.set_status("b", Status::Disabled, Some("stolen"));
     factory.set_status("c", Status::Disabled, None);
 
     let all = named(&["a", "a/x", "b", "c", "nobody"]);
-    let (release, totals) = factory.alter_all(Maintenance::Release { run: None }, &all).await;
+    let (release, totals) = factory.maintain_all(Maintenance::Release { run: None }, &all).await;
     assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 1, conflict: 3, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
     let reasons = factory.reasons(release);
@@ -48,12 +48,12 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     );
     assert_eq!(reasons[2].1, "it is not on the hub");
 
-    let (_, totals) = factory.alter_all(Maintenance::UndoRelease { run: release }, &[]).await;
+    let (_, totals) = factory.maintain_all(Maintenance::UndoRelease { run: release }, &[]).await;
     assert_eq!(totals, Totals { rows: 1, updated: 1, held: 1, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Disabled, Some("scrapped".into())));
     assert_eq!(status_of(&factory, "b"), (Status::Disabled, Some("stolen".into())), "it was not released");
     // The run that disabled it first keeps it disabled again.
-    let (_, totals) = factory.alter_all(Maintenance::Release { run: Some(retire) }, &[]).await;
+    let (_, totals) = factory.maintain_all(Maintenance::Release { run: Some(retire) }, &[]).await;
     assert_eq!(totals, Totals { rows: 2, updated: 1, conflict: 1, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
 }
@@ -63,12 +63,12 @@ async fn a_release_gives_back_the_status_reason_of_before() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     factory.set_status("a", Status::Enabled, Some("line 3"));
-    let (first, _) = factory.alter_all(disable(), &named(&["a"])).await;
-    factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
+    let (first, _) = factory.maintain_all(disable(), &named(&["a"])).await;
+    factory.maintain_all(Maintenance::Release { run: Some(first) }, &[]).await;
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
-    let (second, _) = factory.alter_all(disable(), &named(&["a"])).await;
+    let (second, _) = factory.maintain_all(disable(), &named(&["a"])).await;
     // It is the newer run that keeps it disabled.
-    let (release, totals) = factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
+    let (release, totals) = factory.maintain_all(Maintenance::Release { run: Some(first) }, &[]).await;
     assert_eq!(totals, Totals { rows: 1, conflict: 1, ..Totals::default() });
     let reasons = factory.reasons(release);
     assert!(reasons[0].1.contains(&format!("run {second} retired it since")), "{reasons:?}");

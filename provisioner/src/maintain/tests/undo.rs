@@ -7,7 +7,7 @@ async fn a_run_is_undone_with_few_calls() {
     let factory = Factory::new(Modules::InBulk);
     let run = factory.provision().await;
     let before = *factory.hub.changing_calls.lock().unwrap();
-    let (undo, totals) = factory.alter_all(Maintenance::Undo { run }, &[]).await;
+    let (undo, totals) = factory.maintain_all(Maintenance::Undo { run }, &[]).await;
     assert_eq!(totals, Totals { rows: 6, deleted: 6, ..Totals::default() });
     assert!(factory.names().is_empty());
     assert_eq!(*factory.hub.changing_calls.lock().unwrap(), before + 1, "modules go with their devices");
@@ -29,7 +29,7 @@ async fn an_undo_spares_the_whole_unit_where_somebody_changed_a_part_of_it() {
             )
             .await
             .unwrap();
-        let (undo, totals) = factory.alter_all(Maintenance::Undo { run }, &[]).await;
+        let (undo, totals) = factory.maintain_all(Maintenance::Undo { run }, &[]).await;
         assert_eq!(factory.names(), ["a", "a/x", "a/y", "b", "b/new", "b/x"]);
         assert_eq!(totals, Totals { rows: 6, deleted: 1, conflict: 3, skipped: 2, ..Totals::default() });
         let reasons = factory.reasons(undo);
@@ -49,11 +49,11 @@ async fn a_device_that_was_changed_since_keeps_its_modules_and_the_run_that_chan
     for modules in [Modules::InBulk, Modules::OneByOne] {
         let factory = Factory::new(modules);
         let run = factory.provision().await;
-        factory.alter_all(disable(), &named(&["b"])).await;
-        let (release, _) = factory.alter_all(Maintenance::Release { run: None }, &named(&["b"])).await;
+        factory.maintain_all(disable(), &named(&["b"])).await;
+        let (release, _) = factory.maintain_all(Maintenance::Release { run: None }, &named(&["b"])).await;
         factory.write_twin("b").await;
         factory.write_twin("c").await;
-        let (undo, totals) = factory.alter_all(Maintenance::Undo { run }, &[]).await;
+        let (undo, totals) = factory.maintain_all(Maintenance::Undo { run }, &[]).await;
         assert_eq!(totals, Totals { rows: 6, deleted: 3, conflict: 2, skipped: 1, ..Totals::default() });
         assert_eq!(factory.names(), ["b", "b/x", "c"]);
         let reasons = factory.reasons(undo);
@@ -71,10 +71,10 @@ async fn a_device_that_was_changed_since_keeps_its_modules_and_the_run_that_chan
 async fn a_release_of_a_run_does_not_advise_to_enable_what_was_retired_since() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
-    let (first, _) = factory.alter_all(disable(), &named(&["a"])).await;
-    factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
-    let (second, _) = factory.alter_all(disable(), &named(&["a"])).await;
-    let (release, _) = factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
+    let (first, _) = factory.maintain_all(disable(), &named(&["a"])).await;
+    factory.maintain_all(Maintenance::Release { run: Some(first) }, &[]).await;
+    let (second, _) = factory.maintain_all(disable(), &named(&["a"])).await;
+    let (release, _) = factory.maintain_all(Maintenance::Release { run: Some(first) }, &[]).await;
     let reasons = factory.reasons(release);
     assert_eq!(reasons[0].1, format!("run {second} retired it since, not run {first}: it stays disabled"));
 }
@@ -93,8 +93,8 @@ async fn a_disabled_device_with_a_module_of_others_stays_with_all_its_modules() 
             .map(LedgerRow::into_continuation)
             .collect::<Vec<_>>();
         let undo = Maintenance::Undo { run };
-        let foreseen = factory.foresee(&undo, rows).await;
-        let (undone, totals) = factory.alter_all(undo, &[]).await;
+        let planned = factory.dry_run(&undo, rows).await;
+        let (undone, totals) = factory.maintain_all(undo, &[]).await;
         assert_eq!(totals, Totals { rows: 6, conflict: 1, skipped: 1, deleted: 4, ..Totals::default() });
         assert_eq!(factory.names(), ["b", "b/new", "b/x"]);
         let reasons = factory.reasons(undone);
@@ -102,6 +102,6 @@ async fn a_disabled_device_with_a_module_of_others_stays_with_all_its_modules() 
             reasons[1],
             ("b/x".to_owned(), "nothing was done, because its device `b` stays".to_owned())
         );
-        assert!(foreseen.iter().any(|(name, action, _)| name == "b" && *action == Action::Conflict));
+        assert!(planned.iter().any(|(name, action, _)| name == "b" && *action == Action::Conflict));
     }
 }
