@@ -30,9 +30,8 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use cert_tool::CsrEncoding;
-use clap::Parser;
 use cli_support::exit::Exit;
-use cli_support::{memory, panic};
+use cli_support::{memory, panic, usage};
 
 use args::{Cli, Format, Verb};
 use failure::Failure;
@@ -41,7 +40,10 @@ use output::Output;
 /// Runs the verb of the command line and returns its exit code.
 pub(crate) fn run() -> ExitCode {
     memory::keep_private();
-    let cli = Cli::parse();
+    let cli: Cli = match usage::parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let (format, request_encoding) = match cli.format {
         Format::Base64Der => (Format::Text, Some(CsrEncoding::Base64Der)),
         Format::Der => (Format::Text, Some(CsrEncoding::Der)),

@@ -13,6 +13,7 @@
 //! | lines for people, errors and remedies, log lines | [`stderr`] |
 //! | data on the standard output, which a terminal only shows | [`terminal`] |
 //! | text files, in the encodings that editors and shells write | [`text`] |
+//! | command lines, and errors about their arguments | [`usage`] |
 //! | values of the wrong form in JSON and TOML, told in the terms of these | [`wrong_form`] |
 
 pub mod causes;
@@ -26,4 +27,5 @@ pub mod secrets;
 pub mod stderr;
 pub mod terminal;
 pub mod text;
+pub mod usage;
 pub mod wrong_form;

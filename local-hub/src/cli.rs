@@ -6,9 +6,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use cli_support::exit::Exit;
-use cli_support::{memory, panic, stderr};
+use cli_support::{memory, panic, stderr, usage};
 
 use crate::access::entra;
 use crate::access::policy::OWNER;
@@ -29,7 +28,11 @@ pub fn run() -> ExitCode {
     panic::end_process();
     memory::keep_private();
     output::log_to_stderr();
-    let done = match Args::parse().command {
+    let args: Args = match usage::parse() {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
+    let done = match args.command {
         Command::ConnectionString(args) => connection_string(&args),
         Command::EntraToken(args) => entra_token(&args),
         Command::Export(args) => state::export(&args).map(|()| Exit::Done),

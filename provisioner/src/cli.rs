@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::error::ErrorKind;
 use cli_support::exit::Exit;
-use cli_support::{memory, panic, stderr};
+use cli_support::{memory, panic, stderr, usage};
 use hub_types::secret_text::holds_secret;
 use tracing_subscriber::EnvFilter;
 
@@ -46,7 +44,7 @@ mod work;
 /// Parses what somebody could type.
 #[cfg(test)]
 pub(crate) fn check_command(words: &[&str]) -> Result<(), clap::Error> {
-    Cli::try_parse_from(words).map(drop)
+    <Cli as clap::Parser>::try_parse_from(words).map(drop)
 }
 
 /// Runs the program and answers its exit code.
@@ -55,9 +53,9 @@ pub fn run() -> ExitCode {
     if let Some(refused) = refuse_secret_arguments() {
         return refused;
     }
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match usage::parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(exit) => return exit,
     };
     stderr::log(log_filter(cli.verbose));
     let printer = Printer::new(cli.format, Stop::listen()).spreadsheet_safe(cli.spreadsheet_safe);
@@ -123,14 +121,4 @@ fn refuse_secret_arguments() -> Option<ExitCode> {
                 `provisioner.toml` names; renew the key if others work on this machine";
     Printer::new(Format::Text, Stop::default()).failure(&Failure::new(Exit::BadInput, text).hint(hint));
     Some(Exit::BadInput.into())
-}
-
-/// Help and version are data and a success; everything else is bad usage.
-fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to be told that the terminal is gone.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => Exit::BadInput.into(),
-    }
 }

@@ -32,6 +32,22 @@ fn control_characters_of_cells_headers_and_names_are_shown_and_not_sent() -> Res
 }
 
 #[test]
+fn wrong_arguments_are_shown_on_one_line() -> Result<()> {
+    let station = Station::new()?;
+    let hostile = "x\u{1b}[2J\u{9b}31m\u{202e}\nerror: forged";
+    let option = format!("--{hostile}");
+    for program in ["provisioner", "cert-tool", "local-hub"] {
+        for args in [&[hostile][..], &[&option], &["help", hostile]] {
+            let ended = station.run(program, args)?.expect_code(2)?;
+            ensure!(!obeyed(&ended.stderr) && ended.stderr.contains("x<U+001B>"), "{program}: {ended:?}");
+            let is_forged = ended.stderr.lines().any(|line| line.starts_with("error: forged"));
+            ensure!(!is_forged && ended.stdout.is_empty(), "{program}: {ended:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn data_for_programs_is_exact_in_a_file_and_shown_on_a_terminal() -> Result<()> {
     let station = Station::new()?;
     let name = "b\u{1b}[2J\u{9b}31m\u{202e}.csv";
