@@ -13,6 +13,7 @@ use hub_types::{DeviceId, IdentityId};
 
 use crate::hub::{ErrorClass, Hub, pause_after};
 use crate::ledger::{Ended, RowState, Sent};
+use crate::model::scopes::Scopes;
 use crate::workers::{ChunkWriter, RunError};
 pub(crate) use changes::{IdentityUpdate, section_patch};
 pub(crate) use event::Event;
@@ -141,6 +142,7 @@ impl<H: Hub, O: Operation> RunDriver<H, O> {
             Err(error) => return Err(error.into()),
         };
         for task in group {
+            task.scopes = Scopes::of_twin(twin.as_ref());
             match self.operation.look(task, twin.as_ref()).await {
                 Err(RunError::Hub(error)) if error.class() == ErrorClass::Input => task.unreadable(&error),
                 looked => looked?,

@@ -11,6 +11,7 @@ pub(crate) mod maintenance;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod run_id;
+pub(crate) mod scopes;
 pub(crate) mod secret_file;
 pub(crate) mod service_status;
 pub(crate) mod spec;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::export::{ExportError, ExportFormat, Exported, export};
 use crate::hub::{Condition, Hub, HubClient, HubError, is_missing};
 use crate::model::observer::RunObserver;
+use crate::model::scopes::Scopes;
 use crate::target::{TargetChoice, TargetError, with_hub};
 pub(crate) use authentication::{AuthChoice, AuthChoiceError, AuthMethod};
 
@@ -152,17 +153,16 @@ impl Objects<'_> {
         if authentication.is_none() && choice.is_empty() {
             return Err(ObjectError::NothingToChange);
         }
-        let edge_enabled = choice.edge_enabled;
+        let iot_edge = choice.edge_enabled.unwrap_or(current.capabilities.iot_edge);
+        let scopes = Scopes::of_device(&current).with_edge(iot_edge);
         let spec = DeviceSpec {
             status: Some(choice.status.unwrap_or(current.status)),
             status_reason: choice.status_reason.clone().or(current.status_reason),
             // Without them, the hub would make new keys.
             authentication: Some(authentication.unwrap_or(current.authentication)),
-            capabilities: Some(
-                edge_enabled.map_or(current.capabilities, |iot_edge| Capabilities { iot_edge }),
-            ),
-            device_scope: current.device_scope,
-            parent_scopes: current.parent_scopes,
+            capabilities: Some(Capabilities { iot_edge }),
+            device_scope: scopes.device,
+            parent_scopes: scopes.parents,
             device_id: current.device_id,
         };
         let etag = etag.unwrap_or_else(|| current.etag.as_str().to_owned());

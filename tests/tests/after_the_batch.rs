@@ -449,3 +449,81 @@ fn devices_that_were_there_and_are_quarantined_with_new_modules_outlive_an_undo(
     }
     Ok(())
 }
+
+/// Checks that an edge device, its module and a leaf below it pass through all verbs, and stay where they are.
+#[test]
+fn edge_devices_and_their_leaves_are_changed_by_every_verb_and_keep_their_scopes() -> Result<()> {
+    const THUMBPRINTS: [&str; 2] =
+        ["00112233445566778899AABBCCDDEEFF00112233", "FF112233445566778899AABBCCDDEEFF00112233"];
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let batch = |thumbprints: &str, rest: &str| {
+        format!(
+            "device_id,module_id,edge,parent,auth,primary_thumbprint,secondary_thumbprint,status\n\
+             gate,,true,,x509_thumbprint,{thumbprints},{rest}\ngate,m,,,sas,,,\nleaf,,,gate,sas,,,{rest}\n"
+        )
+    };
+    let run = |command: &str| station.provision(&hub, command.split(' '))?.expect_code(0);
+    let devices = || -> Result<[Value; 2]> { Ok([hub.get("/devices/gate")?, hub.get("/devices/leaf")?]) };
+    let scopes = || -> Result<Vec<(Value, Value)>> {
+        Ok(devices()?
+            .iter()
+            .map(|device| (device["deviceScope"].clone(), device["parentScopes"].clone()))
+            .collect())
+    };
+    let [first, second] = THUMBPRINTS;
+    station.write("batch.csv", &batch(&format!("{first},"), ""))?;
+    run("apply batch.csv --quarantine")?;
+    let placed = scopes()?;
+    ensure!(
+        placed[0].0.as_str().is_some_and(|scope| scope.starts_with("ms-azure-iot-edge://gate-")),
+        "{placed:?}"
+    );
+    ensure!(placed[1].0 == placed[0].0, "{placed:?}");
+    let keys = devices()?[1]["authentication"].clone();
+    let module = hub.twin("gate/modules/m")?["deviceEtag"].clone();
+    station.write("renewed.csv", &batch(&format!("{second},{first}"), ""))?;
+    station.write("disabled.csv", &batch(&format!("{second},{first}"), "disabled"))?;
+    station.write(
+        "gate.csv",
+        &format!("device_id,primary_thumbprint,secondary_thumbprint\ngate,{second},{first}\n"),
+    )?;
+    for (command, status) in [
+        ("release --run 1", "enabled"),
+        ("undo 2", "disabled"),
+        ("release --run 1", "enabled"),
+        ("rotate gate.csv", "enabled"),
+        ("rotate gate.csv --revert", "enabled"),
+        ("apply renewed.csv --mode upsert", "enabled"),
+        ("apply disabled.csv --mode upsert", "disabled"),
+        ("apply renewed.csv --mode update", "enabled"),
+        ("retire renewed.csv", "disabled"),
+        ("device update --device-id gate --status enabled", "disabled"),
+        ("device update --device-id leaf --status enabled", "enabled"),
+    ] {
+        run(command)?;
+        let [gate, leaf] = devices()?;
+        ensure!(leaf["status"] == status, "{command}: {leaf}");
+        ensure!(gate["status"] == status || command.starts_with("device"), "{command}: {gate}");
+        ensure!(scopes()? == placed, "{command}: {gate} {leaf}");
+        ensure!(
+            gate["capabilities"]["iotEdge"] == true && leaf["authentication"] == keys,
+            "{command}: {gate} {leaf}"
+        );
+    }
+    ensure!(hub.twin("gate/modules/m")?["deviceEtag"] == module, "nobody has changed the module");
+    // A device that is an edge device no more does not become its own child.
+    run("device update --device-id gate --edge-enabled false")?;
+    ensure!(devices()?[0].get("deviceScope").is_none(), "{:?}", devices()?);
+
+    let [gate, leaf] = ["gate-2", "leaf-2"];
+    station.write(
+        "second.csv",
+        &format!("device_id,edge,parent,auth\n{gate},true,,sas\n{leaf},,{gate},sas\n"),
+    )?;
+    let applied = run("apply second.csv --quarantine --format json")?;
+    let number = serde_json::from_str::<Value>(&applied.stdout)?["run"].clone();
+    run(&format!("undo {number}"))?;
+    ensure!(devices_on(&hub)? == 2, "what the second run created is gone");
+    Ok(())
+}

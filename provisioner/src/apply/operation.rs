@@ -51,6 +51,11 @@ impl Provisioning {
         hold.map(|hold| hold.run).or_else(|| self.spec.state.hold.is_some().then_some(run))
     }
 
+    /// Returns true if the last read showed a parent that is not the requested one.
+    fn changes_parent(&self) -> bool {
+        self.differences.iter().any(Difference::is_of_parent)
+    }
+
     /// Returns true if this run has certainly created the identity.
     fn is_certain_creation(&self) -> bool {
         self.life.is_creation() && !self.life.is_presumed()
@@ -277,7 +282,7 @@ impl<H: Hub> ApplyOperation<H> {
         let changes: Vec<IdentityUpdate<'_>> = spec
             .iter()
             .zip(&tasks)
-            .map(|(spec, task)| IdentityUpdate { spec, etag: task.etags.identity.clone() })
+            .map(|(spec, task)| task.update_to(spec, task.decider.changes_parent()))
             .collect();
         let events = self.hub_writer.update(&changes, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock;
 use crate::hub::{Access, Hub, HubClient};
+use crate::model::scopes::Scopes;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 
 /// A line with a hub and a CA that the hub knows.
@@ -78,7 +79,7 @@ impl Station {
     /// Puts an identity onto the hub, with a desired property.
     async fn create(&self, identity: &IdentityId, auth: AuthSpec, keys: &GivenKeys) -> IdentitySpec {
         let spec = spec(identity, auth);
-        let made = self.client.bulk(&[spec.create_item(keys, None)]).await.unwrap();
+        let made = self.client.bulk(&[spec.create_item(keys, Scopes::default())]).await.unwrap();
         assert!(made.errors.is_empty(), "{:?}", made.errors);
         spec
     }
@@ -194,7 +195,7 @@ async fn who_is_not_let_in_is_refused_at_once() {
 
     let mut pump_3 = spec(&disabled, thumbprint_of(&source, &disabled));
     pump_3.state.status = Status::Disabled;
-    line.client.bulk(&[pump_3.create_item(&keys, None)]).await.unwrap();
+    line.client.bulk(&[pump_3.create_item(&keys, Scopes::default())]).await.unwrap();
     let credentials = source.find(&pump_3).unwrap().unwrap();
     assert_refused(&line.door().twin(&disabled, &credentials).await);
 

@@ -13,12 +13,19 @@ use super::hub_writer::{HubWriter, outdated};
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
+use crate::model::scopes::Scopes;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
-/// An identity to change, and the etag of the last read.
+/// An identity to change.
 pub(crate) struct IdentityUpdate<'a> {
+    /// The requested identity.
     pub(crate) spec: &'a IdentitySpec,
+    /// The etag of the last read.
     pub(crate) etag: Option<Etag>,
+    /// The scopes of the last read.
+    pub(crate) scopes: Scopes,
+    /// True if it gets the parent of the specification; otherwise its parents stay as they were read.
+    pub(crate) changes_parent: bool,
 }
 
 impl<H: Hub> HubWriter<H> {
@@ -87,11 +94,16 @@ impl<H: Hub> HubWriter<H> {
         }
     }
 
-    /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so
-    /// keys that the hub made are read and sent along.
+    /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so scopes are
+    /// sent as they were read, and keys that the hub made are read and sent along.
     async fn update_item(&self, change: &IdentityUpdate<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
         let spec = change.spec;
-        let mut item = spec.create_item(keys, self.parent_scope(spec).await?);
+        let scopes = change.scopes.clone().with_edge(spec.state.edge);
+        let scopes = match change.changes_parent {
+            true => scopes.below(self.parent_scope(spec).await?),
+            false => scopes,
+        };
+        let mut item = spec.create_item(keys, scopes);
         item.import_mode = Some(match change.etag {
             Some(_) => ImportMode::UpdateIfMatchETag,
             None => ImportMode::Update,

@@ -12,6 +12,7 @@ use super::event::Event;
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Comparison;
+use crate::model::scopes::Scopes;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 
 /// Creates identities on one hub, and learns how it treats modules in bulk.
@@ -63,7 +64,7 @@ impl<H: Hub> HubWriter<H> {
         for spec in spec {
             match self.parent_scope(spec).await {
                 Ok(scope) => {
-                    items.push(spec.create_item(keys, scope));
+                    items.push(spec.create_item(keys, Scopes::of_new(spec.state.edge, scope)));
                     events.push(None);
                 }
                 Err(error) => events.push(Some(refused_or_fatal(error, None)?)),
@@ -78,7 +79,8 @@ impl<H: Hub> HubWriter<H> {
             let singly = spec.iter().map(|spec| self.create_module(spec, keys));
             return join_all(singly).await.into_iter().collect();
         }
-        let items: Vec<BulkItem> = spec.iter().map(|spec| spec.create_item(keys, None)).collect();
+        let items: Vec<BulkItem> =
+            spec.iter().map(|spec| spec.create_item(keys, Scopes::default())).collect();
         let mut events = self.send_new(&items).await?;
         self.learn_from(spec, &events, keys).await?;
         let without_twin = self.bulk_modules() == BulkModules::WithoutTwin;

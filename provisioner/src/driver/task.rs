@@ -2,6 +2,7 @@
 
 use hub_types::IdentityId;
 
+use super::changes::IdentityUpdate;
 use super::event::Event;
 use crate::hub::HubError;
 use crate::ledger::{Ended, Record, Sent};
@@ -9,6 +10,8 @@ use crate::model::compare::Etags;
 use crate::model::effect::Effect;
 use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
+use crate::model::scopes::Scopes;
+use crate::model::spec::IdentitySpec;
 
 /// The next step of an identity.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(crate) struct Task<D: Decider> {
     pub(crate) hold: Option<Hold>,
     /// The etags of the last read.
     pub(crate) etags: Etags,
+    /// The scopes that the last read of its subject showed.
+    pub(super) scopes: Scopes,
     /// The etags of the first read.
     before: Etags,
     /// True if the identity may have changed since the last read.
@@ -81,8 +86,15 @@ pub(crate) struct Task<D: Decider> {
 impl<D: Decider> Task<D> {
     /// An identity with its first step.
     pub(crate) fn new(decider: D, step: NextStep<D::Request, D::Outcome>) -> Self {
-        let (hold, etags, before) = (None, Etags::default(), Etags::default());
-        Self { decider, step, hold, etags, before, is_outdated: false }
+        Self {
+            decider,
+            step,
+            hold: None,
+            etags: Etags::default(),
+            scopes: Scopes::default(),
+            before: Etags::default(),
+            is_outdated: false,
+        }
     }
 
     /// The identity.
@@ -104,6 +116,12 @@ impl<D: Decider> Task<D> {
     /// Takes the etags that it was left with.
     pub(crate) fn left(&mut self, etags: Etags) {
         (self.etags, self.is_outdated) = (etags, false);
+    }
+
+    /// The update that makes the identity, as of the last read, as specified.
+    pub(crate) fn update_to<'a>(&self, spec: &'a IdentitySpec, changes_parent: bool) -> IdentityUpdate<'a> {
+        let (etag, scopes) = (self.etags.identity.clone(), self.scopes.clone());
+        IdentityUpdate { spec, etag, scopes, changes_parent }
     }
 
     /// Takes the hub's answer to its request.

@@ -245,17 +245,19 @@ impl<H: Hub> ChangeOperation<H> {
     }
 
     async fn replace(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
-        let (mut changing, mut changes) = (Vec::new(), Vec::new());
-        for task in tasks.iter_mut() {
-            if let ChangeStep::Send(ChangeRequest::Replace(spec)) = &task.step {
-                changes.push((spec.clone(), task.etags.identity.clone()));
-                changing.push(task);
-            }
-        }
-        let changes: Vec<IdentityUpdate<'_>> =
-            changes.iter().map(|(spec, etag)| IdentityUpdate { spec, etag: etag.clone() }).collect();
+        let mut tasks: Vec<&mut Task<Changing>> = tasks
+            .iter_mut()
+            .filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Replace(_))))
+            .collect();
+        let changes: Vec<IdentityUpdate<'_>> = tasks
+            .iter()
+            .filter_map(|task| match &task.step {
+                ChangeStep::Send(ChangeRequest::Replace(spec)) => Some(task.update_to(spec, false)),
+                _ => None,
+            })
+            .collect();
         let events = self.hub_writer.update(&changes, &GivenKeys::new()).await?;
-        for (task, event) in changing.into_iter().zip(events) {
+        for (task, event) in tasks.iter_mut().zip(events) {
             task.answered(event);
         }
         Ok(())

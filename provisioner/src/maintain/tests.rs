@@ -20,7 +20,7 @@ use crate::ledger::{
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::options::ApplyOptions;
+use crate::model::options::{ApplyOptions, ApplyRules};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
@@ -28,6 +28,7 @@ use crate::testing::model_hub::{CallFault, ModelHub, Modules};
 use crate::workers::tests::pool;
 
 mod lost_answers;
+mod scopes;
 mod status;
 mod undo;
 
@@ -84,11 +85,15 @@ impl Factory {
     /// Provisions all with the thumbprint `AA`.
     async fn provision(&self) -> RunId {
         let rows: Vec<_> = NAMES.iter().map(|name| spec(name, "AA", None)).collect();
-        let run = self.load(None, &rows);
+        self.apply(ApplyRules::default(), &rows).await
+    }
+
+    async fn apply(&self, rules: ApplyRules, rows: &[IdentitySpec]) -> RunId {
+        let run = self.load(None, rows);
         let apply = Apply {
             hub: self.hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            options: ApplyOptions::default(),
+            options: ApplyOptions { rules, ..ApplyOptions::default() },
             look_first: false,
             pool: pool(&self.ledger, run),
         };

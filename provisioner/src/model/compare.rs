@@ -101,6 +101,11 @@ impl Difference {
         format!("{}: {expects} {}, hub has {}", self.path, self.expected, self.found)
     }
 
+    /// Returns true for the parent of a device.
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.path == PARENT
+    }
+
     /// Returns true for a tag as a whole, not for a value within one. Names in a twin contain no
     /// dot.
     fn is_tag(&self) -> bool {
@@ -281,7 +286,7 @@ fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
         check("status", state.status_on_hub(), twin.status, into);
         check("status_reason", state.status_reason_on_hub(), twin.status_reason.as_ref(), into);
         check("edge", state.edge, twin.capabilities.unwrap_or_default().iot_edge, into);
-        check("parent", state.parent.as_ref().map(DeviceId::as_str), parent, into);
+        check(PARENT, state.parent.as_ref().map(DeviceId::as_str), parent, into);
     }
     differences
 }
@@ -315,6 +320,9 @@ fn auth_type(auth: &AuthSpec) -> &'static str {
         AuthSpec::IssuedCertificate { by_ca: true, .. } | AuthSpec::X509Ca => "certificateAuthority",
     }
 }
+
+/// The path of a device's parent.
+const PARENT: &str = "parent";
 
 /// The scope of the device's parent, where it has one.
 pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {

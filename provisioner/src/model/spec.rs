@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::compare::{parent_in, scope_of_parent};
 use crate::model::digest::Sha256Digest;
+use crate::model::scopes::Scopes;
 
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
@@ -230,9 +231,8 @@ impl IdentitySpec {
         }
     }
 
-    /// The bulk item that creates the identity with its initial twin. A leaf device's parent is
-    /// named by `parent_scope`.
-    pub(crate) fn create_item(&self, keys: &GivenKeys, parent_scope: Option<String>) -> BulkItem {
+    /// The bulk item that creates the identity with its initial twin, in the place that `scopes` name.
+    pub(crate) fn create_item(&self, keys: &GivenKeys, scopes: Scopes) -> BulkItem {
         let state = &self.state;
         let mut item = BulkItem::new(&self.identity, ImportMode::Create);
         item.authentication = self.authentication(keys);
@@ -241,12 +241,8 @@ impl IdentitySpec {
         item.tags = non_empty(&state.tags);
         item.properties = non_empty(&state.desired)
             .map(|desired| BulkProperties { desired: Some(desired), reported: None });
-        if state.edge {
-            item.capabilities = Some(Capabilities { iot_edge: true });
-            item.parent_scopes = parent_scope.map(|scope| vec![scope]);
-        } else {
-            item.device_scope = parent_scope;
-        }
+        item.capabilities = state.edge.then_some(Capabilities { iot_edge: true });
+        (item.device_scope, item.parent_scopes) = (scopes.device, scopes.parents);
         item
     }
 
@@ -323,19 +319,8 @@ mod tests {
         let keys = SymmetricKeys { primary: key.clone(), secondary: key.clone() };
         let desired =
             IdentitySpec { identity: identity.clone(), state: state(AuthSpec::Sas { given: true }) };
-        let item = desired.create_item(&GivenKeys::from([(identity, keys)]), None);
+        let item = desired.create_item(&GivenKeys::from([(identity, keys)]), Scopes::default());
         assert!(serde_json::to_string(&item).unwrap().contains(key.expose_text()));
         assert!(!serde_json::to_string(&desired.state).unwrap().contains(key.expose_text()));
-    }
-
-    #[test]
-    fn a_leaf_names_its_parent_by_scope_and_an_edge_device_by_parent_scopes() {
-        let identity = IdentityId::parse("d", None).unwrap();
-        let mut desired = IdentitySpec { identity, state: state(AuthSpec::X509Ca) };
-        let leaf = desired.create_item(&GivenKeys::new(), Some("scope".into()));
-        assert_eq!((leaf.device_scope.as_deref(), leaf.parent_scopes), (Some("scope"), None));
-        desired.state.edge = true;
-        let edge = desired.create_item(&GivenKeys::new(), Some("scope".into()));
-        assert_eq!((edge.device_scope, edge.parent_scopes), (None, Some(vec!["scope".to_owned()])));
     }
 }

@@ -89,6 +89,12 @@ pub(crate) struct Identity {
     pub(crate) desired: JsonObject,
     pub(crate) status: Status,
     pub(crate) status_reason: Option<StatusReason>,
+    /// True if the device runs the IoT Edge runtime.
+    pub(crate) edge: bool,
+    /// The scope of a leaf device's parent.
+    pub(crate) leaf_scope: Option<String>,
+    /// The scopes of an edge device's parents.
+    pub(crate) parent_scopes: Vec<String>,
     pub(crate) creations: u32,
     /// Writes to the twin, besides the one that came with the creation.
     pub(crate) twin_writes: u64,
@@ -194,10 +200,12 @@ impl ModelHub {
         if item.etag != Some(etag(found.version)) {
             return Err(ErrorCode::EtagDoesNotMatch);
         }
+        let own = found.own_scope(&item.id).filter(|_| is_edge(item));
+        if own.is_some() && item.device_scope != own {
+            return Err(ErrorCode::InvalidDeviceScope);
+        }
         found.version += 1;
-        found.authentication = item.authentication.clone().unwrap_or_default();
-        found.status = item.status.unwrap_or_default();
-        found.status_reason.clone_from(&item.status_reason);
+        found.replace(item);
         Ok(())
     }
 
@@ -224,9 +232,7 @@ impl ModelHub {
             });
         }
         let mut created = Identity { creations: 1, ..Identity::default() };
-        created.authentication = item.authentication.clone().unwrap_or_default();
-        created.status = item.status.unwrap_or_default();
-        created.status_reason.clone_from(&item.status_reason);
+        created.replace(item);
         if !is_module || self.modules == Modules::InBulk {
             created.tags = item.tags.clone().unwrap_or_default();
             created.desired = item.properties.clone().and_then(|p| p.desired).unwrap_or_default();
@@ -234,6 +240,32 @@ impl ModelHub {
         identities.insert(identity, created);
         Ok(())
     }
+}
+
+impl Identity {
+    /// The scope that the hub gave an edge device.
+    fn own_scope(&self, device: &DeviceId) -> Option<String> {
+        self.edge.then(|| format!("ms-azure-iot-edge://{device}-{}", self.version / log::GENERATION))
+    }
+
+    /// The `deviceScope` that the hub shows.
+    pub(crate) fn device_scope(&self, device: &DeviceId) -> Option<String> {
+        self.own_scope(device).or_else(|| self.leaf_scope.clone())
+    }
+
+    /// Takes the identity of a bulk item: what is absent gets its default.
+    fn replace(&mut self, item: &BulkItem) {
+        self.authentication = item.authentication.clone().unwrap_or_default();
+        self.status = item.status.unwrap_or_default();
+        self.status_reason.clone_from(&item.status_reason);
+        self.edge = is_edge(item);
+        self.leaf_scope = item.device_scope.clone().filter(|_| !self.edge);
+        self.parent_scopes = item.parent_scopes.clone().filter(|_| self.edge).unwrap_or_default();
+    }
+}
+
+fn is_edge(item: &BulkItem) -> bool {
+    item.capabilities.is_some_and(|capabilities| capabilities.iot_edge)
 }
 
 impl Hub for ModelHub {
@@ -343,8 +375,18 @@ impl Hub for ModelHub {
         created?
     }
 
-    async fn device(&self, _device: &DeviceId) -> Result<Option<Device>, HubError> {
-        Ok(None)
+    async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
+        let identities = self.identities.lock().unwrap();
+        let Some(found) = identities.get(&device.clone().into()) else { return Ok(None) };
+        let never = "0001-01-01T00:00:00";
+        let device = json!({
+            "deviceId": device, "generationId": "1", "etag": etag(found.version), "status": found.status,
+            "statusReason": found.status_reason, "connectionStateUpdatedTime": never,
+            "statusUpdatedTime": never, "lastActivityTime": never, "authentication": found.authentication,
+            "capabilities": {"iotEdge": found.edge}, "deviceScope": found.device_scope(device),
+            "parentScopes": Some(&found.parent_scopes).filter(|scopes| !scopes.is_empty()),
+        });
+        Ok(Some(from_value(device).expect("the model's devices are devices")))
     }
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
@@ -394,6 +436,8 @@ impl Hub for ModelHub {
             "authenticationType": found.authentication.type_name(),
             "x509Thumbprint": found.authentication.thumbprints(), "tags": found.tags,
             "properties": {"desired": desired, "reported": {"$version": 1}},
+            "capabilities": {"iotEdge": found.edge}, "deviceScope": found.device_scope(identity.device()),
+            "parentScopes": found.parent_scopes,
         });
         Ok(Some(from_value(twin).expect("the model's twins are twins")))
     }

@@ -36,8 +36,9 @@ use acts::{Act, ApplyAct, Disturbances, Work};
 mod acts;
 mod oracle;
 
-/// Two devices with modules and one without.
+/// A device and an edge device with modules, and a device without.
 const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
+const EDGE: &str = "b";
 const TAG: &str = "createdBy";
 
 fn identity(name: &str) -> IdentityId {
@@ -361,8 +362,9 @@ mod found {
 
     /// Somebody makes the same after so many calls.
     fn same(name: &str, calls: usize) -> Vec<(usize, ForeignChange)> {
-        let authentication = acts::spec(name, acts::OLD, None, 60).authentication(&GivenKeys::new());
-        let what = Other::Create(authentication.unwrap(), 60);
+        let spec = acts::spec(name, acts::OLD, None, 60);
+        let authentication = spec.authentication(&GivenKeys::new());
+        let what = Other::Create(authentication.unwrap(), 60, spec.state.edge);
         vec![(calls, ForeignChange { identity: identity(name), what })]
     }
 

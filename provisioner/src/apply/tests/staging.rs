@@ -10,6 +10,7 @@ use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::maintenance::Maintenance;
+use crate::model::scopes::Scopes;
 
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
 const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolicy::Initial };
@@ -17,8 +18,10 @@ const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolic
 /// Provisions the devices without their modules, and returns the ETags that they have then.
 async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
     let devices: Vec<_> = NAMES.iter().filter(|name| !name.contains('/')).collect();
-    let items: Vec<_> =
-        devices.iter().map(|name| BATCH.spec(name).create_item(&GivenKeys::new(), None)).collect();
+    let items: Vec<_> = devices
+        .iter()
+        .map(|name| BATCH.spec(name).create_item(&GivenKeys::new(), Scopes::default()))
+        .collect();
     assert!(hub.bulk(&items).await.unwrap().is_successful);
     let mut tags = Vec::new();
     for name in devices {

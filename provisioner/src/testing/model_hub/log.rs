@@ -46,7 +46,7 @@ pub(crate) enum What {
 }
 
 /// Versions within one creation.
-const GENERATION: u64 = 1_000_000;
+pub(super) const GENERATION: u64 = 1_000_000;
 
 impl Log {
     /// Says who is at work from now on, and answers who was.

@@ -17,8 +17,9 @@ pub(crate) struct ForeignChange {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Other {
-    /// Creates it, with these credentials and the values that batches give too, or others.
-    Create(Authentication, u32),
+    /// Creates it, with these credentials and the values that batches give too, or others; as an edge device
+    /// or not.
+    Create(Authentication, u32, bool),
     Delete,
     Disable,
     Enable,
@@ -51,7 +52,7 @@ impl ModelHub {
 fn meddle(ForeignChange { identity, what }: &ForeignChange, identities: &mut BTreeMap<IdentityId, Identity>) {
     let device = identity.device().clone().into();
     match (what, identities.get_mut(identity)) {
-        (Other::Create(authentication, interval), None) => {
+        (Other::Create(authentication, interval, edge), None) => {
             if identity.module().is_some() && !identities.contains_key(&device) {
                 return;
             }
@@ -62,6 +63,7 @@ fn meddle(ForeignChange { identity, what }: &ForeignChange, identities: &mut BTr
                 desired,
                 tags,
                 creations: 1,
+                edge: *edge,
                 ..Identity::default()
             };
             identities.insert(identity.clone(), created);

@@ -90,7 +90,8 @@ pub(super) fn spec(name: &str, primary: &str, secondary: Option<&str>, interval:
         AuthSpec::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({ "interval": interval }).as_object().cloned().unwrap();
     let tags = json!({ "name": name }).as_object().cloned().unwrap();
-    let state = StateSpec { auth, desired: Arc::new(desired), tags: Arc::new(tags), ..StateSpec::default() };
+    let (desired, tags, edge) = (Arc::new(desired), Arc::new(tags), name == EDGE);
+    let state = StateSpec { auth, desired, tags, edge, ..StateSpec::default() };
     IdentitySpec { identity: identity(name), state }
 }
 
@@ -126,9 +127,9 @@ fn meddling() -> impl Strategy<Value = ForeignChange> {
     let authentication =
         |byte: &str| spec("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
     let what = prop_oneof![
-        Just(Other::Create(authentication(OLD), 60)),
-        Just(Other::Create(authentication(OLD), 7)),
-        Just(Other::Create(authentication("CC"), 60)),
+        Just(Other::Create(authentication(OLD), 60, false)),
+        Just(Other::Create(authentication(OLD), 7, false)),
+        Just(Other::Create(authentication("CC"), 60, false)),
         Just(Other::Delete),
         Just(Other::Disable),
         Just(Other::Enable),
@@ -138,13 +139,18 @@ fn meddling() -> impl Strategy<Value = ForeignChange> {
         Just(Other::WriteTwin(7)),
     ];
     let names = [NAMES.to_vec(), vec!["a/new"]].concat();
-    (select(names), what).prop_map(|(name, what)| ForeignChange { identity: identity(name), what })
+    (select(names), what).prop_map(|(name, mut what)| {
+        if let Other::Create(.., edge) = &mut what {
+            *edge = name == EDGE;
+        }
+        ForeignChange { identity: identity(name), what }
+    })
 }
 
 /// Others delete an identity and create one with different values in its place.
 pub(super) fn replacement(name: &str, thumbprint: &str, interval: u32) -> [ForeignChange; 2] {
     let authentication = spec(name, thumbprint, None, interval).authentication(&GivenKeys::new());
-    let create = Other::Create(authentication.unwrap_or_default(), interval);
+    let create = Other::Create(authentication.unwrap_or_default(), interval, name == EDGE);
     [Other::Delete, create].map(|what| ForeignChange { identity: identity(name), what })
 }
 
