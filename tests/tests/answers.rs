@@ -153,6 +153,11 @@ fn a_run_whose_changes_are_answered_by_something_else_ends_although_reads_pass()
         ensure!(ended.stderr.contains("`provisioner resume 1` does the rest"), "{}", ended.stderr);
         ensure!(!ended.stderr.contains(" 0 s"), "{}", ended.stderr);
         ensure!(rows(&station, "created")? == 0 && rows(&station, "failed")? == 0);
+        // Nor does any row say that it was created, as long as nobody knows.
+        let report = station.run("provisioner", ["report", "--format", "csv"])?.stdout;
+        let pack = station.run("provisioner", ["audit"])?.expect_code(0)?.stdout;
+        ensure!(report.contains(",sent,,") && !report.contains(",created,"), "{report}");
+        ensure!(pack.contains(r#""state":"sent""#) && !pack.contains(r#""effect":"created""#), "{pack}");
         hostile.set_script(|_| Reply::Forward);
         run(&mut hostile.provisioner(&station)?, &["resume"])?.expect_code(0)?;
         ensure!(created(&hub)? == 750);

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::ledger::{LedgerRow, Run, Session, Totals};
 use crate::model::compare::{Difference, Etags};
 use crate::model::digest::Sha256Digest;
+use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::AuthSpec;
@@ -83,6 +84,7 @@ impl<'a> RowRecord<'a> {
         sessions: &'a [Session],
     ) -> Result<Self, serde_json::Error> {
         let (identity, record) = (&row.spec.identity, &row.record);
+        let effect = record.as_answered().effect;
         let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.spec.state.auth);
         let by = row.operator(run, sessions);
         Ok(Self {
@@ -96,7 +98,7 @@ impl<'a> RowRecord<'a> {
             serial: row.serial.as_deref(),
             spec_sha256: row.spec.state.digest()?,
             state: record.state.as_str(),
-            effect: record.effect.map(|effect| effect.as_str()),
+            effect: effect.map(Effect::as_str),
             presumed: record.presumed,
             http_status: record.http_status,
             error_code: record.error_code.as_deref(),

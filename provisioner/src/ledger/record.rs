@@ -1,5 +1,6 @@
 //! The result of one row, as the ledger stores and reports it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -82,7 +83,7 @@ impl fmt::Display for RowState {
 pub(crate) struct Record {
     /// The state of the row.
     pub(crate) state: RowState,
-    /// The effect of the run, when the row is done.
+    /// The effect of the run, when the row is done; the intended effect, while a request has no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) effect: Option<Effect>,
     /// True if the effect is presumed: the hub's response was lost, or a different client has changed the
@@ -130,6 +131,15 @@ impl Record {
         }
     }
 
+    /// The record as far as an answer of the hub shows it: of a request without an answer only the intended
+    /// effect is recorded.
+    pub(crate) fn as_answered(&self) -> Cow<'_, Self> {
+        match self.state {
+            RowState::Sent => Cow::Owned(Self { effect: None, ..self.clone() }),
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// A row that was left alone because of its device.
     pub(crate) fn skipped(code: ReasonCode, reason: impl Into<String>) -> Self {
         Self { state: RowState::Skipped, ..Self::failed(code, reason) }
@@ -160,5 +170,17 @@ impl From<&HubError> for Record {
             }
             _ => failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_effect_without_an_answer_is_only_intended() {
+        let record = |state| Record { effect: Some(Effect::Created), ..Record::new(state) };
+        assert_eq!(record(RowState::Sent).as_answered().effect, None);
+        assert_eq!(record(RowState::Failed).as_answered().effect, Some(Effect::Created));
     }
 }

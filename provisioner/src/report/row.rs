@@ -1,5 +1,7 @@
 //! The rows of a report, as JSON and CSV have them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -15,7 +17,7 @@ pub(crate) struct ReportRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     module_id: Option<&'a str>,
     #[serde(flatten)]
-    record: &'a Record,
+    record: Cow<'a, Record>,
     #[serde(flatten)]
     etags: &'a Etags,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +56,7 @@ impl Operators {
             line: row.line,
             device_id: identity.device().as_str(),
             module_id: identity.module().map(|module| module.as_str()),
-            record: &row.record,
+            record: row.record.as_answered(),
             etags: &row.etags,
             identity_etag_before: row.before.identity.as_ref().map(|etag| etag.as_str()),
             twin_etag_before: row.before.twin.as_ref().map(|etag| etag.as_str()),
@@ -70,7 +72,7 @@ impl Operators {
 impl ReportRow<'_> {
     /// The cells of the row, under [`ROW_COLUMNS`].
     pub(crate) fn cells(&self) -> [String; ROW_COLUMNS.len()] {
-        let record = self.record;
+        let record = &self.record;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let list =
             |found: &[Difference]| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
