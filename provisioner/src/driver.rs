@@ -19,6 +19,7 @@ pub(crate) use changes::{IdentityUpdate, section_patch};
 pub(crate) use event::Event;
 pub(crate) use hub_writer::{HubWriter, outdated};
 pub(crate) use observation::{compare_for, compare_held, observe, refused_or_fatal};
+pub(crate) use parent_scopes::ParentScopes;
 #[cfg(test)]
 pub(crate) use retries::MAX_RETRIES;
 pub(crate) use retries::Retries;
@@ -28,6 +29,7 @@ mod changes;
 mod event;
 mod hub_writer;
 mod observation;
+mod parent_scopes;
 mod retries;
 mod task;
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::driver::observe;
+use crate::driver::{ParentScopes, observe};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;
@@ -60,12 +60,13 @@ impl<H: Hub> Verify<H> {
     /// Reads each row's identity and reports the comparison, in the order of the ids.
     pub(crate) async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
         let (hub, holds, keys) = (self.hub.clone(), self.holds.clone(), self.keys.clone());
-        let progress = self.progress.clone();
+        let (parent_scopes, progress) = (Arc::new(ParentScopes::default()), self.progress.clone());
         let look = move |row: LedgerRow| {
             let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
-            let progress = progress.clone();
+            let (parent_scopes, progress) = (parent_scopes.clone(), progress.clone());
             async move {
-                let seen = observe(&*hub, &holds, &row.spec, &keys, TwinPolicy::Initial).await?;
+                let policy = TwinPolicy::Initial;
+                let seen = observe(&*hub, &holds, &parent_scopes, &row.spec, &keys, policy).await?;
                 progress(1);
                 Ok((row, seen))
             }

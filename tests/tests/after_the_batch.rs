@@ -58,6 +58,29 @@ fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
     Ok(())
 }
 
+/// Who hangs below a parent that others deleted or created again differs, although the parent's id is right.
+#[test]
+fn a_child_of_a_parent_that_was_created_anew_differs_until_an_upsert() -> Result<()> {
+    let (station, hub) = provisioned("device_id,edge,parent,auth\ngw,true,,sas\nleaf,,gw,sas\n")?;
+    station.provision(&hub, ["verify", "batch.csv"])?.expect_code(0)?;
+    station.provision(&hub, ["device", "delete", "--device-id", "gw"])?.expect_code(0)?;
+    let stale = r#"parent: batch has "gw", hub has "ms-azure-iot-edge://gw-"#;
+    let verified = station.provision(&hub, ["verify", "batch.csv"])?.expect_code(1)?;
+    ensure!(verified.stdout.contains(stale), "the parent is missing: {verified:?}");
+    let applied = station.provision(&hub, ["apply", "batch.csv"])?.expect_code(1)?;
+    ensure!(applied.stdout.contains(stale), "the parent is another one: {applied:?}");
+    let verified = station.provision(&hub, ["verify", "batch.csv"])?.expect_code(1)?;
+    ensure!(verified.stdout.contains(stale), "{verified:?}");
+    let planned = station.provision(&hub, ["plan", "batch.csv", "--mode", "upsert"])?.expect_code(0)?;
+    ensure!(planned.stdout.contains("1 to update"), "{planned:?}");
+    let args = ["apply", "batch.csv", "--mode", "upsert", "--format", "json"];
+    let applied = totals(&station.provision(&hub, args)?.expect_code(0)?.stdout)?;
+    ensure!(applied["updated"] == 1 && applied["unchanged"] == 1, "{applied}");
+    station.provision(&hub, ["verify", "batch.csv"])?.expect_code(0)?;
+    ensure!(hub.get("/devices/leaf")?["deviceScope"] == hub.get("/devices/gw")?["deviceScope"]);
+    Ok(())
+}
+
 #[test]
 fn an_undo_that_is_killed_is_resumed() -> Result<()> {
     let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;

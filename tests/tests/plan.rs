@@ -329,8 +329,9 @@ fn parents_that_are_missing_or_no_edge_devices_are_refused_before_anything_is_se
         assert_eq!(row["action"], "refuse", "{row}");
         assert!(row["reason"].as_str().is_some_and(|text| text.contains(reason)), "{row}");
     }
-    // Three creations, and each of the five parents is asked for once.
-    assert_eq!((&planned["create"], &planned["operations"]["registry"]["count"]), (&3.into(), &8.into()));
+    assert_eq!((&planned["create"], &planned["operations"]["registry"]["count"]), (&3.into(), &3.into()));
+    // Each of the five parents is asked for once, and each of the seven rows.
+    assert_eq!(planned["operations"]["twin read"]["count"], 12);
     assert!(hub.requests()?.split_off(before).iter().all(|request| request.writes() == 0));
 
     let applied = station.provision(&hub, ["apply", "new.csv", "--format", "json"])?.expect_code(1)?;

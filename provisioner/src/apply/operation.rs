@@ -168,7 +168,16 @@ impl<H: Hub> Operation for ApplyOperation<H> {
 
     async fn look(&self, task: &mut Task<Provisioning>, twin: Option<&Twin>) -> Result<(), RunError> {
         let (spec, policy) = (&task.decider.spec, self.options.rules.twin);
-        let seen = compare_held(&*self.hub, &self.holds, spec, &self.keys, policy, twin).await?;
+        let seen = compare_held(
+            &*self.hub,
+            &self.holds,
+            self.hub_writer.parent_scopes(),
+            spec,
+            &self.keys,
+            policy,
+            twin,
+        )
+        .await?;
         task.observed(Some(seen.etags.clone()));
         task.hold.clone_from(&seen.hold);
         task.decider.differences = seen.comparison.differences().to_vec();
@@ -245,8 +254,10 @@ impl<H: Hub> ApplyOperation<H> {
         let mut tasks: Vec<&mut Task<Provisioning>> =
             tasks.iter_mut().filter(|task| task.is_half_done()).collect();
         let policy = self.options.rules.twin;
-        let looks =
-            tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.decider.spec, &self.keys, policy));
+        let (holds, parent_scopes) = (&self.holds, self.hub_writer.parent_scopes());
+        let looks = tasks
+            .iter()
+            .map(|task| observe(&*self.hub, holds, parent_scopes, &task.decider.spec, &self.keys, policy));
         let seen = join_all(looks).await;
         for (task, seen) in tasks.iter_mut().zip(seen) {
             let left = match seen {

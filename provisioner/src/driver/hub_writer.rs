@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
+use hub_types::ErrorCode;
 use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
-use hub_types::{DeviceId, ErrorCode};
 
 use super::event::Event;
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
+use super::parent_scopes::ParentScopes;
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Comparison;
 use crate::model::scopes::Scopes;
@@ -23,7 +24,7 @@ use crate::model::spec::{GivenKeys, IdentitySpec};
 pub(crate) struct HubWriter<H> {
     hub: Arc<H>,
     modules: Mutex<BulkModules>,
-    parent_scopes: Mutex<HashMap<DeviceId, String>>,
+    parent_scopes: ParentScopes,
 }
 
 /// The support of a hub for modules in bulk calls.
@@ -38,7 +39,7 @@ enum BulkModules {
 
 impl<H: Hub> HubWriter<H> {
     pub(crate) fn new(hub: Arc<H>) -> Self {
-        Self { hub, modules: Mutex::default(), parent_scopes: Mutex::default() }
+        Self { hub, modules: Mutex::default(), parent_scopes: ParentScopes::default() }
     }
 
     /// Creates identities, all devices or all modules, and returns an event for each.
@@ -201,7 +202,7 @@ impl<H: Hub> HubWriter<H> {
             if self.bulk_modules() != BulkModules::NotTriedYet {
                 break;
             }
-            match read(&*self.hub, spec, keys).await.map(|seen| seen.comparison) {
+            match read(&*self.hub, &self.parent_scopes, spec, keys).await.map(|seen| seen.comparison) {
                 Ok(Comparison::InSync) => self.set_bulk_modules(BulkModules::WithTwin),
                 Ok(Comparison::TwinNotWritten) => self.set_bulk_modules(BulkModules::WithoutTwin),
                 // Others have changed it meanwhile.
@@ -228,19 +229,16 @@ impl<H: Hub> HubWriter<H> {
         }
     }
 
-    /// The scope of the parent that the batch wants, asked of the hub once.
+    /// The scope of the parent that the batch wants.
     pub(super) async fn parent_scope(&self, spec: &IdentitySpec) -> Result<Option<String>, HubError> {
         let Some(parent) = &spec.state.parent else { return Ok(None) };
-        let known = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let device = self.hub.device(parent).await?;
-        let scope =
-            device.filter(|device| device.capabilities.iot_edge).and_then(|device| device.device_scope);
-        let scope = scope.ok_or_else(|| HubError::NoParent(parent.clone()))?;
-        let mut scopes = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(scopes.entry(parent.clone()).or_insert(scope).clone()))
+        let scope = self.parent_scopes.of(&*self.hub, parent).await?;
+        scope.map(Some).ok_or_else(|| HubError::NoParent(parent.clone()))
+    }
+
+    /// The scopes of parents, as far as they are known.
+    pub(crate) fn parent_scopes(&self) -> &ParentScopes {
+        &self.parent_scopes
     }
 
     pub(super) fn hub(&self) -> &H {

@@ -6,6 +6,7 @@ use hub_types::twin::Twin;
 use serde_json::json;
 
 use super::event::Event;
+use super::parent_scopes::ParentScopes;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::ledger::Holds;
 use crate::model::compare::{Comparison, Difference, Etags, Observation};
@@ -18,27 +19,31 @@ use crate::workers::RunError;
 pub(crate) async fn observe(
     hub: &impl Hub,
     holds: &Holds,
+    parent_scopes: &ParentScopes,
     spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
 ) -> Result<Observation, RunError> {
     let twin = hub.twin(&spec.identity).await?;
-    compare_held(hub, holds, spec, keys, policy, twin.as_ref()).await
+    compare_held(hub, holds, parent_scopes, spec, keys, policy, twin.as_ref()).await
 }
 
 /// The same for an identity that no run keeps disabled.
 pub(super) async fn read(
     hub: &impl Hub,
+    parent_scopes: &ParentScopes,
     spec: &IdentitySpec,
     keys: &GivenKeys,
 ) -> Result<Observation, HubError> {
     let twin = hub.twin(&spec.identity).await?;
-    compare_for(hub, spec, keys, TwinPolicy::Initial, twin.as_ref()).await
+    compare_for(hub, parent_scopes, spec, keys, TwinPolicy::Initial, twin.as_ref()).await
 }
 
-/// Compares the batch's values with a twin; keys, which twins do not show, are read separately.
+/// Compares the batch's values with a twin; keys and the scopes of parents, which twins do not show, are read
+/// separately.
 pub(crate) async fn compare_for(
     hub: &impl Hub,
+    parent_scopes: &ParentScopes,
     spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
@@ -51,6 +56,9 @@ pub(crate) async fn compare_for(
     {
         comparison = Comparison::IdentityDiffers(vec![other_keys()]);
     }
+    if let Some(stale_parent) = parent_scopes.stale(hub, spec, twin).await? {
+        comparison = comparison.and_differs(stale_parent);
+    }
     let is_disabled = twin.is_some_and(|twin| twin.status == Status::Disabled);
     Ok(Observation { comparison, etags: Etags::of(twin), is_disabled, hold: None })
 }
@@ -60,13 +68,14 @@ pub(crate) async fn compare_for(
 pub(crate) async fn compare_held(
     hub: &impl Hub,
     holds: &Holds,
+    parent_scopes: &ParentScopes,
     spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
     twin: Option<&Twin>,
 ) -> Result<Observation, RunError> {
     let Some(hold) = holds.found(spec, twin).await? else {
-        let seen = compare_for(hub, spec, keys, policy, twin).await?;
+        let seen = compare_for(hub, parent_scopes, spec, keys, policy, twin).await?;
         return Ok(match holds.staged_by(spec, twin).await? {
             Some(run) => {
                 let differences = seen.comparison.differences().to_vec();
@@ -77,7 +86,7 @@ pub(crate) async fn compare_held(
     };
     let mut held = spec.clone();
     held.state.hold = Some(hold.reason.clone());
-    let seen = compare_for(hub, &held, keys, policy, twin).await?;
+    let seen = compare_for(hub, parent_scopes, &held, keys, policy, twin).await?;
     Ok(Observation { hold: Some(hold), ..seen })
 }
 

@@ -203,6 +203,16 @@ impl Comparison {
         }
     }
 
+    /// The comparison with one more difference of the identity, which a twin alone does not show.
+    pub(crate) fn and_differs(self, difference: Difference) -> Self {
+        let mut differences = match self {
+            Self::IdentityDiffers(differences) | Self::Staged(differences) => differences,
+            _ => Vec::new(),
+        };
+        differences.push(difference);
+        Self::IdentityDiffers(differences)
+    }
+
     /// The differences, where there are any.
     pub(crate) fn differences(&self) -> &[Difference] {
         match self {
@@ -285,7 +295,7 @@ fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
         let parent = scope.and_then(parent_in).or(scope);
         check("status", state.status_on_hub(), twin.status, into);
         check("status_reason", state.status_reason_on_hub(), twin.status_reason.as_ref(), into);
-        check("edge", state.edge, twin.capabilities.unwrap_or_default().iot_edge, into);
+        check("edge", state.edge, is_edge(twin), into);
         check(PARENT, state.parent.as_ref().map(DeviceId::as_str), parent, into);
     }
     differences
@@ -322,14 +332,22 @@ fn auth_type(auth: &AuthSpec) -> &'static str {
 }
 
 /// The path of a device's parent.
-const PARENT: &str = "parent";
+pub(crate) const PARENT: &str = "parent";
 
 /// The scope of the device's parent, where it has one.
 pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {
-    let is_edge = twin.capabilities.unwrap_or_default().iot_edge;
     // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
-    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge);
+    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge(twin));
     twin.parent_scopes.first().or(leaf_scope).map(String::as_str)
+}
+
+/// The scope of an edge device, which its children name.
+pub(crate) fn own_scope(twin: &Twin) -> Option<&str> {
+    twin.device_scope.as_deref().filter(|_| is_edge(twin))
+}
+
+fn is_edge(twin: &Twin) -> bool {
+    twin.capabilities.unwrap_or_default().iot_edge
 }
 
 /// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
@@ -531,6 +549,17 @@ mod tests {
         let comparison = Comparison::of(&other, Some(&twin(json!({}), json!({}), 0)));
         let paths: Vec<_> = comparison.differences().iter().map(|d| d.path.as_str()).collect();
         assert_eq!(paths, ["primary_thumbprint", "status"]);
+    }
+
+    #[test]
+    fn a_difference_that_the_twin_does_not_show_is_one_of_the_identity() {
+        let difference = Difference { path: "parent".into(), expected: json!("gw"), found: json!("other") };
+        let differs = |comparison: Comparison| comparison.and_differs(difference.clone());
+        let alone = Comparison::IdentityDiffers(vec![difference.clone()]);
+        assert_eq!(differs(Comparison::InSync), alone);
+        assert_eq!(differs(Comparison::TwinModified(vec![difference.clone()])), alone);
+        let both = Comparison::IdentityDiffers(vec![difference.clone(), difference.clone()]);
+        assert_eq!(differs(Comparison::Staged(vec![difference.clone()])), both);
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl BatchPlan {
             ledger,
             run,
             holds,
+            parent_scopes: Arc::default(),
             keys: Arc::new(loaded.keys),
             twin: options.rules.twin,
             concurrency: READERS,

@@ -106,7 +106,8 @@ impl<H: Hub> HubSnapshotReader<H> {
         let Some(row) = row else {
             return Ok((twin.map_or(Parent::Missing, |_| Parent::NoEdge), None));
         };
-        let seen = compare_for(&*self.hub, &row.spec, &self.keys, self.twin, twin.as_ref()).await?;
+        let (keys, policy, twin) = (&self.keys, self.twin, twin.as_ref());
+        let seen = compare_for(&*self.hub, &self.parent_scopes, &row.spec, keys, policy, twin).await?;
         Ok(match planner.action(&seen.comparison) {
             Action::Create | Action::Update => (Parent::Edge, row.spec.state.parent),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),

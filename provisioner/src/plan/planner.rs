@@ -122,7 +122,7 @@ impl Planner {
 
     /// Counts the parents that an apply asks the hub for, each once.
     pub(super) fn count_parents(&mut self, parents: usize) {
-        self.count(OperationClass::Registry, parents as u64);
+        self.count(OperationClass::TwinRead, parents as u64);
     }
 
     /// Adds a row, whose device or parent may be in `known`, and returns its action.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::planner::HubContext;
 use super::{PlannedRow, Planner};
-use crate::driver::compare_held;
+use crate::driver::{ParentScopes, compare_held};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger};
 use crate::model::compare::{Comparison, Etags, Observation};
@@ -60,6 +60,8 @@ pub(crate) struct HubSnapshotReader<H> {
     pub(crate) run: RunId,
     /// The devices that are disabled on purpose.
     pub(crate) holds: Holds,
+    /// The scopes of parents.
+    pub(crate) parent_scopes: Arc<ParentScopes>,
     /// The symmetric keys that the batch gives.
     pub(crate) keys: Arc<GivenKeys>,
     /// The rules for twins with different values.
@@ -98,14 +100,15 @@ impl<H: Hub> HubSnapshotReader<H> {
         let rows =
             self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, after.as_ref(), PAGE)).await?;
         let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
-        let (holds, policy) = (self.holds.clone(), self.twin);
+        let (holds, parent_scopes, policy) = (self.holds.clone(), self.parent_scopes.clone(), self.twin);
         let look = move |row: LedgerRow| {
             let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
-            let progress = progress.clone();
+            let (parent_scopes, progress) = (parent_scopes.clone(), progress.clone());
             async move {
-                let twin = hub.twin(&row.spec.identity).await?;
-                let seen = compare_held(&*hub, &holds, &row.spec, &keys, policy, twin.as_ref()).await?;
-                let look = IdentitySnapshot::new(&row.spec, twin.as_ref(), seen, policy);
+                let (spec, twin) = (&row.spec, hub.twin(&row.spec.identity).await?);
+                let seen =
+                    compare_held(&*hub, &holds, &parent_scopes, spec, &keys, policy, twin.as_ref()).await?;
+                let look = IdentitySnapshot::new(spec, twin.as_ref(), seen, policy);
                 progress(1);
                 Ok::<_, RunError>((row, look))
             }

@@ -124,6 +124,7 @@ impl World {
             ledger: SharedLedger::new(temporary),
             run,
             holds: Holds::new(Some(self.ledger.clone()), "model"),
+            parent_scopes: Arc::default(),
             keys: Arc::new(GivenKeys::new()),
             twin: apply.rules.twin,
             concurrency: 2,
