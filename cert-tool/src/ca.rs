@@ -114,7 +114,7 @@ impl CertificateAuthority {
             .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
         let signer = Signer::new(issuing.der(), key)?;
         let chain = folder.join(folder::CHAIN);
-        let chain = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
+        let chain = if fs::is_present(&chain)? { read_certificates(&chain)? } else { Vec::new() };
         Ok(Self {
             folder: folder.to_owned(),
             issuing,
@@ -137,7 +137,7 @@ impl CertificateAuthority {
             return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
         }
         let issuing = read_certificate(&folder.join(folder::ISSUING_CERTIFICATE))?;
-        let root = root.exists().then(|| read_certificate(&root)).transpose()?;
+        let root = fs::is_present(&root)?.then(|| read_certificate(&root)).transpose()?;
         Ok((root, issuing))
     }
 

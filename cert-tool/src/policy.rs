@@ -15,6 +15,7 @@ use crate::error::refusal::Refusal;
 use crate::keys::private::KeyType;
 use crate::platform::fs;
 use crate::x509::extended_key_usage::ExtendedKeyUsage;
+use crate::x509::oid::parse_oid;
 use crate::x509::publication::Publication;
 
 /// The rules for what a CA may issue. A missing rule limits nothing.
@@ -223,7 +224,7 @@ impl Policy {
     /// Reads the policy of the CA in a folder; without a file nothing is limited.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(FILE);
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return Ok(Self::default());
         }
         let bytes = fs::read_bounded(&path, MAX_BYTES)?;
@@ -231,8 +232,22 @@ impl Policy {
         let text = cli_support::text::decode(&bytes).map_err(|error| bad(error.to_string()))?;
         let policy: Self =
             toml::from_str(&text).map_err(|error| bad(TomlMistake::new(&text, &error).to_string()))?;
-        policy.check_usages().map_err(bad)?;
+        policy.check_rules().map_err(bad)?;
         Ok(Self { text: text.as_str().to_owned(), ..policy })
+    }
+
+    fn check_rules(&self) -> Result<(), String> {
+        self.check_usages()?;
+        self.check_extensions()
+    }
+
+    /// Checks the OIDs of the extensions that are allowed.
+    fn check_extensions(&self) -> Result<(), String> {
+        let oids = self.extensions.iter().flatten();
+        match oids.map(|oid| parse_oid(oid)).find_map(Result::err) {
+            Some(reason) => Err(format!("{}: {reason}", self.rule("extensions"))),
+            None => Ok(()),
+        }
     }
 
     /// Checks the purposes of keys that are allowed.
@@ -252,7 +267,7 @@ impl Policy {
     /// Makes this the policy of the CA in a folder.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
-        self.check_usages().map_err(|reason| Error::BadPolicy { path: path.clone(), reason })?;
+        self.check_rules().map_err(|reason| Error::BadPolicy { path: path.clone(), reason })?;
         let text = toml::to_string(self).map_err(|_| Error::Crypto("writing a policy"))?;
         fs::replace_private(&path, text.as_bytes())
     }

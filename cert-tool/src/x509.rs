@@ -10,6 +10,7 @@ pub(crate) mod extended_key_usage;
 pub(crate) mod leaf_template;
 pub(crate) mod name;
 pub(crate) mod name_constraints;
+pub(crate) mod oid;
 pub(crate) mod p7b;
 pub(crate) mod pkcs7;
 pub(crate) mod publication;

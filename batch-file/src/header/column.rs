@@ -1,6 +1,7 @@
 //! [`Column`]: the meaning of a column of a batch, parsed from the name in its header.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::header::suggest::suggest;
 use crate::header::twin_column::TwinColumn;
@@ -165,6 +166,25 @@ impl AuthMethod {
 }
 
 impl Field {
+    /// The columns that rows with a method of authentication must not have.
+    pub(crate) fn foreign_to(method: AuthMethod) -> &'static [Self] {
+        static FOREIGN: LazyLock<[Vec<Field>; AuthMethod::ALL.len()]> = LazyLock::new(|| {
+            AuthMethod::ALL.map(|method| {
+                let is_foreign = |owner| matches!(owner, Owner::Auth(of) if !of.contains(&method));
+                Field::ALL.iter().copied().filter(|field| is_foreign(field.owner())).collect()
+            })
+        });
+        FOREIGN.get(method as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The columns that only rows of devices have.
+    pub(crate) fn of_devices() -> &'static [Self] {
+        static OF_DEVICES: LazyLock<Vec<Field>> = LazyLock::new(|| {
+            Field::ALL.iter().copied().filter(|field| field.owner() == Owner::Devices).collect()
+        });
+        &OF_DEVICES
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         let squashed = squash(name);
         let mut fields = Self::ALL.iter().copied();

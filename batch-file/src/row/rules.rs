@@ -87,7 +87,7 @@ pub(crate) fn check_identity(
 /// Checks the columns that only devices have, and those that a device can't set for itself.
 pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, findings: &mut Findings<'_>) {
     if identity.module().is_some() {
-        for &field in Field::ALL.iter().filter(|field| field.owner() == Owner::Devices) {
+        for &field in Field::of_devices() {
             if let Some(text) = draft.get(field) {
                 findings.cell_error(
                     field.name(),
@@ -138,9 +138,8 @@ fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
 
 fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthMethod>, findings: &mut Findings<'_>) {
     let method = word.unwrap_or(AuthMethod::X509Thumbprint);
-    for &field in Field::ALL.iter().filter(|&&field| draft.has(field)) {
-        let Owner::Auth(methods) = field.owner() else { continue };
-        let Some(usual) = methods.first().filter(|_| !methods.contains(&method)) else { continue };
+    for &field in Field::foreign_to(method).iter().filter(|&&field| draft.has(field)) {
+        let Owner::Auth([usual, ..]) = field.owner() else { continue };
         let flaw = match word {
             Some(_) => Flaw::new(
                 format!("`auth` is `{}`, which has no use for this", method.name()),

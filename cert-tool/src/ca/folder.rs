@@ -159,7 +159,7 @@ impl KeyFiles {
     /// Returns the URI of the token that has the key, if a token has it.
     pub(super) fn token_uri(self, folder: &Path) -> Result<Option<TokenUri>, Error> {
         let path = folder.join(self.token);
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return Ok(None);
         }
         let bytes = fs::read_bounded(&path, MAX_URI_BYTES)?;

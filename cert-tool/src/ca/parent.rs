@@ -124,7 +124,7 @@ impl ParentCa {
         let mut above = Vec::new();
         if tier == Tier::Issuing {
             for file in [CHAIN, ROOT_CERTIFICATE].map(|file| folder.join(file)) {
-                above.extend(if file.exists() { read_certificates(&file)? } else { Vec::new() });
+                above.extend(if fs::is_present(&file)? { read_certificates(&file)? } else { Vec::new() });
             }
         }
         let signer = Signer::new(certificate.der(), key)?;

@@ -11,6 +11,7 @@ use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY, Staging};
 use super::init::{self, CaOptions, root_name};
 use super::parent::ParentCa;
 use crate::error::Error;
+use crate::platform::fs;
 use crate::policy;
 use crate::policy::Tier;
 use crate::profile::rest_of_subject;
@@ -102,7 +103,7 @@ impl<'a> OldCa<'a> {
     fn enter_earlier(&self, new: &Path) -> Result<bool, Error> {
         folder::recover(new)?;
         let path = new.join(NEW_BY_OLD);
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return Ok(false);
         }
         let new_by_old = read_certificate(&path)?;
@@ -175,7 +176,7 @@ impl<'a> OldCa<'a> {
     fn copy_policy(&self, folder: &Path) -> Result<(), Error> {
         for file in policy::FILES {
             let (from, to) = (self.folder.join(file), folder.join(file));
-            if from.exists() {
+            if fs::is_present(&from)? {
                 std::fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
             }
         }

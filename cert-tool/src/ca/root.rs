@@ -10,6 +10,7 @@ use super::parent::{CaPurpose, ParentCa};
 use super::validity::validity;
 use crate::error::Error;
 use crate::keys::pkcs11::TokenUri;
+use crate::platform::fs;
 use crate::policy::Tier;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
@@ -63,9 +64,9 @@ impl ParentCa {
 /// The certificates of the root in a folder and of the issuing CA beside it, if there is one.
 pub(super) fn root_and_issuing(folder: &Path) -> Result<(Certificate, Option<Certificate>), Error> {
     let (root, issuing) = (folder.join(ROOT_CERTIFICATE), folder.join(ISSUING_CERTIFICATE));
-    if !root.exists() {
+    if !fs::is_present(&root)? {
         let reason = "there is no root in it (`root.pem`)".to_owned();
         return Err(Error::BadCa { path: folder.to_owned(), reason });
     }
-    Ok((read_certificate(&root)?, issuing.exists().then(|| read_certificate(&issuing)).transpose()?))
+    Ok((read_certificate(&root)?, fs::is_present(&issuing)?.then(|| read_certificate(&issuing)).transpose()?))
 }

@@ -28,7 +28,7 @@ impl CaCertificates {
         folder::recover(folder)?;
         let optional = |file: &str| {
             let path = folder.join(file);
-            path.exists().then(|| read_certificate(&path)).transpose()
+            fs::is_present(&path)?.then(|| read_certificate(&path)).transpose()
         };
         let (root, issuing) = (optional(ROOT_CERTIFICATE)?, optional(ISSUING_CERTIFICATE)?);
         if root.is_none() && issuing.is_none() && !folder.join(folder::ISSUING_REQUEST).exists() {
@@ -36,7 +36,7 @@ impl CaCertificates {
             return Err(Error::BadCa { path: folder.to_owned(), reason });
         }
         let chain = folder.join(CHAIN);
-        let between = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
+        let between = if fs::is_present(&chain)? { read_certificates(&chain)? } else { Vec::new() };
         Ok(Self { root, between, issuing })
     }
 }
@@ -134,7 +134,7 @@ impl KeyPlace {
             return Ok(Self::Token(Box::new(uri)));
         }
         let path = folder.join(files.key);
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return Ok(Self::Elsewhere);
         }
         let text = zeroize::Zeroizing::new(fs::read_bounded(&path, MAX_KEY_BYTES)?);

@@ -132,7 +132,7 @@ impl IssuanceIndex {
     /// Opens a CA's index without the right to write it; `None` if the CA has issued nothing yet.
     pub(crate) fn open_to_read(ca: &Path) -> Result<Option<Self>, Error> {
         let path = ca.join(INDEX);
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return Ok(None);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

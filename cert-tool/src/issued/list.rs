@@ -176,7 +176,7 @@ impl IssuedList {
     pub(crate) fn claim(&self, folder: &Path, what: &'static str) -> Result<(), Error> {
         let Some(first) = self.entries()?.next().transpose()? else { return Ok(()) };
         let (path, ours) = (folder.join(ORIGIN), first.1.sha256.to_string());
-        if !path.exists() {
+        if !fs::is_present(&path)? {
             return fs::write_new_private(&path, ours.as_bytes());
         }
         if fs::read_bounded(&path, MAX_ORIGIN_BYTES)? == ours.as_bytes() {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, not_a};
 use crate::issued::list::ISSUING_CERTIFICATE;
 use crate::issued::sink;
+use crate::platform::fs;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 
 /// Reads the certificate that a location leads to, and behind it those of the CAs between it and the
@@ -46,10 +47,12 @@ fn issuers(location: &Path) -> Result<Vec<Certificate>, Error> {
     }
     let folder = location.parent().unwrap_or_else(|| Path::new(""));
     let beside = [sink::CHAIN, ISSUING_CERTIFICATE].map(|name| folder.join(name));
-    match beside.iter().find(|path| path.exists()) {
-        Some(path) => read_certificates(path),
-        None => Ok(Vec::new()),
+    for path in beside {
+        if fs::is_present(&path)? {
+            return read_certificates(&path);
+        }
     }
+    Ok(Vec::new())
 }
 
 /// Returns the position of a certificate's issuer among others. A root, which issued itself, is not

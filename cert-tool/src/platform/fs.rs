@@ -48,6 +48,20 @@ pub(crate) fn write_unsynced_private(path: &Path, bytes: &[u8]) -> Result<(), Er
     written.map_err(Error::io("write", path))
 }
 
+/// Returns true if there is something at a path. A link to nothing is an error: a share that is not mounted
+/// must not count as a file that was never written.
+pub(crate) fn is_present(path: &Path) -> Result<bool, Error> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            fs::metadata(path).map(|_| true).map_err(Error::io("follow the link", path))
+        }
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) => Err(Error::io("look for", path)(error)),
+    }
+}
+
 /// Takes a file to the disk.
 pub(crate) fn sync_file(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("sync", path))

@@ -4,6 +4,7 @@
 use pkcs8::der::asn1::ObjectIdentifier;
 
 use super::der::{IA5_STRING, PRINTABLE_STRING, UTF8_STRING};
+use crate::x509::oid::parse_oid;
 
 /// A kind of attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl AttributeKind {
                 names.join(", ")
             ));
         }
-        let oid = ObjectIdentifier::new(text).map_err(|_| format!("`{text}` is not an OID"))?;
+        let oid = parse_oid(text)?;
         let known = KINDS.iter().find(|(_, known, ..)| *known == oid);
         Ok(known.map_or(Self { oid, name: None, tag: UTF8_STRING, longest: MAX_CHARS, rank: LAST }, Self::of))
     }

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::platform::fs;
 use crate::policy::{NameKind, Policy};
 use crate::x509::extended_key_usage::ExtendedKeyUsage;
+use crate::x509::oid::parse_oid;
 
 /// A profile as it is written.
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ struct WrittenExtension {
 /// Reads the profiles of the CA in a folder; without a file there are none.
 pub(super) fn read(folder: &Path, policy: &Policy) -> Result<Profiles, Error> {
     let path = folder.join(FILE);
-    if !path.exists() {
+    if !fs::is_present(&path)? {
         return Ok(Profiles::default());
     }
     let bytes = fs::read_bounded(&path, MAX_BYTES)?;
@@ -226,8 +227,7 @@ impl Reader<'_> {
             let WrittenExtension { oid, critical, der, ia5, integer, octets, utf8 } = extension.into_inner();
             let oid_place = oid.span().start;
             let fault = |reason: String| (oid_place, format!("`extensions.oid`: {reason}"));
-            let parsed = pkcs8::der::asn1::ObjectIdentifier::new(oid.get_ref());
-            let parsed = parsed.map_err(|_| fault(format!("`{}` is not an OID", oid.get_ref())))?;
+            let parsed = parse_oid(oid.get_ref()).map_err(fault)?;
             if let Some(reason) = own_extension::refusal(parsed) {
                 return Err(fault(reason));
             }

@@ -1,5 +1,7 @@
 //! [`ExtendedKeyUsage`]: the purposes of a key.
 
+use super::oid::parse_oid;
+
 /// A purpose of a key (RFC 5280 §4.2.1.12).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExtendedKeyUsage {
@@ -25,6 +27,10 @@ impl ExtendedKeyUsage {
             "anyExtendedKeyUsage" | "2.5.29.37.0" => {
                 Err(format!("`{text}` would let a device be anything: name its purposes"))
             }
+            // OpenSSL takes both for serverAuth.
+            "1.3.6.1.4.1.311.10.3.3" | "2.16.840.1.113730.4.1" => {
+                Err(format!("`{text}` is an old purpose of servers: write serverAuth, and names under `san`"))
+            }
             _ if text.starts_with("1.3.6.1.5.5.7.3.")
                 || !text.starts_with(|it: char| it.is_ascii_digit()) =>
             {
@@ -32,10 +38,29 @@ impl ExtendedKeyUsage {
                     "`{text}` is not a purpose of a device: clientAuth, serverAuth, or an OID of your own"
                 ))
             }
-            _ => {
-                let oid = pkcs8::der::asn1::ObjectIdentifier::new(text);
-                oid.map(Self::Other).map_err(|_| format!("`{text}` is not an OID"))
-            }
+            _ => parse_oid(text).map(Self::Other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_purpose_has_one_spelling() {
+        for (text, told) in [
+            ("2.5.29.37.0", "anything"),
+            ("2.5.029.37.0", "write `2.5.29.37.0`"),
+            ("01.3.6.1.5.5.7.3.9", "write `1.3.6.1.5.5.7.3.9`"),
+            ("1.3.6.1.5.5.07.3.2", "write `1.3.6.1.5.5.7.3.2`"),
+            ("1.3.6.1.5.5.7.3.9", "not a purpose of a device"),
+            ("1.3.6.1.4.1.311.10.3.3", "write serverAuth"),
+            ("2.16.840.1.113730.4.1", "write serverAuth"),
+        ] {
+            let refusal = ExtendedKeyUsage::parse(text).unwrap_err();
+            assert!(refusal.contains(told), "{text}: {refusal}");
+        }
+        assert!(matches!(ExtendedKeyUsage::parse("1.3.6.1.4.1.55555.7"), Ok(ExtendedKeyUsage::Other(_))));
     }
 }

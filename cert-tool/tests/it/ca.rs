@@ -223,6 +223,24 @@ fn a_policy_with_a_mistake_stops_issuing() {
     fs::write(shop.path("ca/policy.toml"), "max_day = 3\n").unwrap();
     let error = shop.fails(3, "issue --ca ca --out out --device-id a");
     assert!(error.contains("policy.toml") && error.contains("max_day"), "{error}");
+    // Two spellings of one OID would be two rules.
+    fs::write(shop.path("ca/policy.toml"), "extensions = [\"1.3.6.1.4.01.55555.1\"]\n").unwrap();
+    let error = shop.fails(3, "issue --ca ca --out out --device-id a");
+    assert!(error.contains("write `1.3.6.1.4.1.55555.1`"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_a_ca_that_is_a_link_to_nothing_does_not_count_as_absent() {
+    let shop = Shop::new();
+    for file in ["policy.toml", "chain.pem"] {
+        std::os::unix::fs::symlink("not-mounted", shop.path(&format!("ca/{file}"))).unwrap();
+        let error = shop.fails(3, "issue --ca ca --out out --device-id a");
+        assert!(error.contains("follow the link") && error.contains(file), "{error}");
+        assert!(!shop.path("out").exists());
+        fs::remove_file(shop.path(&format!("ca/{file}"))).unwrap();
+    }
+    shop.ok("issue --ca ca --out out --device-id a");
 }
 
 #[cfg(unix)]
