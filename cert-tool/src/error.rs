@@ -225,6 +225,14 @@ pub enum Error {
         /// The file with the chain.
         chain: PathBuf,
     },
+    /// An output would take the place of a file of a different kind.
+    #[error("`{}` is already there, and is not {kind}; it stays as it is", path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What may be replaced.
+        kind: &'static str,
+    },
     /// A folder has files for the certificates of a different folder.
     #[error("`{}` has {what} for the certificates of a different folder", path.display())]
     OtherList {
@@ -331,6 +339,7 @@ impl Error {
     /// Returns advice on what to do about the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::OtherFile { .. } => Some("write to a different file".to_owned()),
             Self::AlreadyExists { .. } => Some("choose a different place; keys are never overwritten".to_owned()),
             Self::Locked { .. } => Some("wait until it has ended".to_owned()),
             Self::NotIndexed { .. } => {

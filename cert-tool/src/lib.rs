@@ -90,7 +90,7 @@ pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certi
 pub use x509::certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use x509::certificate_file::{CertificateEncoding, write_certificates};
 pub use x509::crl::{RevocationList, RevocationReason, Revoked};
-pub use x509::csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as};
+pub use x509::csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as, is_request};
 pub use x509::name_constraints::{NameConstraints, NameSubtree};
 pub use x509::p7b::p7b;
 pub use x509::publication::Publication;

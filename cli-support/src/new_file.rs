@@ -11,20 +11,46 @@ mod temporary;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
 /// The handling of an existing file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Existing {
     /// It is kept, and the new one refused with [`io::ErrorKind::AlreadyExists`].
     Kept,
     /// The new one takes its place.
     Replaced,
+    /// The new one takes its place if it is empty, or if this function says of its content, the first MiB
+    /// at most, that it is of the same kind. Everything else is kept: a private key, a ledger, a batch.
+    ReplacedIf(fn(&[u8]) -> bool),
 }
+
+impl Existing {
+    /// Returns whether the file at a path is to be replaced.
+    fn replaces(self, target: &Path) -> io::Result<bool> {
+        match self {
+            Self::Kept => Ok(false),
+            Self::Replaced => Ok(true),
+            Self::ReplacedIf(is_same_kind) => {
+                let mut content = Vec::new();
+                match File::open(target) {
+                    Ok(file) => file.take(MAX_KNOWN_BYTES).read_to_end(&mut content)?,
+                    // A link to nothing.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                    Err(error) => return Err(error),
+                };
+                Ok(content.is_empty() || is_same_kind(&content))
+            }
+        }
+    }
+}
+
+/// The beginning of a file by which its kind is known.
+const MAX_KNOWN_BYTES: u64 = 1 << 20;
 
 /// The users who may read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +83,7 @@ impl NewFile {
     pub fn create(path: &Path, existing: Existing, readers: Readers) -> io::Result<Self> {
         let output = match target(path)? {
             Target::Stream => Output::Stream(BufWriter::new(open_stream(path)?)),
-            Target::Taken(_) if existing == Existing::Kept => {
+            Target::Taken(target) if !existing.replaces(&target)? => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             Target::Taken(target) | Target::Free(target) => {
@@ -79,7 +105,7 @@ impl NewFile {
                 file.as_file().sync_all()?;
                 match self.existing {
                     Existing::Kept => file.persist_noclobber(&target),
-                    Existing::Replaced => file.persist(&target),
+                    Existing::Replaced | Existing::ReplacedIf(_) => file.persist(&target),
                 }
                 .map_err(|failed| failed.error)?;
                 drop(unfinished);
@@ -268,6 +294,23 @@ mod tests {
         write(&path, b"new", Existing::Replaced, Readers::Owner).unwrap();
         assert_eq!(text(&path), "new");
         assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_file_is_replaced_by_one_of_its_kind_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let is_list = |content: &[u8]| content.starts_with(b"list");
+        let write = || write(&path, b"list 2", Existing::ReplacedIf(is_list), Readers::Owner);
+        write().unwrap();
+        for replaced in ["", "list 1"] {
+            fs::write(&path, replaced).unwrap();
+            write().unwrap();
+            assert_eq!(text(&path), "list 2");
+        }
+        fs::write(&path, "a private key").unwrap();
+        assert_eq!(write().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((text(&path).as_str(), names(folder.path()).len()), ("a private key", 1));
     }
 
     #[test]

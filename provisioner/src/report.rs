@@ -4,9 +4,9 @@
 pub(crate) use batch_options::{DEFAULT_REASON, batch_options, quoted};
 pub(crate) use causes::Cause;
 pub(crate) use notes::{held_note, to_disable_note, unread_note};
-pub(crate) use page::PageError;
 #[cfg(test)]
 pub(crate) use page::write_page;
+pub(crate) use page::{PAGE_BEGIN, PageError};
 pub(crate) use row::ROW_COLUMNS;
 pub(crate) use run_report::{OpenReport, RunReport};
 pub(crate) use runs::{RunEntry, list_runs};

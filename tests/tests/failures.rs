@@ -248,6 +248,39 @@ fn files_that_do_not_fit_onto_the_disk_are_not_half_there() -> Result<()> {
 }
 
 #[test]
+fn a_report_replaces_neither_the_ledger_nor_the_batch_nor_notes() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let batch = |site: &str| format!("device_id,auth,tags.site\na,x509_ca,{site}\n");
+    station.write("ulm.csv", &batch("Ulm"))?;
+    station.provision(&hub, ["apply", "ulm.csv"])?.expect_code(0)?;
+    station.write("kiel.csv", &batch("Kiel"))?;
+    station.write("kiel.run-2-failed.csv", "my notes\n")?;
+    let applied = station.provision(&hub, ["apply", "kiel.csv", "--no-verify"])?.expect_code(1)?;
+    assert!(applied.stderr.contains("kiel.run-2-failed-2.csv"), "{applied:?}");
+    assert_eq!(std::fs::read_to_string(station.path("kiel.run-2-failed.csv"))?, "my notes\n");
+    for (option, file, said) in [
+        ("--html", "provisioner.ledger", "exists already"),
+        ("--html", "kiel.csv", "exists already"),
+        ("--failed-rows", "provisioner.ledger", "has no rows of this batch"),
+        ("--failed-rows", "kiel.csv", "is the batch of the run"),
+        ("--failed-rows", "kiel.run-2-failed.csv", "has no rows of this batch"),
+    ] {
+        let before = std::fs::read(station.path(file))?;
+        let refused = station.run("provisioner", ["report", "2", option, file])?.expect_code(2)?;
+        assert!(refused.stderr.contains(said), "{option} {file}: {refused:?}");
+        assert!(std::fs::read(station.path(file))? == before, "{option} {file}");
+    }
+    // A page, and rows of the same batch, are replaced.
+    for _ in 0..2 {
+        station
+            .run("provisioner", ["report", "2", "--html", "page.html", "--failed-rows", "rows.csv"])?
+            .expect_code(1)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn bad_usage_is_2_and_help_is_0() -> Result<()> {
     let station = Station::new()?;
     station.run("provisioner", ["frobnicate"])?.expect_code(2)?;

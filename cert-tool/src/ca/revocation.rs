@@ -52,11 +52,15 @@ impl Crl {
         &self.der
     }
 
-    /// Writes it as PEM, for everybody to read; it replaces an older one as a whole.
+    /// Writes it as PEM, for everybody to read. It replaces an older list as a whole, and no other file.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        fs::replace_public(path, &pem::encode("X509 CRL", &self.der))
+        let is_one = |content: &[u8]| pem::first_of(content, &[LABEL]).is_ok();
+        fs::replace_public(path, &pem::encode(LABEL, &self.der), "a revocation list", is_one)
     }
 }
+
+/// The label of a revocation list in PEM (RFC 7468 §9).
+const LABEL: &str = "X509 CRL";
 
 impl IssuanceIndex {
     /// Revokes a certificate. Answers whether that is new: one that is revoked keeps its time and reason,

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name};
+use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name, is_request};
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::args::CsrArgs;
 use super::batch::{self, BatchFile, Rows};
-use super::failure::{Failure, unread_input};
+use super::failure::{Failure, unread_input, unwritable};
 use super::issue::is_wanted;
 use super::output::Output;
 
@@ -94,25 +95,28 @@ fn many(
         list.push((row.identity, cell));
     }
     let list_path = args.out.join("requests.csv");
-    let written = write_list(&list_path, &list);
-    written.with_context(|| format!("can't write `{}`", list_path.display())).map_err(Failure::Usage)?;
+    write_list(&list_path, &list).map_err(|error| unwritable(&list_path, "a list of requests", error))?;
     Ok(Exit::Done)
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let written = new_file::write(path, text, Existing::Replaced, Readers::Umask);
-    written.with_context(|| format!("can't write `{}`", path.display())).map_err(Failure::Usage)
+    let written = new_file::write(path, text, Existing::ReplacedIf(is_request), Readers::Umask);
+    written.map_err(|error| unwritable(path, "a certificate signing request", error))
 }
 
-fn write_list(path: &Path, list: &[(IdentityId, String)]) -> anyhow::Result<()> {
-    let file = NewFile::create(path, Existing::Replaced, Readers::Umask)?;
+/// The header of a list of requests.
+const LIST_HEADER: [&str; 3] = ["device_id", "module_id", "csr"];
+
+fn write_list(path: &Path, list: &[(IdentityId, String)]) -> io::Result<()> {
+    let is_list = |content: &[u8]| content.starts_with(LIST_HEADER.join(",").as_bytes());
+    let file = NewFile::create(path, Existing::ReplacedIf(is_list), Readers::Umask)?;
     let mut csv = csv::Writer::from_writer(file);
-    csv.write_record(["device_id", "module_id", "csr"])?;
+    csv.write_record(LIST_HEADER)?;
     for (identity, request) in list {
         let module = identity.module().map_or("", |module| module.as_str());
         csv.write_record([identity.device().as_str(), module, request])?;
     }
-    Ok(csv.into_inner().map_err(csv::IntoInnerError::into_error)?.finish()?)
+    csv.into_inner().map_err(csv::IntoInnerError::into_error)?.finish()
 }
 
 #[derive(Debug, Serialize)]

@@ -8,7 +8,7 @@ use cli_support::new_file::{Existing, NewFile, Readers};
 use time::OffsetDateTime;
 
 use super::args::ExpiringArgs;
-use super::failure::Failure;
+use super::failure::{Failure, unwritable};
 use super::index::EntryRecord;
 use super::output::Output;
 use super::record::rfc3339;
@@ -34,10 +34,9 @@ pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Fail
 
 /// Writes the batch; it is there as a whole or not at all.
 fn write(index: &IssuanceIndex, lookup: &Lookup, out: &Path) -> Result<u64, Failure> {
-    let broken = |error: std::io::Error| {
-        Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", out.display())))
-    };
-    let file = NewFile::create(out, Existing::Replaced, Readers::Owner).map_err(broken)?;
+    let broken = |error| unwritable(out, "a list of expiring certificates", error);
+    let is_list = |content: &[u8]| content.starts_with(COLUMNS.join(",").as_bytes());
+    let file = NewFile::create(out, Existing::ReplacedIf(is_list), Readers::Owner).map_err(broken)?;
     let mut csv = csv::Writer::from_writer(file);
     let mut count = 0;
     let mut failed = csv.write_record(COLUMNS).err();

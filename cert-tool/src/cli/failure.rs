@@ -1,6 +1,7 @@
 //! The failures of a verb, with their exit codes.
 
 use std::io;
+use std::path::Path;
 
 use cert_tool::Error;
 use cli_support::exit::Exit;
@@ -41,6 +42,14 @@ impl From<Error> for Failure {
             | Error::BadSubject { .. } => Self::Typed(error),
             other => Self::Refused(other),
         }
+    }
+}
+
+/// The failure to write an output that replaces only files of its kind.
+pub(crate) fn unwritable(path: &Path, kind: &'static str, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::Typed(Error::OtherFile { path: path.to_owned(), kind }),
+        _ => Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", path.display()))),
     }
 }
 

@@ -118,10 +118,18 @@ pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write(path, bytes, Existing::Replaced, Readers::Owner)
 }
 
-/// Writes a file that everybody can read, in the place of an older one if there is one: it is there
-/// as a whole or not.
-pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write(path, bytes, Existing::Replaced, Readers::Everybody)
+/// Writes a file that everybody can read, in the place of an older one of its kind: it is there as a whole
+/// or not. `kind` names it, `is_one` knows it by its content.
+pub(crate) fn replace_public(
+    path: &Path,
+    bytes: &[u8],
+    kind: &'static str,
+    is_one: fn(&[u8]) -> bool,
+) -> Result<(), Error> {
+    write(path, bytes, Existing::ReplacedIf(is_one), Readers::Everybody).map_err(|error| match error {
+        Error::AlreadyExists { path } => Error::OtherFile { path, kind },
+        other => other,
+    })
 }
 
 fn write(path: &Path, bytes: &[u8], existing: Existing, readers: Readers) -> Result<(), Error> {

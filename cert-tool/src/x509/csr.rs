@@ -277,6 +277,14 @@ pub fn create_csr_as(
     })
 }
 
+/// Returns true if a file has this content because it is a request in one of the forms of [`CsrEncoding`].
+pub fn is_request(content: &[u8]) -> bool {
+    match pem::bare_base64(content) {
+        Some(der) => CsrParts::parse(&der).is_ok(),
+        None => pem::first_of(content, pem::REQUESTS).is_ok() || CsrParts::parse(content).is_ok(),
+    }
+}
+
 fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Refusal> {
     match found {
         Found::Pem(block) => Ok(block.into_public()),

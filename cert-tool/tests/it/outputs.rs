@@ -1,5 +1,6 @@
 //! Other forms of what there is: requests in base64, PKCS #7, DER, and bundles.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -212,4 +213,34 @@ fn a_key_on_the_standard_output_is_not_written_over() {
     assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\n") && text.ends_with("a.csr\n"), "{text}");
     let own = shop.openssl("pkey -in key.pem -pubout");
     assert_eq!(own, shop.openssl("req -in a.csr -noout -pubkey"));
+}
+
+#[test]
+fn an_output_replaces_a_file_of_its_kind_only() {
+    let shop = Shop::new();
+    let key = fs::read(shop.path("ca/issuing.key")).unwrap();
+    shop.ok("issue --ca ca --out out --device-id a");
+    let list = "expiring --ca ca --within 900d --out";
+    for (command, kind, code) in [
+        ("ca crl ca --out ca/issuing.key", "a revocation list", 3),
+        ("ca crl ca --out ca/index.db", "a revocation list", 3),
+        (&format!("{list} ca/issuing.key"), "a list of expiring certificates", 2),
+        ("csr --device-id q --key-out new.key --out ca/issuing.key", "a certificate signing request", 2),
+        ("csr --device-id q --key-out same --out same", "a certificate signing request", 2),
+        ("csr --device-id q --key ca/issuing.key --out ca/issuing.key", "a certificate signing request", 2),
+    ] {
+        let said = shop.fails(code, command);
+        assert!(said.contains(&format!("is not {kind}")), "{command}: {said}");
+        assert!(fs::read(shop.path("ca/issuing.key")).unwrap() == key, "{command}");
+    }
+    assert!(fs::read_to_string(shop.path("same")).unwrap().contains("PRIVATE KEY"));
+    assert!(fs::read(shop.path("ca/index.db")).unwrap().starts_with(b"SQLite format 3"));
+    // Files of the same kind are replaced, in whatever form.
+    for _ in 0..2 {
+        shop.ok("ca crl ca --out list.crl");
+        shop.ok(&format!("{list} list.csv"));
+        for format in ["text", "der", "base64-der"] {
+            shop.ok(&format!("csr --device-id q --key new.key --out q.csr --format {format}"));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::runs::print_run;
 use crate::batch::write_failed_rows;
 use crate::ledger::LedgerLocation;
 use crate::model::text::counted;
-use crate::report::{OpenReport, PageError, ROW_COLUMNS, RunReport, unread_note};
+use crate::report::{OpenReport, PAGE_BEGIN, PageError, ROW_COLUMNS, RunReport, unread_note};
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let opened = OpenReport::open(ledger, args.run, printer)?;
@@ -22,7 +22,8 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
         printer.note(format_args!("{}: {}", out.display(), counted(rows, "row")));
     }
     if let Some(out) = &args.html {
-        let mut file = new_file::create(out, Existing::Replaced)?;
+        let is_page = |content: &[u8]| content.starts_with(PAGE_BEGIN.as_bytes());
+        let mut file = new_file::create(out, Existing::ReplacedIf(is_page))?;
         opened.write_page(&mut file)?;
         file.finish().map_err(|error| unwritable(out, error))?;
         printer.note(format_args!("page: {}", out.display()));

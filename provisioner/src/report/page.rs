@@ -337,6 +337,8 @@ fn hash(part: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(part)))
 }
 
+/// The beginning of each page.
+pub(crate) const PAGE_BEGIN: &str = "<!doctype html";
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");

@@ -125,6 +125,9 @@ impl From<FailedRowsError> for Failure {
                 .hint("the failed rows are copied from the run's batch file: put the old one back"),
             FailedRowsError::BatchUnreadable { .. } => Self::new(Exit::BadInput, error)
                 .hint("the failed rows are copied from the run's batch file: put it back where it was"),
+            FailedRowsError::OtherFile { .. } => {
+                Self::new(Exit::BadInput, error).hint("choose a different name")
+            }
             FailedRowsError::Ledger(error) => error.into(),
             FailedRowsError::Write(error) => {
                 Self::new(Exit::Interrupted, error).hint("check the folder's rights and free space")
