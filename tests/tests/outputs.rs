@@ -1,10 +1,10 @@
 //! Output files, for every option of every program that names one: links and devices stay what they are, and
-//! older files are kept or replaced as a whole.
+//! older files are kept, or replaced as a whole by those of their kind.
 
 #![cfg(unix)]
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,7 +16,7 @@ struct Verb {
     program: &'static str,
     /// The arguments; `OUT` stands for the output.
     args: &'static str,
-    /// True if an existing file is replaced, false if it is kept.
+    /// True if an existing file of the same kind is replaced. Every other file is kept.
     replaces: bool,
     /// The exit code of a success.
     code: i32,
@@ -75,20 +75,24 @@ fn links_and_devices_are_never_replaced() -> Result<()> {
     Ok(())
 }
 
-/// A link to an older file: the link stays, and the older file is replaced as a whole, or kept.
+/// Links to older files. The links stay. A file that the command has written before is replaced as a whole, and
+/// every other file is kept.
 fn links(verb: &Verb, station: &Station, number: usize) -> Result<()> {
     let (name, old) = (format!("link-{number}"), station.write(&format!("old-{number}"), "old")?);
     let link = verb.out(station, &name);
     symlink(&old, &link)?;
     let ended = verb.run(station, &name)?;
     ensure!(fs::symlink_metadata(&link)?.is_symlink(), "the link is gone: {ended:?}");
-    let is_kept = fs::read_to_string(&old).is_ok_and(|text| text == "old");
+    ensure!(fs::read(&old)? == b"old" && ended.code != Some(0), "{ended:?}");
+    ensure!(ended.stderr.contains("already") && ended.stderr.contains(&name), "{}", ended.stderr);
     if verb.replaces {
-        ended.expect_code(verb.code)?;
-        ensure!(!is_kept, "nothing was written");
-    } else {
-        ensure!(is_kept && ended.code != Some(0), "{ended:?}");
-        ensure!(ended.stderr.contains("already") && ended.stderr.contains(&name), "{}", ended.stderr);
+        fs::remove_file(&old)?;
+        for _ in 0..2 {
+            let before = fs::metadata(&old).map(|file| file.ino()).ok();
+            verb.run(station, &name)?.expect_code(verb.code)?;
+            ensure!(fs::symlink_metadata(&link)?.is_symlink(), "the link is gone");
+            ensure!(fs::metadata(&old)?.ino() != before.unwrap_or_default(), "nothing was written");
+        }
     }
     Ok(())
 }

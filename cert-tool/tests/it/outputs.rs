@@ -19,7 +19,7 @@ fn issued() -> Shop {
 fn private_files(folder: &Path) -> Vec<String> {
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(folder), 0o700);
-    let mut names: Vec<_> = std::fs::read_dir(folder)
+    let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
@@ -35,7 +35,7 @@ fn private_files(folder: &Path) -> Vec<String> {
 fn a_request_in_base64_is_one_line_that_openssl_reads() {
     let shop = Shop::new();
     shop.ok("csr --device-id d1 --key-type p384 --key-out key.pem --format base64-der --out csr.b64");
-    let text = std::fs::read_to_string(shop.path("csr.b64")).unwrap();
+    let text = fs::read_to_string(shop.path("csr.b64")).unwrap();
     assert!(text.lines().count() == 1 && !text.contains("BEGIN"), "{text}");
     shop.openssl("base64 -d -A -in csr.b64 -out csr.der");
     let shown = shop.openssl("req -inform DER -in csr.der -noout -subject -text");
@@ -93,7 +93,7 @@ fn a_bundle_has_what_its_owner_needs() {
     shop.openssl(
         "verify -x509_strict -purpose sslclient -CAfile m1/root.pem -untrusted m1/chain.pem m1/cert.pem",
     );
-    let text = std::fs::read_to_string(shop.path("m1/connection.json")).unwrap();
+    let text = fs::read_to_string(shop.path("m1/connection.json")).unwrap();
     let connection: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
         connection["connectionString"],
@@ -104,7 +104,7 @@ fn a_bundle_has_what_its_owner_needs() {
     }
     shop.ok(&format!("bundle out --device-id Gw-1 --edge {HUB} --installed-in /var/secrets --out gw"));
     assert!(private_files(&shop.path("gw")).contains(&"config.toml".to_owned()));
-    let config: toml::Table = std::fs::read_to_string(shop.path("gw/config.toml")).unwrap().parse().unwrap();
+    let config: toml::Table = fs::read_to_string(shop.path("gw/config.toml")).unwrap().parse().unwrap();
     assert_eq!(config["trust_bundle_cert"].as_str(), Some("file:///var/secrets/root.pem"));
     let provisioning = config["provisioning"].as_table().unwrap();
     assert_eq!(provisioning["source"].as_str(), Some("manual"));
@@ -115,7 +115,7 @@ fn a_bundle_has_what_its_owner_needs() {
     assert_eq!(x509["identity_cert"].as_str(), Some("file:///var/secrets/chain.pem"));
     assert_eq!(x509["identity_pk"].as_str(), Some("file:///var/secrets/key.pem"));
     shop.ok("bundle out --device-id Gw-1 --edge --dps-scope 0ne00112233 --ca ca/root.pem --out dps");
-    let config: toml::Table = std::fs::read_to_string(shop.path("dps/config.toml")).unwrap().parse().unwrap();
+    let config: toml::Table = fs::read_to_string(shop.path("dps/config.toml")).unwrap().parse().unwrap();
     assert_eq!(config["provisioning"]["source"].as_str(), Some("dps"));
     assert_eq!(config["provisioning"]["attestation"]["registration_id"].as_str(), Some("Gw-1"));
 }
@@ -124,16 +124,16 @@ fn a_bundle_has_what_its_owner_needs() {
 fn bundles_of_all_are_made_once_and_begun_ones_are_cleaned_up() {
     let shop = issued();
     // What a killed run left.
-    std::fs::create_dir_all(shop.path("all/devices/._pump-1.partial")).unwrap();
-    std::fs::write(shop.path("all/devices/._pump-1.partial/key.pem"), "half a key").unwrap();
+    fs::create_dir_all(shop.path("all/devices/._pump-1.partial")).unwrap();
+    fs::write(shop.path("all/devices/._pump-1.partial/key.pem"), "half a key").unwrap();
     let said = shop.ok(&format!("bundle out --all {HUB} --out all"));
     assert!(said.contains("3 bundles made, 0 already there"), "{said}");
     let partial = |folder: &str| {
-        let entries = std::fs::read_dir(shop.path(folder)).unwrap();
+        let entries = fs::read_dir(shop.path(folder)).unwrap();
         entries.filter(|it| it.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".partial")).count()
     };
     assert_eq!(partial("all/devices"), 0);
-    std::fs::remove_dir_all(shop.path("all/devices/_gw-1")).unwrap();
+    fs::remove_dir_all(shop.path("all/devices/_gw-1")).unwrap();
     let said = shop.ok(&format!("bundle out --all {HUB} --out all"));
     assert!(said.contains("1 bundles made, 2 already there"), "{said}");
     shop.ok(&format!("bundle out --from batch.csv {HUB} --tar --out tars"));
@@ -142,8 +142,8 @@ fn bundles_of_all_are_made_once_and_begun_ones_are_cleaned_up() {
     shop.bash("tar -xpf tars/devices/_pump-1.tar");
     assert_eq!(private_files(&shop.path("_pump-1")).len(), 5);
     assert_eq!(
-        std::fs::read(shop.path("_pump-1/key.pem")).unwrap(),
-        std::fs::read(shop.path("all/devices/_pump-1/key.pem")).unwrap()
+        fs::read(shop.path("_pump-1/key.pem")).unwrap(),
+        fs::read(shop.path("all/devices/_pump-1/key.pem")).unwrap()
     );
     shop.ok("issue --ca ca --device-id other --out out2");
     let said = shop.fails(3, &format!("bundle out2 --all {HUB} --out all"));
@@ -175,7 +175,7 @@ fn a_bundle_has_the_root_of_the_hub_apart_from_that_of_the_devices() {
     shop.ok("issue --ca ca --device-id a --out out");
     shop.ok(&format!("bundle out --device-id a {HUB} --hub-root hub/root.pem --out with"));
     shop.ok(&format!("bundle out --device-id a {HUB} --out without"));
-    let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
+    let read = |file: &str| fs::read_to_string(shop.path(file)).unwrap();
     let files = |folder: &str| {
         let text = read(&format!("{folder}/connection.json"));
         serde_json::from_str::<serde_json::Value>(&text).unwrap()["x509"].clone()
@@ -201,7 +201,7 @@ fn a_bundle_takes_the_folder_of_a_root_for_its_root() {
     shop.ok("ca import plant --certificate plant.pem");
     shop.ok("issue --ca plant --device-id a --out out");
     shop.ok("bundle out --device-id a --hub h.example --ca vault --out with-root");
-    let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
+    let read = |file: &str| fs::read_to_string(shop.path(file)).unwrap();
     assert_eq!(read("with-root/root.pem"), read("vault/root.pem"));
 }
 
@@ -209,7 +209,7 @@ fn a_bundle_takes_the_folder_of_a_root_for_its_root() {
 fn a_key_on_the_standard_output_is_not_written_over() {
     let shop = Shop::new();
     shop.bash("cert-tool csr --device-id a --key-out /dev/stdout --out a.csr > key.pem");
-    let text = std::fs::read_to_string(shop.path("key.pem")).unwrap();
+    let text = fs::read_to_string(shop.path("key.pem")).unwrap();
     assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\n") && text.ends_with("a.csr\n"), "{text}");
     let own = shop.openssl("pkey -in key.pem -pubout");
     assert_eq!(own, shop.openssl("req -in a.csr -noout -pubkey"));
