@@ -242,7 +242,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The store was begun with the other [`Sink`](crate::Sink).
-    #[error("`{}` was written as {found}", path.display())]
+    #[error("`{}` was begun with `--sink {found}`", path.display())]
     OtherSink {
         /// The store's folder.
         path: PathBuf,
@@ -340,14 +340,18 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::OtherFile { .. } => Some("write to a different file".to_owned()),
-            Self::AlreadyExists { .. } => Some("choose a different place; keys are never overwritten".to_owned()),
+            Self::AlreadyExists { .. } => {
+                Some("name a different file or folder; existing files are not overwritten".to_owned())
+            }
             Self::Locked { .. } => Some("wait until it has ended".to_owned()),
             Self::NotIndexed { .. } => {
                 Some("issue to a different folder, or restore `index.db` beside the CA from a backup".to_owned())
             }
             Self::OtherCa { .. } => Some("issue to a different folder, or with the CA of this one".to_owned()),
             Self::OtherList { .. } => Some("write them to a different folder".to_owned()),
-            Self::OtherSink { .. } => Some("issue to a different folder, or ask for the same sink".to_owned()),
+            Self::OtherSink { found, .. } => {
+                Some(format!("issue to a different folder (--out), or as before (--sink {found})"))
+            }
             Self::ReadableByOthers { path, wanted, .. } => {
                 Some(format!("chmod {wanted:o} {}", path.display()))
             }

@@ -151,7 +151,12 @@ fn write_certificates(
 fn check_is_renewed(folder: &Path, issuing: &Certificate, has_key: bool) -> Result<(), Error> {
     let path = folder.join(ISSUING_CERTIFICATE);
     let present = read_certificate(&path)?;
-    if present.der() == issuing.der() || has_key {
+    if present.der() == issuing.der() {
+        let reason =
+            "it has this certificate already; import the certificate that the CA above made of `issuing.csr`";
+        return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
+    }
+    if has_key {
         return Err(Error::AlreadyExists { path });
     }
     if present.is_same_ca(issuing) {

@@ -36,7 +36,8 @@ mod issue;
 #[derive(Debug, Parser)]
 #[command(name = "cert-tool", version, after_help = OVERVIEW)]
 pub(crate) struct Cli {
-    /// Write data in this format: text for people, one JSON object a line, or CSV with a header.
+    /// Write data in this format: text for people, one JSON object a line, or CSV with a header;
+    /// of `csr` also the request as DER, or as DER in base64.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) format: Format,
     #[command(subcommand)]
@@ -51,10 +52,8 @@ pub(crate) enum Format {
     Json,
     Csv,
     /// Of `csr`: the request as DER in base64, in one line.
-    #[value(hide = true)]
     Base64Der,
     /// Of `csr`: the request as DER.
-    #[value(hide = true)]
     Der,
 }
 

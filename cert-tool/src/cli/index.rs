@@ -70,10 +70,21 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Exit, Fai
         note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
     FoundCertificates::read(&args.which)?.print(output);
-    output.note(match tier(&args.which.books.ca, args.which.books.root) {
-        Tier::Issuing => "`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too",
-        Tier::Root => {
-            "`cert-tool ca crl --root` makes the new list; a hub reads none, so remove the CA there if the hub has it"
+    output.note(match (tier(&args.which.books.ca, args.which.books.root), args.release) {
+        (Tier::Issuing, false) => {
+            "`cert-tool ca crl` makes the new revocation list; a hub does not read it, so disable the identity there too"
+        }
+        (Tier::Issuing, true) => {
+            "`cert-tool ca crl` makes the new revocation list; a hub does not read it: if you disabled the identity \
+             there, enable it again"
+        }
+        (Tier::Root, false) => {
+            "`cert-tool ca crl --root` makes the new revocation list; a hub does not read it, so remove the CA there \
+             if the hub has it"
+        }
+        (Tier::Root, true) => {
+            "`cert-tool ca crl --root` makes the new revocation list; a hub does not read it: if you removed the CA \
+             there, add it again"
         }
     });
     Ok(Exit::Done)

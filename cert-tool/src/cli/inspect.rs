@@ -28,6 +28,10 @@ pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Exit, Failur
         } else {
             output.record(&DocumentRecord(description));
         }
+        if let Some(error @ Error::UnsupportedEncryption { .. }) = document.why_locked() {
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            output.note(&format!("note: {error}{hint}"));
+        }
         true
     })
 }

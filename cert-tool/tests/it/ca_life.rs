@@ -256,7 +256,9 @@ fn a_ca_whose_root_is_elsewhere_is_renewed_through_a_request() {
     shop.ok("ca import plant --certificate again.pem");
     shop.ok("issue --ca plant --out out --device-id b");
     openssl_verifies(&shop, "vault/root.pem", "out/devices/a/cert.pem", &["plant/issuing.pem"]);
-    assert!(shop.fails(3, "ca import plant --certificate again.pem").contains("is already there"));
+    assert!(
+        shop.fails(3, "ca import plant --certificate again.pem").contains("has this certificate already")
+    );
 }
 
 #[test]
@@ -398,7 +400,9 @@ fn a_hold_is_released_and_a_revocation_is_not() {
     assert!(shop.ok("find --ca ca --device-id a").contains("a: on hold"));
     assert!(shop.ok("ca crl ca --out ca.crl").contains("with 1 certificate,"));
     assert!(shop.openssl("crl -in ca.crl -noout -text").contains("Certificate Hold"));
-    shop.ok("revoke --ca ca --device-id a --release");
+    let released = shop.run("revoke --ca ca --device-id a --release");
+    assert!(released.code == 0 && released.err.contains("enable it again"), "{}", released.err);
+    assert!(!released.err.contains("disable the identity"), "{}", released.err);
     assert!(shop.ok("ca crl ca --out ca.crl").contains("list 2 with 0 certificates"));
     assert!(shop.run("revoke --ca ca --device-id a --release").err.contains("is not on hold"));
     // A hold may become final; then nothing releases it.

@@ -85,6 +85,19 @@ fn every_verb_that_takes_a_key_tells_the_same() {
 }
 
 #[test]
+fn show_names_the_encryption_that_it_can_not_open() {
+    let shop = shop();
+    shop.openssl("ec -in key.pem -aes256 -out dek.pem -passout pass:right");
+    for words in ["show dek.pem", "show dek.pem --password-file right"] {
+        let said = shop.run(words);
+        assert!(said.out.contains("encrypted private key"), "{words}: {}", said.out);
+        assert!(said.err.contains("OpenSSL's old PEM encryption (`DEK-Info`)"), "{words}: {}", said.err);
+        assert!(said.err.contains("-in dek.pem -out dek.pem.pkcs8.pem"), "{words}: {}", said.err);
+        assert_eq!(said.code, 0, "{words}");
+    }
+}
+
+#[test]
 fn a_damaged_key_is_not_called_a_wrong_password() {
     let shop = shop();
     locked(&shop, "-v2 aes-256-cbc");

@@ -93,9 +93,9 @@ pub(crate) struct NewKeyArgs {
     /// and open existing keys.
     #[arg(long)]
     pub(crate) encrypt: bool,
-    /// Keep the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC
-    /// 7512 with `object` or `id` and `module-path`. An existing key is used; otherwise a new one
-    /// is made.
+    /// Keep the key in a PKCS#11 token: a URI of RFC 7512 with `object` or `id` and `module-path`.
+    /// It is the key of the issuing CA, or of the root if no issuing CA is made. An existing key is
+    /// used; otherwise a new one is made.
     #[arg(long, value_name = "URI")]
     pub(crate) pkcs11: Option<String>,
     #[command(flatten)]

@@ -14,7 +14,9 @@ Examples:
   cert-tool bundle issued --from batch.csv --dps-scope 0ne00112233 --ca ca --out bundles
 
 A bundle has cert.pem, chain.pem, key.pem, root.pem, and connection.json for programs with an SDK or,
-with --edge, config.toml of IoT Edge 1.5 and 1.6. The same command again makes only missing bundles.";
+with --edge, config.toml of IoT Edge 1.5 and 1.6. Bundles of several identities are in folders like
+`bundles/devices/gw-1`; a capital in an id is `_` and its small letter in the name of the folder. The
+same command again makes only missing bundles.";
 pub(super) const CONVERT_EXAMPLES: &str = "\
 Examples:
   cert-tool convert device01/chain.pem --to p7b --out chain.p7b
@@ -62,8 +64,8 @@ Examples:
   cert-tool pfx issued --from batch.csv --out pfx --legacy --password-file <(pass show pfx)
 
 PFX files of several identities are `pfx/devices/device01.pfx` and
-`pfx/modules/device01/module01.pfx`, with names that every file system accepts. The same command
-again makes only missing files.";
+`pfx/modules/device01/module01.pfx`; a capital in an id is `_` and its small letter in the file name.
+The same command again makes only missing files.";
 pub(super) const RENEW_EXAMPLES: &str = "\
 Examples:
   cert-tool renew --ca ca --within 60d --out renewed
@@ -79,7 +81,8 @@ Example:
   cert-tool revoke --ca ca --device-id device02 --release
   cert-tool revoke --ca root --root --name \"Plant 7 Issuing CA\" --reason superseded
 
-A hub does not read revocation lists: disable the device there too.";
+--device-id revokes all certificates of the identity, also renewed ones; --serial and --thumbprint
+revoke one. A hub does not read revocation lists: disable the device there too.";
 pub(super) const CA_INIT_EXAMPLES: &str = "\
 Example:
   cert-tool ca init ca --name \"Plant 7\" --encrypt
@@ -133,11 +136,11 @@ With --encoding der the files are cert.der, chain.p7b and key.der (PKCS #8).";
 pub(super) const ISSUE_EXAMPLES: &str = "\
 Examples:
   cert-tool issue --ca ca --from batch.csv --out issued
-  cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
-  cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
+  cert-tool issue --ca ca --device-id device01 --module-id module01 --out module01
+  cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out pumps
   cert-tool issue --ca ca --from batch.csv --out issued --pfx pfx --password-file pfx.password
 
-  cert-tool issue --ca ca --device-id gw-1 --subject 'C=DE,O=Acme,OU=Plant 7' --out issued
+  cert-tool issue --ca ca --device-id gw-1 --subject 'C=DE,O=Acme,OU=Plant 7' --out gw-1
   cert-tool issue --ca ca --from batch.csv --profile gateway --out issued
 
 The same command again issues only missing certificates. The request of a row with a `csr` is signed.

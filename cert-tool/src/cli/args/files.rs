@@ -205,12 +205,13 @@ pub(crate) struct TestPkiArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("trusted").required(true).multiple(true).args(["ca", "thumbprint"]))]
 pub(crate) struct VerifyArgs {
     /// Certificates, PEM, DER or PFX; those that follow the first one in a file are its chain.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Certificates to trust, or the folder of a CA.
-    #[arg(long, value_name = "PATH", required_unless_present = "thumbprint")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) ca: Vec<PathBuf>,
     /// Certificates of CAs that may be used in the chain, beside those in the files.
     #[arg(long, value_name = "FILE")]

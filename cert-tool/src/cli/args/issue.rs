@@ -13,19 +13,20 @@ use crate::cli::within;
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
+#[command(group = clap::ArgGroup::new("keys").required(true).args(["key", "key_out", "from"]))]
 pub(crate) struct CsrArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// Make a request for each row of a batch file.
-    #[arg(long, value_name = "BATCH", conflicts_with = "key", group = "batch")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
     /// The device's existing key.
-    #[arg(long, value_name = "FILE", conflicts_with = "key_out")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// The file for a new key.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["key", "from"], conflicts_with = "from")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key_out: Option<PathBuf>,
     /// A private file whose first line is the passphrase of the key; without it, the passphrase
     /// comes from CERT_TOOL_PASSPHRASE or the terminal.
