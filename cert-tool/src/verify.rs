@@ -1,10 +1,10 @@
 //! [`verify_certificate`]: checks a certificate as the party that it is shown to would.
 //!
 //! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with
-//! bounded effort, and the same on every system. What it leaves open is looked at here (`issuers`,
+//! bounded effort, and the same on every system. This module checks what webpki does not (`issuers`,
 //! `leaf`, `name_constraints`, `profile`): key usage, the trusted certificate's own limits, path
 //! lengths, name constraints of directory names, e-mail addresses and URIs, and IoT Hub's rules.
-//! OpenSSL stays outside, so that it can judge both.
+//! OpenSSL is not used, so that tests can compare both with it.
 
 mod comparable;
 mod crls;
@@ -29,15 +29,15 @@ use path::Paths;
 use purpose::Level;
 pub use purpose::Purpose;
 
-/// The inputs by which a certificate is judged.
+/// The inputs of a verification.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification<'a> {
     /// The party it is shown to.
     pub purpose: Purpose,
-    /// The certificates to trust. Without any the chain is not looked at: a hub that knows a
-    /// thumbprint does not either.
+    /// The certificates to trust. If there are none, the chain is not checked, as by a
+    /// hub that knows a thumbprint.
     pub trusted: &'a [Certificate],
-    /// Those that may stand between.
+    /// The intermediate certificates.
     pub between: &'a [Certificate],
     /// Revocation lists, in DER. With any, the certificate must be covered by one that is not too
     /// old.
@@ -50,18 +50,18 @@ pub struct Verification<'a> {
     pub thumbprints: &'a [Thumbprint],
     /// The key that it must be for.
     pub key: Option<&'a PublicKey>,
-    /// The time at which it must be good.
+    /// The time at which it must be valid.
     pub at: OffsetDateTime,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The name of the check.
     pub name: CheckName,
-    /// The reason why the certificate's holder is not let in; `None` if nothing is wrong.
+    /// The reason why the certificate is refused; `None` if nothing is wrong.
     pub fault: Option<String>,
-    /// Advice on what should be different, although the holder is let in.
+    /// Advice on what should be different, although the certificate is accepted.
     pub advice: Option<String>,
     /// Further information, if nothing is wrong.
     pub note: Option<String>,

@@ -1,5 +1,4 @@
-//! The worker pool, which takes a run's chunks from the ledger until no chunk is left, whatever the
-//! work on a chunk is.
+//! The worker pool, which claims the chunks of a run until all are finished.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,18 +28,19 @@ pub(crate) struct WorkerPool {
     pub(crate) workers: usize,
     /// The time without a sign from a station after which a different one may take over its work.
     pub(crate) lease: Duration,
-    /// Told which share of the hub's rate this station may take: 1 where no others are at work on it.
+    /// Receives the share of the hub's rate that this station may take: 1 if no other station works on
+    /// the run.
     pub(crate) share: Arc<dyn Fn(f64) + Send + Sync>,
     /// Cancelled to stop after the chunks in flight.
     pub(crate) stop: CancellationToken,
-    /// Told how many rows have come to an end since it was last told.
+    /// Receives the number of rows that have ended since the last call.
     pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 /// The work of a worker on a chunk.
 pub(crate) trait ChunkWork: Send + Sync + 'static {
-    /// Brings every row of the chunk to its end and writes it down. Where it waits for the hub, others may
-    /// write into the ledger: it gives way before it reads, and [`ChunkWriter::mark_sent`] does before it writes.
+    /// Works on every row of the chunk until it ends, and records the results. While it waits for the
+    /// hub, others may write to the ledger; [`ChunkWriter::mark_sent`] waits for them before it writes.
     fn work_on(
         &self,
         chunk: Chunk,
@@ -52,10 +52,10 @@ pub(crate) trait ChunkWork: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum RunError {
-    /// Devices can't connect to the hub, whoever they are.
+    /// No device can connect to the hub.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The hub can't be reached any more, or does not let this caller in.
+    /// The hub can't be reached any more, or refuses this caller.
     #[error(transparent)]
     Hub(#[from] HubError),
     /// The ledger can't be written.
@@ -67,7 +67,7 @@ pub(crate) enum RunError {
 }
 
 impl WorkerPool {
-    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
+    /// Works on the run until all chunks are finished or it is stopped, and returns the state of the run.
     pub(crate) async fn run(self, work: impl ChunkWork) -> Result<RunState, RunError> {
         let (ledger, run, lease) = (self.ledger.clone(), self.run, self.lease);
         ledger.call(move |ledger| ledger.begin_work(run, lease)).await?;
@@ -185,7 +185,7 @@ impl Heartbeat {
     }
 }
 
-/// Waits for other stations to get on.
+/// Waits for other stations to make progress.
 async fn wait(stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}

@@ -2,9 +2,9 @@
 //! issued.
 //!
 //! A commit enters certificates into the index, writes their bytes, then their rows in `issued.csv`,
-//! each on the disk before the next begins. So what a kill leaves is told by the rows: entries whose row
-//! is whole stay, the others are taken back and the bytes behind the last whole row go. None of
-//! them was ever told to anybody.
+//! each on the disk before the next begins. After a kill, entries with a complete
+//! row are kept; the others are removed from the index, and the bytes after the last complete row
+//! are truncated. No caller has been told about these.
 
 use std::path::{Path, PathBuf};
 
@@ -137,8 +137,8 @@ impl IssuedStore {
         Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.record))
     }
 
-    /// The folder that has an identity's certificate, where that is another than this one and to this one nothing was
-    /// issued yet: then it is the wrong one.
+    /// The folder with an identity's certificate, if it is a different folder and nothing was issued to
+    /// this one yet: then this is the wrong folder.
     pub fn folder_elsewhere(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
         match self.is_empty && !self.is_fresh {
             true => self.folder_of(identity),
@@ -151,7 +151,7 @@ impl IssuedStore {
         self.index.folder_of(identity)
     }
 
-    /// Says that all that was asked for was refused: an output that has nothing does not stay.
+    /// Records that all requests were refused: an empty output is removed.
     pub fn has_refused_all(&mut self) {
         if let Some(claim) = &mut self.claim {
             claim.may_stay = false;
@@ -247,8 +247,8 @@ impl IssuedStore {
         Ok(record)
     }
 
-    /// Says that everything committed is there for good: from now on what is missing was lost. An output that is
-    /// empty stays only where nothing was refused.
+    /// Records that everything committed is on the disk: whatever is missing later was lost. An empty
+    /// output is kept only if nothing was refused.
     pub(crate) fn finish(&mut self, has_refused: bool) -> Result<(), Error> {
         if let Some(claim) = &mut self.claim {
             claim.may_stay = !has_refused;

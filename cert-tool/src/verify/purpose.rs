@@ -22,11 +22,11 @@ pub enum Purpose {
 /// The weight of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
-    /// The holder is not let in.
+    /// The certificate is refused.
     Required,
-    /// The holder is let in, but the certificate should be another.
+    /// The certificate is accepted, with advice.
     Advised,
-    /// Nobody looks.
+    /// The check is not made.
     NotAsked,
 }
 

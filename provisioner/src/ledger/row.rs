@@ -68,7 +68,7 @@ pub(crate) struct LedgerRow {
     pub(crate) drift: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
     pub(crate) serial: Option<String>,
-    /// The session that last had a hand in it.
+    /// The session that last worked on it.
     pub(crate) session: Option<u32>,
     /// The time of the first request for it.
     pub(crate) sent: Option<Timestamp>,
@@ -77,7 +77,7 @@ pub(crate) struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// A row that nothing has become of yet.
+    /// A row in its first state.
     pub(crate) fn new(line: u64, spec: IdentitySpec) -> Self {
         Self {
             line,
@@ -227,7 +227,7 @@ pub(super) fn expected<'c>((identity, etags): &'c (IdentityId, Etags)) -> Change
     Ok(Change { identity, cells })
 }
 
-/// A request for an identity that is about to leave.
+/// A request for an identity that is about to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sent {
     /// The identity.

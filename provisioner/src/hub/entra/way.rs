@@ -153,7 +153,9 @@ async fn managed_identity(
 }
 
 async fn has_metadata_service() -> bool {
-    timeout(GLANCE, TcpStream::connect(METADATA_SERVICE)).await.is_ok_and(|connected| connected.is_ok())
+    timeout(METADATA_TIMEOUT, TcpStream::connect(METADATA_SERVICE))
+        .await
+        .is_ok_and(|connected| connected.is_ok())
 }
 
 impl Attempt {
@@ -200,6 +202,6 @@ const SCOPE: &str = "https://iothubs.azure.net/.default";
 /// The address of the metadata service of virtual machines in Azure.
 const METADATA_SERVICE: &str = "169.254.169.254:80";
 /// A metadata service is one hop away.
-const GLANCE: Duration = Duration::from_secs(1);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// The SDK tries again by itself; the metadata service for 72 seconds.
 const PATIENCE: Duration = Duration::from_secs(100);

@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::model::service_status::{Service, ServiceStatus};
 
-/// Watches how calls end. It has no clock of its own and sends nothing itself.
+/// The circuit breaker of a hub. Its callers give it the results of calls, and the time.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     /// Calls in a row that the hub did not answer, or answered with a failure of its own.
     failures: u32,
-    /// The time of the last sign of the hub.
-    last_sign: Instant,
-    /// True once it did.
+    /// The time of the last answer.
+    last_answer: Instant,
+    /// True once the hub has answered a call.
     was_answered: bool,
     circuit: Circuit,
 }
@@ -48,14 +48,14 @@ pub(super) enum Decision {
 
 impl CircuitBreaker {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, last_sign: now, was_answered: false, circuit: Circuit::Closed }
+        Self { failures: 0, last_answer: now, was_answered: false, circuit: Circuit::Closed }
     }
 
     /// Decides about a call at `now`. A caller that is told to probe has to report the result.
     pub(super) fn decide(&mut self, now: Instant) -> Decision {
         let outage = match self.circuit {
             Circuit::Closed => return Decision::Proceed,
-            Circuit::HalfOpen(_, sent) if now - sent < PROBE_LOST => return Decision::Wait(GLANCE),
+            Circuit::HalfOpen(_, sent) if now - sent < PROBE_LOST => return Decision::Wait(RECHECK_INTERVAL),
             Circuit::HalfOpen(outage, _) | Circuit::Open(outage) => outage,
         };
         if now < outage.next_probe {
@@ -77,10 +77,10 @@ impl CircuitBreaker {
         }
     }
 
-    /// The hub answered, be it with a refusal.
+    /// Records an answer, which may be a refusal.
     pub(super) fn answered(&mut self, now: Instant) {
         self.failures = 0;
-        self.last_sign = now;
+        self.last_answer = now;
         self.was_answered = true;
     }
 
@@ -91,15 +91,15 @@ impl CircuitBreaker {
 
     /// True if the hub has answered no call since `then`.
     pub(super) fn is_silent_since(&self, then: Instant) -> bool {
-        self.last_sign <= then
+        self.last_answer <= then
     }
 
-    /// The hub did not answer, or failed. `jitter` (0 to 1) spreads the probes of many stations.
+    /// Records that the hub did not answer, or failed. `jitter` (0 to 1) spreads the probes of many stations.
     pub(super) fn failed(&mut self, jitter: f64, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        if self.outage().is_none() && self.failures >= IN_A_ROW && now - self.last_sign >= SILENCE {
+        if self.outage().is_none() && self.failures >= IN_A_ROW && now - self.last_answer >= SILENCE {
             let next_probe = now + FIRST_PROBE.mul_f64(jitter);
-            self.circuit = Circuit::Open(Outage { since: self.last_sign, probes: 0, next_probe });
+            self.circuit = Circuit::Open(Outage { since: self.last_answer, probes: 0, next_probe });
         }
     }
 
@@ -121,15 +121,15 @@ impl CircuitBreaker {
     }
 }
 
-/// Fewer failures in a row are bad luck.
+/// The number of consecutive failures that opens the circuit.
 const IN_A_ROW: u32 = 5;
-/// So long must the hub have shown no sign.
+/// The time without an answer that opens the circuit.
 const SILENCE: Duration = Duration::from_secs(3);
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const MAX_PROBE: Duration = Duration::from_secs(30);
 /// The interval at which waiting calls check for the result of the probe.
-const GLANCE: Duration = Duration::from_millis(250);
-/// A probe that was never heard of again: whoever sent it has been cancelled.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The time after which a probe without a result counts as lost: its caller was cancelled.
 const PROBE_LOST: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
