@@ -44,7 +44,7 @@ pub(super) struct Cli {
     /// those that begin with `=`, `+`, `-`, `@`, a tab or a carriage return
     #[arg(long, global = true)]
     pub(super) spreadsheet_safe: bool,
-    /// Record every run, row by row, in this ledger: a file, or a PostgreSQL database that stations
+    /// Use this ledger, which records every run row by row: a file, or a PostgreSQL database that stations
     /// share, as in `postgres://line3@db.example/units` or `host=… user=… dbname=…`. Several
     /// servers may be named for failover (`postgres://line3@first,second/units`). The password
     /// comes from PGPASSWORD, the password file of PostgreSQL's tools, or the address in

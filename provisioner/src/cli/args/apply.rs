@@ -13,18 +13,16 @@ use crate::model::options::ApplyRules;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
-    pub(in crate::cli) job: JobArgs,
-    #[command(flatten)]
     pub(in crate::cli) rules: RulesArgs,
     /// Write the plan to a new file too, usually FILE.plan, so that `apply` can carry it out.
     #[arg(long, short, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ApplyArgs {
-    #[command(flatten)]
-    pub(in crate::cli) job: JobArgs,
     /// Read the batch of the plan from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) batch: Option<PathBuf>,
@@ -37,6 +35,8 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) unlock: UnlockArgs,
     #[command(flatten)]
     pub(in crate::cli) work: WorkArgs,
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
 }
 
 /// The rules of a batch for existing objects on the hub.

@@ -61,12 +61,12 @@ impl BatchArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct IssuedArgs {
-    /// Issue certificates with this CA for rows without a thumbprint. With the embedded hub, a
-    /// missing CA is made. `plan`, `rotate` and `verify` only read the certificates that it has
-    /// issued.
+    /// Take the certificates of rows without a thumbprint from this CA. `apply` issues missing
+    /// ones, and with the embedded hub it makes a missing CA. `plan`, `rotate` and `verify` only
+    /// read the issued certificates.
     #[arg(long, value_name = "CA_DIR")]
     pub(in crate::cli) issue: Option<PathBuf>,
-    /// Keep its certificates and keys in this folder [default: CA_DIR/issued].
+    /// The folder with the certificates and keys that the CA has issued [default: CA_DIR/issued].
     #[arg(long, value_name = "DIR", requires = "issue")]
     pub(in crate::cli) out: Option<PathBuf>,
 }

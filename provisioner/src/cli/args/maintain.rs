@@ -29,8 +29,6 @@ pub(in crate::cli) struct MaintenanceArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RotateArgs {
-    #[command(flatten)]
-    pub(in crate::cli) job: JobArgs,
     /// Remove the old thumbprint of each unit that can connect with its new certificate. Each unit
     /// is tried, so the private keys must be available.
     #[arg(long)]
@@ -51,6 +49,8 @@ pub(in crate::cli) struct RotateArgs {
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
     pub(in crate::cli) how: MaintenanceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
 }
 
 impl RotateArgs {

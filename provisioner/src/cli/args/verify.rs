@@ -9,14 +9,14 @@ use crate::verify::Sample;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
-    #[command(flatten)]
-    pub(in crate::cli) job: JobArgs,
     /// Report devices and modules without a row as extra if their twins meet this condition of IoT
     /// Hub's query language.
     #[arg(long, value_name = "CONDITION")]
     pub(in crate::cli) within: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
 }
 
 /// The devices that connect to the hub, and their address.
