@@ -168,15 +168,32 @@ impl TwinTemplates {
             self.files.insert(path.to_owned(), read);
         }
         self.files.get(path).cloned().unwrap_or(Ok(()))?;
-        let rendered = self
-            .environment
-            .get_template(&name)
-            .and_then(|template| template.render(minijinja::Value::from_pairs(cells.clone())))
-            .map_err(|error| of_render(&error, cells))?;
+        let failed = |error| of_render(&error, std::iter::empty(), &[]);
+        let template = self.environment.get_template(&name).map_err(failed)?;
+        let rendered = template.render(minijinja::Value::from_pairs(cells.clone())).map_err(|error| {
+            let unknown = self.unknown_variables(&template, cells.clone());
+            of_render(&error, cells.clone(), &unknown)
+        })?;
         repeated_member::check(rendered.as_bytes())?;
         let respelled = respelled_number(&rendered)?;
         let twin = serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))?;
         Ok(RenderedTwin { respelled, ..twin })
+    }
+
+    /// The variables of a template that are neither columns nor names of the template language.
+    fn unknown_variables<'c>(
+        &self,
+        template: &minijinja::Template<'_, '_>,
+        cells: impl Iterator<Item = (&'c str, &'c str)> + Clone,
+    ) -> Vec<String> {
+        let is_known = |name: &str| {
+            cells.clone().any(|(column, _)| column == name)
+                || self.environment.globals().any(|(global, _)| global == name)
+        };
+        let mut unknown: Vec<_> = template.undeclared_variables(false).into_iter().collect();
+        unknown.retain(|name| !is_known(name));
+        unknown.sort();
+        unknown
     }
 
     fn read(&mut self, path: &Path, name: &str) -> Result<(), TemplateError> {
@@ -188,7 +205,7 @@ impl TwinTemplates {
             }
         })?;
         let added = self.environment.add_template_owned(name.to_owned(), std::mem::take(&mut *text));
-        added.map_err(|error| of_render(&error, std::iter::empty()))
+        added.map_err(|error| of_render(&error, std::iter::empty(), &[]))
     }
 }
 
@@ -231,17 +248,28 @@ fn number_error(json: &str, literal: Literal<'_>, source: NumberError) -> Templa
     }
 }
 
-/// The meaning of a template error for these cells.
-fn of_render<'c>(error: &minijinja::Error, cells: impl Iterator<Item = (&'c str, &'c str)>) -> TemplateError {
+/// The meaning of a template error for these cells. `unknown` has the variables of the template that
+/// are no columns.
+fn of_render<'c>(
+    error: &minijinja::Error,
+    cells: impl Iterator<Item = (&'c str, &'c str)>,
+    unknown: &[String],
+) -> TemplateError {
     let place = TemplateLine(error.line());
     let source = error.template_source().unwrap_or_default();
     let snippet = error.range().and_then(|range| source.get(range));
+    let expression = error.range().and_then(|range| expression_around(source, range));
     if let (ErrorKind::UndefinedError, Some(name)) = (error.kind(), snippet) {
+        // Under a filter, the place of the error is the filter.
+        let is_it = |unknown: &&str| expression.is_some_and(|expression| uses(expression, unknown));
+        let name = unknown.iter().map(String::as_str).find(is_it).unwrap_or(name);
         return TemplateError::Column { place, name: name.to_owned() };
     }
     let kind = error.kind().to_string();
     let reason = error.detail().unwrap_or(&kind);
-    let expression = error.range().and_then(|range| expression_around(source, range));
+    if let ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction = error.kind() {
+        return TemplateError::Syntax { place, reason: reason.to_owned() };
+    }
     let used: Vec<String> = expression.map_or_else(Vec::new, |expression| {
         cells.filter(|(name, _)| uses(expression, name)).map(|(name, text)| told(name, text)).collect()
     });
@@ -317,6 +345,31 @@ mod tests {
             render(template, &[("x_line", "L1")]).unwrap_err(),
             "line 2 of the twin template: `x_lime` is not a column of this row"
         );
+    }
+
+    #[test]
+    fn a_name_under_a_filter_is_the_name_and_not_the_filter() {
+        for (template, name) in [
+            (r#"{"tags": {"a": {{ x_lime | int }}}}"#, "x_lime"),
+            (r#"{"tags": {"a": "{{ x_line | upper ~ x_lime | upper }}"}}"#, "x_lime"),
+            (r#"{"tags": {"a": [{% for i in range(2) %}{{ i * (lime | int) }},{% endfor %}1]}}"#, "lime"),
+        ] {
+            let message = render(template, &[("x_line", "L1")]).unwrap_err();
+            assert!(message.contains(&format!("`{name}` is not a column of this row")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_does_not_exist_is_a_fault_of_the_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("twin.json");
+        std::fs::write(&path, "{\"tags\":\n {\"a\": {{ x_line | nofilter }}}}").unwrap();
+        let error = TwinTemplates::new().render(&path, [("x_line", "L1")].into_iter()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("line 2 of the twin template: filter nofilter is unknown"),
+            "{error}"
+        );
+        assert!(error.remedy().starts_with("correct the template"), "{}", error.remedy());
     }
 
     #[test]
