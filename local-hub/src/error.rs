@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// Another process has the data folder open.
     #[error(
-        "{} is in use by another local-hub; stop that one, or give this one another folder with --data",
+        "{} is in use by another local-hub; stop that one first, or use a different folder, or connect to its hub",
         .0.display()
     )]
     FolderInUse(PathBuf),

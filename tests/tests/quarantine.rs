@@ -135,8 +135,7 @@ fn no_command_that_is_advised_enables_a_unit_that_was_retired() -> Result<()> {
     factory.station.write("scrapped.csv", "device_id\ndev-00001\n")?;
     factory.run("retire scrapped.csv --reason scrapped", 0)?;
     let again = factory.run("apply batch.csv", 0)?;
-    let retired =
-        "1 device was left disabled, retired by run 3: release it by name, and only if that was a mistake";
+    let retired = "1 device was left disabled, retired by run 3: if that was a mistake, `release` enables it, with a file of the device ids";
     let quarantine =
         "2 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables them";
     let report = factory.run("report 4", 0)?;

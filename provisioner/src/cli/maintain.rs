@@ -42,7 +42,7 @@ async fn dry_run(
     let opened = run::open_dry_run(request, target.choice(), ledger, printer).await?;
     let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(opened.input.as_ref());
     let needs_connect_check = opened.needs_connect_check();
-    let mut rows = RowList::begin(printer);
+    let mut rows = RowList::begin(printer, opened.expects());
     let summary = opened.look(printer, |planned| rows.print(planned)).await?;
     rows.end(&InContext { context, result: &summary }, |printer| print_text(&summary, printer))?;
     if needs_connect_check {

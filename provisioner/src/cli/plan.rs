@@ -28,7 +28,7 @@ pub(super) async fn run(
     };
     let opened = BatchPlan::open(request, printer).await?;
     let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(&args.job.batch.file);
-    let mut rows = RowList::begin(printer);
+    let mut rows = RowList::begin(printer, "batch has".to_owned());
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
         let path = path.display().to_string();

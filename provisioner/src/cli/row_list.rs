@@ -11,17 +11,19 @@ use crate::plan::{Action, PlannedRow};
 /// Prints rows as they are found, and the sum after them. What is as it should be is only counted.
 pub(super) struct RowList<'a> {
     printer: &'a Printer,
+    /// The words for what has the expected value of a difference.
+    expects: String,
     is_first: bool,
 }
 
 impl<'a> RowList<'a> {
-    pub(super) fn begin(printer: &'a Printer) -> Self {
+    pub(super) fn begin(printer: &'a Printer, expects: String) -> Self {
         match printer.format {
             Format::Csv => printer.csv_row(["line", "identity", "action", "differences", "reason"]),
             Format::Json => printer.data("{\n  \"rows\": ["),
             Format::Text => {}
         }
-        Self { printer, is_first: true }
+        Self { printer, expects, is_first: true }
     }
 
     pub(super) fn print(&mut self, row: &PlannedRow) -> Result<(), Failure> {
@@ -30,7 +32,8 @@ impl<'a> RowList<'a> {
         }
         match self.printer.format {
             Format::Csv => {
-                let differences: Vec<_> = row.differences.iter().map(ToString::to_string).collect();
+                let differences: Vec<_> =
+                    row.differences.iter().map(|difference| difference.told(&self.expects)).collect();
                 self.printer.csv_row([
                     row.line.to_string(),
                     row.identity.clone(),
@@ -53,7 +56,9 @@ impl<'a> RowList<'a> {
                 let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 let action = row.action.as_str();
                 printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
-                row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+                for difference in &row.differences {
+                    printer.data(format_args!("  {}", difference.told(&self.expects)));
+                }
             }
             Format::Text => {}
         }

@@ -274,13 +274,7 @@ impl RunOptions {
 
     /// The words for what has the expected value of a difference that the run finds.
     pub(crate) fn expects(&self) -> String {
-        match &self.maintenance {
-            Some(Maintenance::Undo { run }) => format!("run {run} left"),
-            Some(Maintenance::Release { .. } | Maintenance::UndoRelease { .. }) => {
-                "an earlier run left".to_owned()
-            }
-            _ => "batch has".to_owned(),
-        }
+        self.maintenance.as_ref().map_or_else(|| "batch has".to_owned(), Maintenance::expects)
     }
 
     /// Returns true if the run requires a proof that devices can connect with their new

@@ -64,6 +64,15 @@ impl Maintenance {
         matches!(self, Self::Undo { .. })
     }
 
+    /// The words for what has the expected value of a difference that the run finds.
+    pub(crate) fn expects(&self) -> String {
+        match self {
+            Self::Undo { run } => format!("run {run} left"),
+            Self::Release { .. } | Self::UndoRelease { .. } => "an earlier run left".to_owned(),
+            _ => "batch has".to_owned(),
+        }
+    }
+
     /// Returns true if a proof is required that devices can connect with their new certificates.
     pub(crate) fn needs_connect_check(&self) -> bool {
         *self == Self::DropOldThumbprint { unproven: false }

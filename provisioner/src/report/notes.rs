@@ -33,7 +33,7 @@ pub(crate) fn held_note(held: &HeldDevices) -> String {
     };
     match retired {
         true => format!(
-            "{were} left disabled, retired by run {run}: release {them} by name, and only if that was a mistake"
+            "{were} left disabled, retired by run {run}: if that was a mistake, `release` enables {them}, with a file of the device ids"
         ),
         false => format!(
             "{were} left disabled, in quarantine of run {run}: `provisioner release --run {run}` enables {them}"

@@ -57,6 +57,11 @@ impl OpenDryRun {
         self.maintenance.needs_connect_check()
     }
 
+    /// The words for what has the expected value of a difference.
+    pub(crate) fn expects(&self) -> String {
+        self.maintenance.expects()
+    }
+
     /// Reads the identities, and reports the action for each row.
     pub(crate) async fn look<E: From<RunFailure> + From<RunError>>(
         self,
