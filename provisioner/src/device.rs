@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
-use crate::hub::{HubClientOptions, HubSize};
+use crate::hub::{HubClientOptions, HubSize, NetworkFailure};
 pub(crate) use credentials::{CredentialError, CredentialSource, DeviceCredentials};
 pub(crate) use error::{ConnectError, ConnectErrorClass};
 pub(crate) use given_files::GivenFiles;
@@ -175,7 +175,10 @@ impl DeviceHub {
         credentials: Option<&DeviceCredentials>,
     ) -> Result<TlsStream<TcpStream>, ConnectError> {
         let address = &self.address;
-        let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source };
+        let unreachable = |source: std::io::Error| ConnectError::Unreachable {
+            address: address.clone(),
+            failure: NetworkFailure::of(&source),
+        };
         let tcp = TcpStream::connect((address.host.as_str(), address.port));
         let tcp = timeout(self.deadline.min(TCP_DEADLINE), tcp).await;
         let tcp = tcp.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;

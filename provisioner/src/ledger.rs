@@ -120,12 +120,12 @@ pub(crate) enum LedgerError {
         holder: Option<String>,
     },
     /// The file is not a valid database any more.
-    #[error("the ledger {} is damaged", path.display())]
+    #[error("the ledger {} is damaged: {finding}", path.display())]
     Damaged {
         /// The ledger.
         path: PathBuf,
         /// The finding.
-        source: Box<dyn Error + Send + Sync>,
+        finding: String,
     },
     /// The database can't be read or written.
     #[error("the ledger {ledger} can't be used")]
@@ -192,6 +192,12 @@ pub(crate) enum LedgerError {
     /// The ledger does not exist.
     #[error("there is no ledger at {}", path.display())]
     Missing {
+        /// The expected path.
+        path: PathBuf,
+    },
+    /// The folder of the file does not exist.
+    #[error("there is no folder for the ledger {}", path.display())]
+    NoFolder {
         /// The expected path.
         path: PathBuf,
     },

@@ -7,7 +7,7 @@ use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls::AlertDescription;
 
 use super::DeviceHubAddress;
-use crate::hub::{ErrorClass, class_of_status};
+use crate::hub::{ErrorClass, NetworkFailure, class_of_status};
 
 /// The reason why a connection as a device or a module failed.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +76,12 @@ pub(crate) enum ConnectError {
         status: u16,
     },
     /// There is nobody, or no way to get there.
-    #[error("no connection to {address}")]
+    #[error("no connection to {address}: {failure}")]
     Unreachable {
         /// The expected address.
         address: DeviceHubAddress,
         /// Why.
-        source: io::Error,
+        failure: NetworkFailure,
     },
     /// The server can't prove to be the hub.
     #[error("the certificate of the hub at {address} is not trusted")]

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::classes::{CallResult, ErrorClass, line};
 use super::error::{Envelope, HubError};
+use super::network_failure::NetworkFailure;
 use crate::clock;
 
 /// The whole answer to a call.
@@ -129,7 +130,9 @@ impl Answer {
         let is_promised = status.is_success() || status == StatusCode::BAD_REQUEST;
         let at_most = if is_promised { at_most } else { MAX_ERROR };
         let mut body = Vec::with_capacity(expected_length(&response).min(at_most));
-        while let Some(chunk) = response.chunk().await.map_err(|error| HubError::Lost(error.without_url()))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| HubError::Lost(NetworkFailure::of(&error)))?
+        {
             if body.len() + chunk.len() > at_most {
                 if !is_promised {
                     break;

@@ -21,6 +21,7 @@ use super::access::{Access, TokenSource};
 use super::answer::{About, Answer, DocumentKind, Ids};
 use super::classes::ErrorClass;
 use super::error::HubError;
+use super::network_failure::NetworkFailure;
 use super::retry::Idempotency;
 use super::tls_failure::TlsFailure;
 use super::tokens::Tokens;
@@ -254,8 +255,8 @@ impl HubClient {
             return HubError::Untrusted { host, failure };
         }
         match error.is_connect() || error.is_builder() {
-            true => HubError::Unreachable { host, source: error.without_url() },
-            false => HubError::Lost(error.without_url()),
+            true => HubError::Unreachable { host, failure: NetworkFailure::of(&error) },
+            false => HubError::Lost(NetworkFailure::of(&error)),
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::AnswerError;
 use super::classes::{self, ErrorClass};
 use super::entra::EntraError;
+use super::network_failure::NetworkFailure;
 use super::tls_failure::TlsFailure;
 use crate::model::failure::ReasonCode;
 
@@ -39,8 +40,8 @@ pub(crate) enum HubError {
     #[error(transparent)]
     GivenUp(Arc<Self>),
     /// The answer never came: whether the request had its effect is not known.
-    #[error("the hub's answer was lost")]
-    Lost(#[source] reqwest::Error),
+    #[error("the hub's answer was lost: {0}")]
+    Lost(NetworkFailure),
     /// The answer is not what the contract says.
     #[error("the answer to `{operation}` is not what a hub answers")]
     Malformed {
@@ -95,12 +96,12 @@ pub(crate) enum HubError {
         time: Duration,
     },
     /// No connection came about: the request had no effect.
-    #[error("no connection to the hub at {host}")]
+    #[error("no connection to the hub at {host}: {failure}")]
     Unreachable {
         /// The expected host.
         host: String,
         /// Why.
-        source: reqwest::Error,
+        failure: NetworkFailure,
     },
     /// The server can't prove to be the hub: the request was not sent.
     #[error("the hub at {host} can't be trusted: {failure}")]

@@ -113,7 +113,8 @@ impl fmt::Display for TlsFailure {
 }
 
 /// The cause of an error. That of an I/O error is the error inside it, which `source` passes over.
-fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+/// The cause of an error; for an error of input and output, the error inside.
+pub(super) fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
         None => error.source(),

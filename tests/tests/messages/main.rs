@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use e2e::repository;
 use literals::{Literal, literals};
 
+mod causes;
 mod literals;
 
 const CRATES: [&str; 6] = ["batch-file", "cert-tool", "cli-support", "hub-types", "local-hub", "provisioner"];

@@ -25,16 +25,37 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
         source => match source.sqlite_error_code() {
             // A table that was there when the ledger was opened.
             _ if source.to_string().starts_with("no such ") => {
-                LedgerError::Damaged { path, source: source.into() }
+                LedgerError::Damaged { path, finding: "a table or a column is missing".to_owned() }
             }
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                LedgerError::Damaged { path, source: source.into() }
+            Some(ErrorCode::DatabaseCorrupt) => {
+                LedgerError::Damaged { path, finding: "its content contradicts itself".to_owned() }
+            }
+            Some(ErrorCode::NotADatabase) => {
+                LedgerError::Damaged { path, finding: "it is not an SQLite database".to_owned() }
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Locked { path },
             Some(ErrorCode::DiskFull) => LedgerError::DiskFull { path },
             Some(ErrorCode::ReadOnly) => LedgerError::ReadOnly { path },
-            _ => LedgerError::Database { ledger, is_shared: false, source: source.into() },
+            Some(ErrorCode::CannotOpen) if is_folder_missing(&path) => LedgerError::NoFolder { path },
+            Some(code) => {
+                LedgerError::Database { ledger, is_shared: false, source: in_words(code, &source).into() }
+            }
+            None => LedgerError::Database { ledger, is_shared: false, source: source.into() },
         },
+    }
+}
+
+fn is_folder_missing(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+}
+
+/// An error of SQLite without its number.
+fn in_words(code: ErrorCode, error: &Error) -> String {
+    match code {
+        ErrorCode::CannotOpen => "the file can't be opened".to_owned(),
+        ErrorCode::PermissionDenied => "this user has no right to open the file".to_owned(),
+        ErrorCode::SystemIoFailure => "the disk reports an error".to_owned(),
+        _ => error.to_string(),
     }
 }
 

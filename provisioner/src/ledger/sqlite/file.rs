@@ -8,7 +8,6 @@ use rusqlite::Connection;
 
 use super::super::LedgerError;
 use super::error::of_file;
-use crate::model::unknown_value::UnknownValue;
 
 /// A file as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +66,7 @@ pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(),
         }),
         FileOwner::Nobody(version) => Err(LedgerError::Damaged {
             path: path.to_owned(),
-            source: UnknownValue::new(format!("version {version}")).into(),
+            finding: format!("its version {version} is not one of a ledger"),
         }),
     }
 }
