@@ -4,7 +4,7 @@ pub(crate) mod redact;
 
 use std::fmt;
 
-use hub_types::shown::ShownText;
+use hub_types::shown::{ShownBare, ShownText};
 use serde::Serialize;
 
 use crate::problem::redact::redact;
@@ -47,7 +47,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        write!(f, "{}", ShownBare(&self.file))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
@@ -55,7 +55,7 @@ impl fmt::Display for Problem {
             f.write_str(": warning")?;
         }
         if let Some(column) = &self.column {
-            write!(f, ": column {column}")?;
+            write!(f, ": column {}", ShownBare(column))?;
         }
         if let Some(value) = &self.value {
             write!(f, ": {}", ShownText(value))?;

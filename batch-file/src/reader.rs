@@ -69,7 +69,7 @@ impl BatchReader {
     /// Opens a file. Paths in it are relative to its folder.
     pub fn open(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = path.to_string_lossy().into_owned();
         let file = File::open(path).map_err(|source| OpenError::Io { file: name.clone(), source })?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_read(file, &name, base, options)

@@ -1,6 +1,7 @@
 //! [`BatchWriter`]: a batch file, written row by row, that replaces its target only when it is
 //! complete.
 
+use hub_types::shown::ShownPath;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ enum Rows {
 
 /// The error of a batch file that can't be written.
 #[derive(Debug, thiserror::Error)]
-#[error("can't write `{}`", path.display())]
+#[error("can't write `{}`", ShownPath(path))]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,

@@ -365,7 +365,7 @@ mod tests {
         assert!(files.len() == 4 && files.iter().all(|file| mode(file) == 0o600));
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o750)).unwrap();
         let error = CertificateAuthority::open(&folder).unwrap_err();
-        assert_eq!(error.hint(), Some(format!("chmod 700 {}", folder.display())));
+        assert_eq!(error.hint(), Some(format!("chmod 700 {}", folder.to_string_lossy())));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub(crate) mod refusal;
 pub(crate) mod secret_for;
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,13 +20,13 @@ use crate::error::secret_for::SecretFor;
 #[non_exhaustive]
 pub enum Error {
     /// A file that must not be overwritten is there.
-    #[error("`{}` is already there", path.display())]
+    #[error("`{}` is already there", ShownPath(path))]
     AlreadyExists {
         /// The file.
         path: PathBuf,
     },
     /// The CA can't issue.
-    #[error("the CA in `{}` can't be used: {reason}", path.display())]
+    #[error("the CA in `{}` can't be used: {reason}", ShownPath(path))]
     BadCa {
         /// The folder or file.
         path: PathBuf,
@@ -56,7 +57,7 @@ pub enum Error {
         name: &'static str,
     },
     /// A file of a secret that holds none.
-    #[error("`{}` is {found}, not a password, passphrase or PIN", path.display())]
+    #[error("`{}` is {found}, not a password, passphrase or PIN", ShownPath(path))]
     NoSecret {
         /// The file.
         path: PathBuf,
@@ -78,7 +79,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A CA's policy can't be read, so nothing is issued.
-    #[error("the policy in `{}` can't be read: {reason}", path.display())]
+    #[error("the policy in `{}` can't be read: {reason}", ShownPath(path))]
     BadPolicy {
         /// The file.
         path: PathBuf,
@@ -86,7 +87,7 @@ pub enum Error {
         reason: String,
     },
     /// The profiles of a CA can't be used, so nothing is issued.
-    #[error("{}:{line}: {reason}", path.display())]
+    #[error("{}:{line}: {reason}", ShownPath(path))]
     BadProfile {
         /// The file.
         path: PathBuf,
@@ -124,7 +125,7 @@ pub enum Error {
     #[error("{0} failed")]
     Crypto(&'static str),
     /// A store says something impossible.
-    #[error("`{}` is damaged at byte {offset}: {reason}", path.display())]
+    #[error("`{}` is damaged at byte {offset}: {reason}", ShownPath(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -134,7 +135,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A database can't be read or written.
-    #[error("the database `{}` can't be used", path.display())]
+    #[error("the database `{}` can't be used", ShownPath(path))]
     Database {
         /// The file.
         path: PathBuf,
@@ -142,7 +143,7 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// The operating system refused.
-    #[error("can't {action} `{}`", path.display())]
+    #[error("can't {action} `{}`", ShownPath(path))]
     Io {
         /// The action that failed, as a verb.
         action: &'static str,
@@ -152,13 +153,13 @@ pub enum Error {
         source: io::Error,
     },
     /// Another process issues with the CA.
-    #[error("a different process issues with the CA in `{}`", path.display())]
+    #[error("a different process issues with the CA in `{}`", ShownPath(path))]
     Locked {
         /// The CA's folder.
         path: PathBuf,
     },
     /// A folder has certificates that the CA's index does not know.
-    #[error("the CA's index does not know the certificates in `{}`", path.display())]
+    #[error("the CA's index does not know the certificates in `{}`", ShownPath(path))]
     NotIndexed {
         /// The folder.
         path: PathBuf,
@@ -184,7 +185,7 @@ pub enum Error {
         days: u32,
     },
     /// A file is not what it should be.
-    #[error("`{}` is {found}, not {wanted}", path.display())]
+    #[error("`{}` is {found}, not {wanted}", ShownPath(path))]
     NotA {
         /// The file, or its location: the file and an offset.
         path: PathBuf,
@@ -194,7 +195,7 @@ pub enum Error {
         found: String,
     },
     /// The store holds certificates of a different CA.
-    #[error("`{}` holds certificates of a different CA", path.display())]
+    #[error("`{}` holds certificates of a different CA", ShownPath(path))]
     OtherCa {
         /// The store's folder.
         path: PathBuf,
@@ -212,7 +213,7 @@ pub enum Error {
         subject: String,
     },
     /// A file takes one certificate, and there are none or several.
-    #[error("`{}` would be a DER file, which has one certificate; there are {count}", path.display())]
+    #[error("`{}` would be a DER file, which has one certificate; there are {count}", ShownPath(path))]
     NotOneCertificate {
         /// The file.
         path: PathBuf,
@@ -220,13 +221,13 @@ pub enum Error {
         count: usize,
     },
     /// No certificate to trust is the root of a chain.
-    #[error("the certificates to trust do not have the root of the chain in `{}`", chain.display())]
+    #[error("the certificates to trust do not have the root of the chain in `{}`", ShownPath(chain))]
     NotRoot {
         /// The file with the chain.
         chain: PathBuf,
     },
     /// An output would take the place of a file of a different kind.
-    #[error("`{}` is already there, and is not {kind}; it stays as it is", path.display())]
+    #[error("`{}` is already there, and is not {kind}; it stays as it is", ShownPath(path))]
     OtherFile {
         /// The file.
         path: PathBuf,
@@ -234,7 +235,7 @@ pub enum Error {
         kind: &'static str,
     },
     /// A folder has files for the certificates of a different folder.
-    #[error("`{}` has {what} for the certificates of a different folder", path.display())]
+    #[error("`{}` has {what} for the certificates of a different folder", ShownPath(path))]
     OtherList {
         /// The kind of files in the folder.
         what: &'static str,
@@ -242,7 +243,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The store was begun with the other [`Sink`](crate::Sink).
-    #[error("`{}` was begun with `--sink {found}`", path.display())]
+    #[error("`{}` was begun with `--sink {found}`", ShownPath(path))]
     OtherSink {
         /// The store's folder.
         path: PathBuf,
@@ -250,7 +251,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A private file or folder is open to others.
-    #[error("`{}` can be read by others than its owner (mode {mode:04o})", path.display())]
+    #[error("`{}` can be read by others than its owner (mode {mode:04o})", ShownPath(path))]
     ReadableByOthers {
         /// The file or folder.
         path: PathBuf,
@@ -281,7 +282,10 @@ pub enum Error {
         source: Box<cryptoki::error::Error>,
     },
     /// A file asks for more time or memory than is given to any.
-    #[error("`{}` needs {cost} to be opened, more than the {limit} that are allowed; it was not tried", path.display())]
+    #[error(
+        "`{}` needs {cost} to be opened, more than the {limit} that are allowed; it was not tried",
+        ShownPath(path)
+    )]
     TooCostly {
         /// The file.
         path: PathBuf,
@@ -291,7 +295,7 @@ pub enum Error {
         limit: &'static str,
     },
     /// More bytes than any file of that kind has.
-    #[error("`{}` has more than {limit} bytes", path.display())]
+    #[error("`{}` has more than {limit} bytes", ShownPath(path))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -299,7 +303,10 @@ pub enum Error {
         limit: u64,
     },
     /// The CA's policy has a rule against it.
-    #[error("the policy in `{}` forbids it: rule `max_days` allows {longest} days, not {days}", path.display())]
+    #[error(
+        "the policy in `{}` forbids it: rule `max_days` allows {longest} days, not {days}",
+        ShownPath(path)
+    )]
     TooManyDays {
         /// The file.
         path: PathBuf,
@@ -309,7 +316,7 @@ pub enum Error {
         longest: u32,
     },
     /// A private key is encrypted in a way that is not read here.
-    #[error("`{}` is encrypted with {scheme}, which is not read here", path.display())]
+    #[error("`{}` is encrypted with {scheme}, which is not read here", ShownPath(path))]
     UnsupportedEncryption {
         /// The file.
         path: PathBuf,
@@ -317,7 +324,7 @@ pub enum Error {
         scheme: String,
     },
     /// A PFX file is encoded or encrypted in a way that is not read here.
-    #[error("`{}` is a PFX file {how}, which is not read here", path.display())]
+    #[error("`{}` is a PFX file {how}, which is not read here", ShownPath(path))]
     UnsupportedPfx {
         /// The file.
         path: PathBuf,
@@ -353,7 +360,7 @@ impl Error {
                 Some(format!("issue to a different folder (--out), or as before (--sink {found})"))
             }
             Self::ReadableByOthers { path, wanted, .. } => {
-                Some(format!("chmod {wanted:o} {}", path.display()))
+                Some(format!("chmod {wanted:o} {}", ShownPath(path)))
             }
             Self::Damaged { .. } => Some("restore it from a backup, or issue to a different folder".to_owned()),
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
@@ -427,7 +434,7 @@ impl Error {
 
 /// The line that makes PBES2 of whatever OpenSSL reads. It asks for both passphrases and leaves the old file.
 fn convert_with_openssl(path: &Path) -> String {
-    let file = path.display().to_string();
+    let file = ShownPath(path).to_string();
     // A place in a file with more in it is no file of OpenSSL's.
     let file = if file.contains('#') { "KEY.pem".to_owned() } else { file };
     let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pkcs8.pem")));
@@ -439,7 +446,7 @@ fn convert_with_openssl(path: &Path) -> String {
 
 /// The line that makes PEM with an encrypted key of a PFX file. It asks for both passwords and leaves the old file.
 fn convert_pfx_with_openssl(path: &Path) -> String {
-    let file = path.display().to_string();
+    let file = ShownPath(path).to_string();
     let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pem")));
     format!(
         "convert it: `openssl pkcs12 -in {from} -out {to}` (where OpenSSL 3 says `unsupported`, add `-legacy`)"

@@ -15,6 +15,7 @@ mod row_check;
 mod subject;
 mod template;
 
+use hub_types::shown::ShownPath;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -242,7 +243,7 @@ impl Profile {
     fn place_of(&self, line: usize) -> String {
         match self.path.as_os_str().is_empty() {
             true => "--subject".to_owned(),
-            false => format!("{}:{line}", self.path.display()),
+            false => format!("{}:{line}", ShownPath(&self.path)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! visible.
 
 use std::fmt;
+use std::path::Path;
 
 /// A character between quotes; an invisible one is shown as its number in Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,16 @@ impl fmt::Display for ShownBare<'_> {
     }
 }
 
+/// A path without quotes, on one line; invisible characters are shown as their numbers in Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownPath<'p>(pub &'p Path);
+
+impl fmt::Display for ShownPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ShownBare(&self.0.to_string_lossy()).fmt(f)
+    }
+}
+
 /// Text of one or more lines for a terminal. Invisible characters other than line ends are shown as
 /// their numbers in Unicode, so that foreign text can't move the cursor or forge a line's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +71,7 @@ impl fmt::Display for ShownLines<'_> {
 }
 
 /// Returns true if a character is visible or a plain space, and does not affect the text around it.
-fn is_seen(character: char) -> bool {
+pub fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
     let is_direction = matches!(
         character,
@@ -91,5 +102,7 @@ mod tests {
         );
         assert_eq!(ShownText("a \"b\"\t\\").to_string(), "\"a \"b\"<U+0009>\\\"");
         assert_eq!(ShownBare("it can't\u{1b}[2J").to_string(), "it can't<U+001B>[2J");
+        let path = Path::new("a\n\u{2028}/b \u{85}.csv");
+        assert_eq!(ShownPath(path).to_string(), "a<U+000A><U+2028>/b <U+0085>.csv");
     }
 }

@@ -1,6 +1,7 @@
 //! The containers of imports and exports: in a folder of this machine, or over plain HTTP as Azure
 //! Storage and Azurite serve them.
 
+use hub_types::shown::ShownPath;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ impl Blobs {
             let text = "this hub has no folder for containers; start it with --blob-folder DIR";
             return Err(BlobError::Address(text.into()));
         };
-        let wrong = |why: &str| BlobError::Address(format!("the container `{}` {why}", path.display()));
+        let wrong = |why: &str| BlobError::Address(format!("the container `{}` {why}", ShownPath(path)));
         // Links and `..` are resolved on both sides, so that neither leads out.
         let allowed = allowed.canonicalize().map_err(|error| wrong(&error.to_string()))?;
         let found = allowed.join(path).canonicalize().map_err(|error| wrong(&error.to_string()))?;

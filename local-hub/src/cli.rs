@@ -3,6 +3,7 @@
 //! The exit codes are those of [`Exit`]: [`Exit::Refused`] if a required resource could not be
 //! reached or used, [`Exit::Interrupted`] after the second request to end.
 
+use hub_types::shown::ShownPath;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -99,14 +100,14 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let devices = hub.device_host().map(|host| format!("; devices call it {host}")).unwrap_or_default();
     let management = hub.management_addr().map(|address| {
         let token = data_folder::management_token_file(folder);
-        format!("; management on http://{address} with the token in {}", token.display())
+        format!("; management on http://{address} with the token in {}", ShownPath(&token))
     });
     let management = management.unwrap_or_default();
     format!(
         "local-hub is ready on https://{}{mqtt}{devices}{amqp}; trust {}; for the connection string: local-hub connection-string --data {}{management}",
         hub.https_addr(),
-        data_folder::ca_file(folder).display(),
-        folder.display(),
+        ShownPath(&data_folder::ca_file(folder)),
+        ShownPath(folder),
     )
 }
 

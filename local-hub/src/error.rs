@@ -1,5 +1,6 @@
 //! The errors of starting and running a hub.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ pub enum Error {
     #[error("can't make the TLS certificates of the hub")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file with CAs of devices can't be used.
-    #[error("the device CAs in {} can't be used: {reason}", path.display())]
+    #[error("the device CAs in {} can't be used: {reason}", ShownPath(path))]
     DeviceCa {
         /// The file.
         path: PathBuf,
@@ -33,10 +34,10 @@ pub enum Error {
     #[error("can't sign the token")]
     EntraToken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The data folder has never been served from.
-    #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = .0.display())]
+    #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = ShownPath(.0))]
     EmptyFolder(PathBuf),
     /// A file of the data folder was changed or damaged after it was written.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error("{} is damaged: {reason}", ShownPath(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -47,7 +48,7 @@ pub enum Error {
     #[error("these faults can't be had")]
     Faults(#[from] FaultsError),
     /// A file can't be read or written.
-    #[error("can't {action} {}", path.display())]
+    #[error("can't {action} {}", ShownPath(path))]
     File {
         /// The operation that failed.
         action: &'static str,
@@ -59,7 +60,7 @@ pub enum Error {
     /// A file of the data folder was written by a newer version.
     #[error(
         "{} was written by a newer local-hub (format {found}, this one knows {known}); use that version",
-        path.display()
+        ShownPath(path)
     )]
     Newer {
         /// The file.
@@ -70,7 +71,7 @@ pub enum Error {
         known: i64,
     },
     /// A data folder in which other users can replace the keys.
-    #[error("others can write into {folder}, which is to hold keys; run `chmod 700 {folder}` first", folder = path.display())]
+    #[error("others can write into {folder}, which is to hold keys; run `chmod 700 {folder}` first", folder = ShownPath(path))]
     FolderWritable {
         /// The folder.
         path: PathBuf,
@@ -78,7 +79,7 @@ pub enum Error {
     /// Another process has the data folder open.
     #[error(
         "{} is in use by another local-hub; stop that one first, or use a different folder, or connect to its hub",
-        .0.display()
+        ShownPath(.0)
     )]
     FolderInUse(PathBuf),
     /// A name that is not valid in a certificate.
@@ -102,7 +103,7 @@ pub enum Error {
     #[error("can't wait for signals")]
     Signal(#[source] io::Error),
     /// The database in the data folder can't be read or written.
-    #[error("can't use the database {}", path.display())]
+    #[error("can't use the database {}", ShownPath(path))]
     Store {
         /// The database.
         path: PathBuf,

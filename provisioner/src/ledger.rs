@@ -8,6 +8,7 @@
 //! number of stations work on one run: each takes chunks on leases, and writes of a station with a
 //! lost lease are refused.
 
+use hub_types::shown::ShownPath;
 use std::error::Error;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -112,7 +113,7 @@ impl fmt::Debug for Ledger {
 #[non_exhaustive]
 pub(crate) enum LedgerError {
     /// A different process is writing to it.
-    #[error("{} is in use by {}", path.display(), holder.as_deref().unwrap_or("another provisioner"))]
+    #[error("{} is in use by {}", ShownPath(path), holder.as_deref().unwrap_or("another provisioner"))]
     Busy {
         /// The ledger.
         path: PathBuf,
@@ -120,7 +121,7 @@ pub(crate) enum LedgerError {
         holder: Option<String>,
     },
     /// The file is not a valid database any more.
-    #[error("the ledger {} is damaged: {finding}", path.display())]
+    #[error("the ledger {} is damaged: {finding}", ShownPath(path))]
     Damaged {
         /// The ledger.
         path: PathBuf,
@@ -138,13 +139,13 @@ pub(crate) enum LedgerError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The disk has no room for it.
-    #[error("there is no space left for the ledger {}", path.display())]
+    #[error("there is no space left for the ledger {}", ShownPath(path))]
     DiskFull {
         /// The ledger.
         path: PathBuf,
     },
     /// The file is there and holds nothing.
-    #[error("{} is empty: no run was ever written into it", path.display())]
+    #[error("{} is empty: no run was ever written into it", ShownPath(path))]
     Empty {
         /// The file.
         path: PathBuf,
@@ -176,7 +177,7 @@ pub(crate) enum LedgerError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The lock file beside it can't be made.
-    #[error("{} can't be locked", path.display())]
+    #[error("{} can't be locked", ShownPath(path))]
     Lock {
         /// The lock file.
         path: PathBuf,
@@ -184,25 +185,25 @@ pub(crate) enum LedgerError {
         source: std::io::Error,
     },
     /// A program that is no provisioner keeps it locked.
-    #[error("{} is locked by another program", path.display())]
+    #[error("{} is locked by another program", ShownPath(path))]
     Locked {
         /// The ledger.
         path: PathBuf,
     },
     /// The ledger does not exist.
-    #[error("there is no ledger at {}", path.display())]
+    #[error("there is no ledger at {}", ShownPath(path))]
     Missing {
         /// The expected path.
         path: PathBuf,
     },
     /// The folder of the file does not exist.
-    #[error("there is no folder for the ledger {}", path.display())]
+    #[error("there is no folder for the ledger {}", ShownPath(path))]
     NoFolder {
         /// The expected path.
         path: PathBuf,
     },
     /// The path is not a ledger.
-    #[error("{} is not a ledger: {what}", path.display())]
+    #[error("{} is not a ledger: {what}", ShownPath(path))]
     NoLedger {
         /// The file.
         path: PathBuf,
@@ -234,7 +235,7 @@ pub(crate) enum LedgerError {
         value: Box<NotUnderstood>,
     },
     /// The file may not be written.
-    #[error("{} can't be written: it is read-only for this user, or its folder or disk is", path.display())]
+    #[error("{} can't be written: it is read-only for this user, or its folder or disk is", ShownPath(path))]
     ReadOnly {
         /// The ledger.
         path: PathBuf,

@@ -4,6 +4,7 @@
 //! connection string of `IOTHUB_CONNECTION_STRING`, and where nothing at all is configured the embedded local
 //! hub. An empty variable and a `provisioner.toml` that lists hubs are configuration: then a hub must be named.
 
+use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +112,7 @@ pub(crate) enum TargetError {
     #[error("IOTHUB_CONNECTION_STRING is set but empty")]
     EmptyVariable,
     /// The configuration file lists hubs, and none was chosen.
-    #[error("`{}` lists {hubs}, and none was named", path.display())]
+    #[error("`{}` lists {hubs}, and none was named", ShownPath(path))]
     NotNamed {
         /// The file.
         path: PathBuf,
@@ -119,7 +120,7 @@ pub(crate) enum TargetError {
         hubs: String,
     },
     /// A hub was named, and there is no configuration file.
-    #[error("hub `{name}` was asked for, but there is no `{}`", path.display())]
+    #[error("hub `{name}` was asked for, but there is no `{}`", ShownPath(path))]
     NoConfigFile {
         /// The hub.
         name: String,
@@ -127,7 +128,7 @@ pub(crate) enum TargetError {
         path: PathBuf,
     },
     /// The file that should hold a connection string is empty.
-    #[error("`{}` is empty; it must hold the hub's connection string", path.display())]
+    #[error("`{}` is empty; it must hold the hub's connection string", ShownPath(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
@@ -135,7 +136,7 @@ pub(crate) enum TargetError {
     /// The file that should hold a connection string is a JSON document.
     #[error(
         "`{}`, line {line}: this is a JSON document; the file must hold the hub's connection string alone, as text",
-        path.display()
+        ShownPath(path)
     )]
     JsonFile {
         /// The file.
@@ -144,7 +145,7 @@ pub(crate) enum TargetError {
         line: usize,
     },
     /// A file with roots to trust can't be read.
-    #[error("can't read the CA file `{}`", path.display())]
+    #[error("can't read the CA file `{}`", ShownPath(path))]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -152,7 +153,7 @@ pub(crate) enum TargetError {
         source: std::io::Error,
     },
     /// The file that should hold a connection string can't be read.
-    #[error("can't read `{}`, the file of the hub's connection string", path.display())]
+    #[error("can't read `{}`, the file of the hub's connection string", ShownPath(path))]
     ConnectionStringFile {
         /// The file.
         path: PathBuf,
@@ -160,7 +161,7 @@ pub(crate) enum TargetError {
         source: std::io::Error,
     },
     /// The embedded hub does not start.
-    #[error("the local hub with its data in `{}` does not start", data.display())]
+    #[error("the local hub with its data in `{}` does not start", ShownPath(data))]
     Local {
         /// Its folder.
         data: PathBuf,
@@ -283,7 +284,7 @@ impl Target {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Embedded { data } => {
-                std::path::absolute(data).as_ref().unwrap_or(data).display().to_string()
+                std::path::absolute(data).as_ref().unwrap_or(data).to_string_lossy().into_owned()
             }
             Self::Remote { access, .. } => access.host().to_string(),
         }
@@ -332,7 +333,7 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded { data } => {
-                write!(f, "the embedded local hub, with its data in {}", data.display())
+                write!(f, "the embedded local hub, with its data in {}", ShownPath(data))
             }
             Self::Remote { access, device_host: Some(devices), .. } => {
                 write!(f, "{access}, with devices at {devices}")
@@ -431,7 +432,7 @@ fn read_access(path: &Path) -> Result<Access, TargetError> {
             let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
             Err(TargetError::JsonFile { path: path.to_owned(), line })
         }
-        Some(_) => parse_access(&text, &format!("`{}`", path.display())),
+        Some(_) => parse_access(&text, &format!("`{}`", ShownPath(path))),
     }
 }
 

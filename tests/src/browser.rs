@@ -39,7 +39,7 @@ impl Browser {
     }
 
     fn new_session(&self) -> Result<String> {
-        let profile = format!("--user-data-dir={}", self.profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().to_string_lossy());
         let arguments = [
             "--headless",
             // Tests run as root in many a container.
@@ -146,7 +146,7 @@ fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
 }
 
 fn url_of(page: &Path) -> String {
-    format!("file://{}", page.display())
+    format!("file://{}", page.to_string_lossy())
 }
 
 /// The port on which the driver listens.

@@ -78,7 +78,7 @@ impl ServedHub {
         let faults = format!(
             "[[fault]]\noperation = 'BulkRegistry'\neffect = 'drip'\nbytes_per_second = 1\nskip = {skip}\ncount = 1\n"
         );
-        let faults = station.write("faults.toml", &faults)?.display().to_string();
+        let faults = station.write("faults.toml", &faults)?.to_string_lossy().into_owned();
         let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--faults", &faults];
         Self::start_with(station, data, &args)
     }

@@ -138,7 +138,11 @@ fn built(binary: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let profile = own.parent().and_then(Path::parent).context("the test binary lies in no target folder")?;
     let path = profile.join(format!("{binary}{}", std::env::consts::EXE_SUFFIX));
-    ensure!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
+    ensure!(
+        path.exists(),
+        "{} is not built: run `cargo build --workspace --bins` first",
+        path.to_string_lossy()
+    );
     Ok(path)
 }
 

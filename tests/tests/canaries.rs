@@ -106,7 +106,7 @@ impl Story {
         }
         for file in files_below(self.station.folder())? {
             let bytes = std::fs::read(&file)?;
-            let name = file.strip_prefix(self.station.folder())?.display().to_string();
+            let name = file.strip_prefix(self.station.folder())?.to_string_lossy().into_owned();
             if !PLACES.iter().any(|place| name.starts_with(place)) {
                 found.extend(
                     canaries.iter().filter_map(|canary| Some(format!("{} in {name}", canary.find(&bytes)?))),

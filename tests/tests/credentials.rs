@@ -11,7 +11,7 @@ const LOST: &str = "[[fault]]\noperation = 'BulkRegistry'\neffect = 'status'\nst
 fn the_run_stops_and_goes_on_when_they_are_back() -> Result<()> {
     let station = Station::new()?;
     station.write("batch.csv", &devices_with_modules(DEVICES))?;
-    let faults = station.write("faults.toml", LOST)?.display().to_string();
+    let faults = station.write("faults.toml", LOST)?.to_string_lossy().into_owned();
     let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--faults", &faults];
     let hub = ServedHub::start_with(&station, "hub", &args)?;
     let stopped = station.provision(&hub, ["apply", "batch.csv"])?.expect_code(3)?;

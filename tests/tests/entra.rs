@@ -81,7 +81,7 @@ fn a_machine_and_a_user_of_az_sign_in_too() -> Result<()> {
 
     let path = az(&station, Some(&hub.entra_token(&station, "data-contributor")?))?;
     let mut by_user = provisioner(&station, &hub, &create("by-user", "az"))?;
-    by_user.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+    by_user.env("PATH", format!("{}:/usr/bin:/bin", path.to_string_lossy()));
     run(by_user)?.expect_code(0)?;
 
     // The same from `provisioner.toml`.
@@ -114,7 +114,7 @@ fn who_can_not_sign_in_is_told_every_way_that_was_tried() -> Result<()> {
 
     let path = az(&station, None)?;
     let mut logged_out = provisioner(&station, &hub, &[&show[..], &["--auth", "az"]].concat())?;
-    logged_out.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+    logged_out.env("PATH", format!("{}:/usr/bin:/bin", path.to_string_lossy()));
     let logged_out = run(logged_out)?.expect_code(3)?;
     ensure!(logged_out.stderr.contains("Please run 'az login'"), "{}", logged_out.stderr);
     ensure!(hub.requests()?.is_empty(), "nothing was sent");

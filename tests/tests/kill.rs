@@ -65,7 +65,7 @@ fn pull_the_plug(moment: Moment) -> Result<bool> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;
     station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
-    let batch = repository().join("fixtures/batches/pump-line.csv").display().to_string();
+    let batch = repository().join("fixtures/batches/pump-line.csv").to_string_lossy().into_owned();
     let command = ["apply", &batch, "--issue", "pki", "--format", "json"];
 
     let killed =
@@ -115,7 +115,7 @@ fn check_issued_once(folder: &Path, rows: u64) -> Result<()> {
 /// The same with the embedded hub, which ends with the provisioner.
 #[test]
 fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
-    let batch = repository().join("fixtures/batches/pump-line.csv").display().to_string();
+    let batch = repository().join("fixtures/batches/pump-line.csv").to_string_lossy().into_owned();
     let command = ["apply", &batch, "--issue", ".local-hub/pki", "--format", "json"];
     for rows in [1, 400, 800, 1200, 1600] {
         let station = Station::new()?;
@@ -292,7 +292,7 @@ fn a_hub_that_dies_and_comes_back_is_waited_for() -> Result<()> {
     let station = Station::new()?;
     let mut hub = ServedHub::start(&station, "hub")?;
     station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
-    let batch = repository().join("fixtures/batches/pump-line.csv").display().to_string();
+    let batch = repository().join("fixtures/batches/pump-line.csv").to_string_lossy().into_owned();
     let command = ["apply", &batch, "--issue", "pki", "--format", "json"];
     let mut apply = station.provisioner(&hub)?;
     let mut apply = apply.args(command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;

@@ -49,8 +49,10 @@ fn a_ca_in_a_token_issues_for_a_batch() -> Result<()> {
     station.write("batch.csv", BATCH)?;
     write_secret(&station, "pin", "4711\n")?;
     std::fs::create_dir(station.path("tokens"))?;
-    station
-        .write("softhsm2.conf", &format!("directories.tokendir = {}\n", station.path("tokens").display()))?;
+    station.write(
+        "softhsm2.conf",
+        &format!("directories.tokendir = {}\n", station.path("tokens").to_string_lossy()),
+    )?;
     let configuration = station.path("softhsm2.conf");
     let made = Command::new("softhsm2-util")
         .args(["--init-token", "--free", "--label", "plant", "--so-pin", "12345678", "--pin", "4711"])

@@ -5,7 +5,7 @@ use e2e::{ServedHub, Station, repository};
 use serde_json::Value;
 
 fn pump_line() -> String {
-    repository().join("fixtures/batches/pump-line.csv").display().to_string()
+    repository().join("fixtures/batches/pump-line.csv").to_string_lossy().into_owned()
 }
 
 /// The first command of the README, and the same command again.
@@ -62,7 +62,7 @@ fn a_second_apply_writes_nothing_as_counted_at_the_hub() -> Result<()> {
 #[test]
 fn the_file_as_excel_saves_it_is_the_same_batch() -> Result<()> {
     let station = Station::new()?;
-    let excel = repository().join("fixtures/batches/pump-line-excel.csv").display().to_string();
+    let excel = repository().join("fixtures/batches/pump-line-excel.csv").to_string_lossy().into_owned();
     station.run("provisioner", ["apply", &pump_line(), "--issue", ".local-hub/pki"])?.expect_code(0)?;
     let again =
         station.run("provisioner", ["apply", &excel, "--issue", ".local-hub/pki", "--format", "json"])?;

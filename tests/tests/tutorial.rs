@@ -30,7 +30,7 @@ fn run(station: &Station, line: &str) -> Result<String> {
     let provisioner = station.command("provisioner")?;
     let built =
         std::path::Path::new(provisioner.get_program()).parent().context("the binaries lie in a folder")?;
-    let path = format!("{}:{}", built.display(), std::env::var("PATH")?);
+    let path = format!("{}:{}", built.to_string_lossy(), std::env::var("PATH")?);
     let output = Command::new("bash")
         .args(["-o", "pipefail", "-c", &format!("exec 2>&1; {line}")])
         .current_dir(station.folder())

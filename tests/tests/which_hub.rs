@@ -68,7 +68,7 @@ fn each_result_as_json_names_hub_ledger_and_input() -> Result<()> {
         let ended = station.run("provisioner", [args, &["--format", "json"]].concat())?;
         Ok(serde_json::from_str(&ended.stdout)?)
     };
-    let folder = station.path(".local-hub").display().to_string();
+    let folder = station.path(".local-hub").to_string_lossy().into_owned();
     let results = [
         json(&["apply", "batch.csv"])?,
         json(&["plan", "batch.csv"])?,

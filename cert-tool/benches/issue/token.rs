@@ -84,7 +84,7 @@ fn make_token(folder: &Path) -> std::path::PathBuf {
     let tokens = folder.join("tokens");
     std::fs::create_dir(&tokens).unwrap();
     let configuration = folder.join("softhsm2.conf");
-    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.to_string_lossy());
     std::fs::write(&configuration, text).unwrap();
     let output = Command::new("softhsm2-util")
         .args(["--init-token", "--free", "--label", "plant", "--so-pin", "12345678", "--pin", "4711"])

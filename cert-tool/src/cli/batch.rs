@@ -1,5 +1,6 @@
 //! Batch files: first everything that is wrong with one, in one pass, then its rows.
 
+use hub_types::shown::ShownPath;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,7 @@ pub(crate) fn check(
     }
     print(reader.file_problems(), output);
     if told > MAX_SHOWN {
-        output.note(&format!("{}: {} more problems are not listed", batch.path.display(), told - MAX_SHOWN));
+        output.note(&format!("{}: {} more problems are not listed", ShownPath(batch.path), told - MAX_SHOWN));
     }
     if errors == 0 {
         return Ok(());

@@ -1,5 +1,6 @@
 //! `bundle`: everything that a device needs, of one identity or of many.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::Path;
 
@@ -66,7 +67,7 @@ fn roots(path: &Path) -> Result<Vec<Certificate>, Failure> {
         Some(root) => Ok(vec![root]),
         None => Err(Failure::Usage(anyhow!(
             "`{}` has no `root.pem`: name the file of the root with --ca",
-            path.display()
+            ShownPath(path)
         ))),
     }
 }
@@ -96,7 +97,8 @@ fn many(
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
     let progress = Progress::of_many("bundling", "bundles", total);
-    let mut summary = BundleSummary { out: args.out.display().to_string(), ..BundleSummary::default() };
+    let mut summary =
+        BundleSummary { out: args.out.to_string_lossy().into_owned(), ..BundleSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     bundler.write_all(wanted, &args.out, &mut |bundle| {
         output.progress(&progress);

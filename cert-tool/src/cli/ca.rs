@@ -1,5 +1,6 @@
 //! `ca …`: making CAs, taking them over, what they may issue, and proofs for a hub.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -137,7 +138,7 @@ fn parent(args: &SigningCaArgs) -> Result<ParentCa, Error> {
 fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let parent = parent(&args.signer)?;
     let request = fs::read(&args.request)
-        .with_context(|| format!("can't read `{}`", args.request.display()))
+        .with_context(|| format!("can't read `{}`", ShownPath(&args.request)))
         .map_err(Failure::Usage)?;
     check_is_new(&args.out)?;
     let options = SubordinateOptions {
@@ -154,7 +155,7 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<E
     // With those above it, so that `ca import` has the whole chain in one file.
     let chain: Vec<_> = std::iter::once(&certificate).chain(parent.chain()).collect();
     write_new(&args.out, &chain)?;
-    output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
+    output.record(&CertificateRecord::new(&args.out.to_string_lossy(), &certificate));
     Ok(Exit::Done)
 }
 
@@ -164,7 +165,7 @@ fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) 
     check_is_new(&args.out)?;
     let certificate = parent.cross_sign(&other, args.signer.days, now)?;
     write_new(&args.out, &[&certificate])?;
-    output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
+    output.record(&CertificateRecord::new(&args.out.to_string_lossy(), &certificate));
     Ok(Exit::Done)
 }
 
@@ -172,7 +173,7 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
     let tier = if args.root { Tier::Root } else { Tier::of(&args.dir) };
     match renew_ca(&args.dir, tier, args.days, now, &mut |asked_for| args.unlock.ask(asked_for))? {
         RenewedCa::Signed { earlier, .. } => {
-            output.note(&format!("the earlier certificate is in `{}`", earlier.display()));
+            output.note(&format!("the earlier certificate is in `{}`", ShownPath(&earlier)));
             if tier == Tier::Root {
                 output.note("a hub must trust the new certificate before the earlier one ends");
             }
@@ -182,8 +183,8 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
             output.note(&format!(
                 "the root is elsewhere: sign it there with `cert-tool ca sign {} --keep-subject`, then \
                  `cert-tool ca import {}`",
-                request.display(),
-                args.dir.display()
+                ShownPath(&request),
+                ShownPath(&args.dir)
             ));
             output.record(&FileRecord::new(&request));
             Ok(Exit::Done)
@@ -198,8 +199,8 @@ fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result
     output.note(&format!(
         "next: have hubs trust `{}` beside the old root, and issue to the devices with `{}`; what they present \
          is also good for those who trust the old root only",
-        args.new.join("root.pem").display(),
-        args.new.display()
+        ShownPath(&args.new.join("root.pem")),
+        ShownPath(&args.new)
     ));
     show(&args.new, output)
 }
@@ -224,7 +225,7 @@ fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result
         other => other.into(),
     })?;
     write_new(&args.out, &[&proof])?;
-    output.record(&CertificateRecord::new(&args.out.display().to_string(), &proof));
+    output.record(&CertificateRecord::new(&args.out.to_string_lossy(), &proof));
     Ok(Exit::Done)
 }
 
@@ -283,7 +284,7 @@ fn with_profile_rules(mut policy: Policy, args: &CaPolicyArgs) -> Result<Policy,
 
 fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
     let ca = CaDescription::read(dir)?;
-    let file = |name: &str| dir.join(name).display().to_string();
+    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
     if let Some(root) = &ca.root {
         let record = CaRecord::new("root", file("root.pem"), root, &ca.root_key);
         output.record(&record.with_publication(ca.policy.publication(Tier::Root)));
@@ -312,7 +313,7 @@ fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
 fn write_new(path: &Path, certificates: &[&Certificate]) -> Result<(), Failure> {
     let text: String = certificates.iter().map(|certificate| certificate.to_pem()).collect();
     let written = new_file::write(path, text.as_bytes(), Existing::Kept, Readers::Umask);
-    written.with_context(|| format!("can't write `{}`", path.display())).map_err(Failure::Usage)
+    written.with_context(|| format!("can't write `{}`", ShownPath(path))).map_err(Failure::Usage)
 }
 
 /// One CA of a folder, with what its policy says.
@@ -458,7 +459,7 @@ struct FileRecord {
 
 impl FileRecord {
     fn new(path: &Path) -> Self {
-        Self { file: path.display().to_string() }
+        Self { file: path.to_string_lossy().into_owned() }
     }
 }
 

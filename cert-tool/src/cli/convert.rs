@@ -16,7 +16,7 @@ pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Exit, Failu
         certificates.extend(read_certificates(file).map_err(unread_input)?);
     }
     write_certificates(&args.out, &certificates, encoding)?;
-    let path = args.out.display().to_string();
+    let path = args.out.to_string_lossy().into_owned();
     for certificate in &certificates {
         output.record(&CertificateRecord::new(&path, certificate));
     }

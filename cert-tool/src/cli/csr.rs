@@ -131,7 +131,7 @@ impl CsrRecord {
         Self {
             device_id: identity.device().as_str().to_owned(),
             module_id: identity.module().map(|module| module.as_str().to_owned()),
-            csr: path.display().to_string(),
+            csr: path.to_string_lossy().into_owned(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `expiring`: the certificates that expire soon, as a batch for `renew`.
 
+use hub_types::shown::ShownPath;
 use std::path::Path;
 
 use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup};
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Fail
         return Ok(Exit::Done);
     };
     let count = write(&index, &lookup, out)?;
-    output.note(&format!("{count} certificates end before {}: {}", rfc3339(until), out.display()));
+    output.note(&format!("{count} certificates end before {}: {}", rfc3339(until), ShownPath(out)));
     Ok(Exit::Done)
 }
 

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use cert_tool::IssuedList;
 use cli_support::exit::Exit;
 use hub_types::IdentityId;
+use hub_types::shown::ShownPath;
 
 use super::args::{EncodingArg, ExtractArgs};
 use super::failure::{Failure, unread_input};
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Exit, Failu
         EncodingArg::Der => (cert_tool::extract_der(&list, &identity, &args.out)?, "der"),
     };
     let Some(mut record) = extracted else {
-        let dir = args.dir.display();
+        let dir = ShownPath(&args.dir);
         return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
     };
     record.certificate = args.out.join(format!("cert.{ending}"));

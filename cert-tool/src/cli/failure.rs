@@ -1,5 +1,6 @@
 //! The failures of a verb, with their exit codes.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::Path;
 
@@ -49,7 +50,7 @@ impl From<Error> for Failure {
 pub(crate) fn unwritable(path: &Path, kind: &'static str, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::Typed(Error::OtherFile { path: path.to_owned(), kind }),
-        _ => Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", path.display()))),
+        _ => Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", ShownPath(path)))),
     }
 }
 

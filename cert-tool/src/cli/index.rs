@@ -109,7 +109,7 @@ pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Exit, Failure> 
     }
     crl.write(&args.out)?;
     output.record(&CrlRecord {
-        file: args.out.display().to_string(),
+        file: args.out.to_string_lossy().into_owned(),
         number: crl.number,
         revoked: crl.revoked,
         next_update: rfc3339(crl.next_update),
@@ -234,8 +234,8 @@ impl EntryRecord {
             not_before: rfc3339(record.not_before),
             not_after: rfc3339(record.not_after),
             revoked_at: entry.revocation.map(|revocation| rfc3339(revocation.at)),
-            certificate: record.certificate.display().to_string(),
-            private_key: record.private_key.as_ref().map(|path| path.display().to_string()),
+            certificate: record.certificate.to_string_lossy().into_owned(),
+            private_key: record.private_key.as_ref().map(|path| path.to_string_lossy().into_owned()),
             ca: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `show` and `thumbprint`: both read documents of every kind and print something of each.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -50,7 +51,7 @@ pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Exit, 
                 Some(error @ Error::UnsupportedEncryption { .. }) => output.error(&error),
                 _ => output.note(&format!(
                     "error: `{}` is an encrypted private key: without its password it has no thumbprint",
-                    document.place.display()
+                    ShownPath(&document.place)
                 )),
             }
             false
@@ -89,7 +90,7 @@ fn for_each(
             Err(error) => tell(Err(error), output),
         }
         if count == 0 {
-            output.note(&format!("error: `{}` holds nothing", file.display()));
+            output.note(&format!("error: `{}` holds nothing", ShownPath(file)));
             failures += 1;
         }
     }
@@ -199,7 +200,7 @@ impl ThumbprintRecord {
             Content::Request(_) => "request",
             _ => "public key",
         };
-        let file = document.place.display().to_string();
+        let file = document.place.to_string_lossy().into_owned();
         Some(Self { file, sha1: sha1.to_string(), sha256: sha256.to_string(), kind })
     }
 }

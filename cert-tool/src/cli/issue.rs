@@ -1,5 +1,6 @@
 //! `issue`: certificates for one identity or for a batch.
 
+use hub_types::shown::ShownPath;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -317,7 +318,7 @@ impl<'a> Teller<'a> {
         for file in refused {
             self.refused_files += 1;
             self.output.progress(&self.progress);
-            let mut subject = file.file.display().to_string();
+            let mut subject = ShownPath(&file.file).to_string();
             if let Some(identity) = &file.identity {
                 subject.push_str(&format!(": {identity}"));
             }
@@ -360,7 +361,7 @@ struct SummaryRecord {
 impl SummaryRecord {
     fn new(summary: IssueSummary, list: Option<PathBuf>) -> Self {
         let IssueSummary { issued, already_there, refused } = summary;
-        Self { issued, already_there, refused, list: list.map(|list| list.display().to_string()) }
+        Self { issued, already_there, refused, list: list.map(|list| list.to_string_lossy().into_owned()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `man` and `completions`: made of the same model as `--help`.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use super::failure::Failure;
 /// A manual page for the program and each verb, as `cert-tool-ca-init.1`.
 pub(crate) fn write_pages(dir: &Path) -> Result<Exit, Failure> {
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
-    written.with_context(|| format!("can't write to `{}`", dir.display())).map_err(Failure::Usage)?;
+    written.with_context(|| format!("can't write to `{}`", ShownPath(dir))).map_err(Failure::Usage)?;
     Ok(Exit::Done)
 }
 

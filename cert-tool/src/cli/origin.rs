@@ -1,5 +1,6 @@
 //! [`Origins`]: where requests are from. The library need not know; who has to mend one must.
 
+use hub_types::shown::ShownPath;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,11 +78,11 @@ impl Origins {
     }
 
     fn shown(&self, place: &RequestLocation) -> String {
-        let batch = self.batch.display();
+        let batch = ShownPath(&self.batch);
         match place {
-            RequestLocation::File(file) => file.display().to_string(),
+            RequestLocation::File(file) => ShownPath(file).to_string(),
             RequestLocation::Row { line, file: None } => format!("{batch}:{line}"),
-            RequestLocation::Row { line, file: Some(file) } => format!("{batch}:{line}: {}", file.display()),
+            RequestLocation::Row { line, file: Some(file) } => format!("{batch}:{line}: {}", ShownPath(file)),
         }
     }
 

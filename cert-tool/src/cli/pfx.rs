@@ -79,7 +79,7 @@ fn many(
     let interrupt = Interrupt::listen();
     let stop = interrupt.clone();
     let progress = Progress::of_many("exporting", "files", total);
-    let mut summary = PfxSummary { out: out.display().to_string(), ..PfxSummary::default() };
+    let mut summary = PfxSummary { out: out.to_string_lossy().into_owned(), ..PfxSummary::default() };
     let wanted = wanted.take_while(|_| !stop.is_wanted());
     write_pfx_files(list, wanted, out, options, &mut |file| {
         output.progress(&progress);

@@ -1,5 +1,6 @@
 //! The units of data that more than one verb prints.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use super::origin::RefusedFile;
 
 /// The sentence about an identity that has no certificate in a folder of issued ones.
 pub(crate) fn absent(identity: &IdentityId, dir: &Path) -> String {
-    format!("`{identity}` has no certificate in `{}`", dir.display())
+    format!("`{identity}` has no certificate in `{}`", ShownPath(dir))
 }
 
 /// The record of one identity's outcome.
@@ -71,14 +72,14 @@ impl IdentityRecord {
         Self {
             thumbprint: Some(record.sha256.to_string()),
             not_after: Some(rfc3339(record.not_after)),
-            certificate: Some(record.certificate.display().to_string()),
-            private_key: record.private_key.as_ref().map(|path| path.display().to_string()),
+            certificate: Some(record.certificate.to_string_lossy().into_owned()),
+            private_key: record.private_key.as_ref().map(|path| path.to_string_lossy().into_owned()),
             ..Self::empty(identity, outcome)
         }
     }
 
     pub(crate) fn refused_file(file: &RefusedFile) -> Self {
-        let request = Some(file.file.display().to_string());
+        let request = Some(file.file.to_string_lossy().into_owned());
         Self { request, ..Self::refused(file.identity.as_ref(), &file.refusal) }
     }
 

@@ -1,5 +1,6 @@
 //! `sign`: requests that devices sent.
 
+use hub_types::shown::ShownPath;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -149,7 +150,7 @@ impl Collected {
             self.requests.push(path.to_owned());
             return Ok(());
         }
-        let can_not_read = || format!("can't read `{}`", path.display());
+        let can_not_read = || format!("can't read `{}`", ShownPath(path));
         let mut entries = Vec::new();
         for entry in path.read_dir().with_context(can_not_read)? {
             entries.push(entry.with_context(can_not_read)?.path());
@@ -181,7 +182,7 @@ impl Collected {
                 0 => String::new(),
                 others => format!(" and {others} more"),
             };
-            output.note(&format!("note: `{}`{others} passed over: {reason}", first.display()));
+            output.note(&format!("note: `{}`{others} passed over: {reason}", ShownPath(first)));
         }
     }
 }

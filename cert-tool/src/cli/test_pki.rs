@@ -1,5 +1,6 @@
 //! `test-pki`: certificates to test others with.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 
 use cert_tool::{TestCase, write_test_pki};
@@ -18,7 +19,7 @@ pub(crate) fn run(args: &TestPkiArgs, output: &mut Output) -> Result<Exit, Failu
     }
     output.note(&format!(
         "`{}` says what is expected of each; every private key there is public",
-        args.dir.join("expected.json").display()
+        ShownPath(&args.dir.join("expected.json"))
     ));
     Ok(Exit::Done)
 }

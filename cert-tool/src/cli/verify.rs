@@ -1,5 +1,6 @@
 //! `verify`: checks certificates as the party that they are shown to would.
 
+use hub_types::shown::ShownPath;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ impl Judged<'_> {
         if others > 0 {
             self.output.note(&format!(
                 "note: `{}` has {others} more certificates that are no CA's; `--each` judges all",
-                file.display()
+                ShownPath(file)
             ));
         }
         let between = [subject.between.as_slice(), by.between].concat();
@@ -120,14 +121,14 @@ impl Judged<'_> {
                 Ok((_, Content::PrivateKey(_) | Content::EncryptedKey(_))) => {}
                 Ok((place, other)) => {
                     let found = kind_of(&other);
-                    self.error(&anyhow!("`{}` is {found}, not a certificate", place.display()));
+                    self.error(&anyhow!("`{}` is {found}, not a certificate", ShownPath(&place)));
                 }
             }
         }
     }
 
     fn checks(&mut self, place: &Path, checks: &[Check]) {
-        let file = place.display().to_string();
+        let file = place.to_string_lossy().into_owned();
         for check in checks {
             self.failures += u64::from(check.fault.is_some());
             self.output.record(&CheckRecord::new(&file, check));
@@ -202,12 +203,12 @@ impl Subject {
                 return Err(anyhow!(
                     "`{}` has more than {LONGEST_CHAIN} certificates, and no chain is that long; \
                      `--each` judges every certificate of a bundle",
-                    file.display()
+                    ShownPath(file)
                 ));
             }
         }
         if keys.len() > 1 {
-            return Err(anyhow!("`{}` has {} private keys, not one", file.display(), keys.len()));
+            return Err(anyhow!("`{}` has {} private keys, not one", ShownPath(file), keys.len()));
         }
         let key = keys.pop();
         let own = key.as_ref().and_then(|key| {
@@ -215,7 +216,7 @@ impl Subject {
         });
         if certificates.is_empty() {
             let found = other.unwrap_or("a private key");
-            return Err(anyhow!("`{}` is {found}, not a certificate", file.display()));
+            return Err(anyhow!("`{}` is {found}, not a certificate", ShownPath(file)));
         }
         let certificate = certificates.remove(own.unwrap_or_default());
         Ok(Self { certificate, between: certificates, key })
@@ -239,7 +240,7 @@ fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>
         {
             match document?.content {
                 Content::Crl(der) => crls.push(der),
-                _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", file.display()))),
+                _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", ShownPath(file)))),
             }
         }
     }
@@ -260,8 +261,8 @@ fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure>
     }
     match keys.len() {
         1 => keys.pop().ok_or(Failure::Bug),
-        0 => Err(Failure::Usage(anyhow!("`{}` has no key in it", file.display()))),
-        count => Err(Failure::Usage(anyhow!("`{}` has {count} keys, not one", file.display()))),
+        0 => Err(Failure::Usage(anyhow!("`{}` has no key in it", ShownPath(file)))),
+        count => Err(Failure::Usage(anyhow!("`{}` has {count} keys, not one", ShownPath(file)))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Refusal`]: why one identity gets no certificate, while the others do.
 
+use hub_types::shown::ShownPath;
 use std::path::PathBuf;
 
 use hub_types::IdentityId;
@@ -17,7 +18,7 @@ pub enum Refusal {
     #[error("it has a certificate already, for a key that differs from that of this request")]
     AlreadyIssued,
     /// It has a certificate already, in another place.
-    #[error("it has a certificate already, in `{}`", certificate.display())]
+    #[error("it has a certificate already, in `{}`", ShownPath(certificate))]
     IssuedElsewhere {
         /// The place of the existing certificate.
         certificate: PathBuf,
@@ -53,7 +54,7 @@ pub enum Refusal {
         length: usize,
     },
     /// Something of other origin is where the identity's files should go.
-    #[error("`{}` is there already, and not from here", path.display())]
+    #[error("`{}` is there already, and not from here", ShownPath(path))]
     FolderOccupied {
         /// The occupied path.
         path: PathBuf,

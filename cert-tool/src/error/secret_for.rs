@@ -1,5 +1,6 @@
 //! [`SecretFor`]: the object that a secret opens, as prompts and errors name it.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::Path;
 
@@ -20,8 +21,8 @@ pub enum SecretFor<'a> {
 impl fmt::Display for SecretFor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Document(path) => write!(f, "`{}`", path.display()),
-            Self::Key(path) => write!(f, "the key in `{}`", path.display()),
+            Self::Document(path) => write!(f, "`{}`", ShownPath(path)),
+            Self::Key(path) => write!(f, "the key in `{}`", ShownPath(path)),
             Self::Token(label) => write!(f, "the token `{}`", ShownBare(label)),
         }
     }

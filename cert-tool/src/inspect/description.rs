@@ -44,7 +44,7 @@ impl Description {
     /// `revocation list`, `private key`, `encrypted private key` or `public key`.
     pub fn of(document: &Document) -> Self {
         let mut facts = Facts::default();
-        facts.text("file", document.place.display().to_string());
+        facts.text("file", document.place.to_string_lossy().into_owned());
         match &document.content {
             Content::Certificate(certificate) => facts.certificate(certificate.der()),
             Content::Crl(der) => facts.crl(der),

@@ -316,6 +316,6 @@ mod tests {
         PrivateKey::generate(KeyType::P256).unwrap().write_new(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let error = PrivateKey::read(&path).unwrap_err();
-        assert_eq!(error.hint(), Some(format!("chmod 600 {}", path.display())));
+        assert_eq!(error.hint(), Some(format!("chmod 600 {}", path.to_string_lossy())));
     }
 }

@@ -193,7 +193,7 @@ fn nothing_written_is_for_others() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let entry = entry.unwrap();
                 let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
-                assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+                assert_eq!(mode & 0o077, 0, "{}", entry.path().to_string_lossy());
                 if entry.metadata().unwrap().is_dir() {
                     folders.push(entry.path());
                 }

@@ -96,7 +96,7 @@ impl Sample {
         std::fs::create_dir(&database).unwrap();
         let certutil = |args: &[&str], file: Option<&Path>| {
             let mut command = Command::new("certutil");
-            command.arg("-d").arg(format!("sql:{}", database.display())).args(args);
+            command.arg("-d").arg(format!("sql:{}", database.to_string_lossy())).args(args);
             passes(file.into_iter().fold(&mut command, |command, file| command.arg("-i").arg(file)))
         };
         certutil(&["-N", "--empty-password"], None);

@@ -278,7 +278,7 @@ fn assert_is_whole(bundle: &Path) {
         files,
         ["cert.pem", "chain.pem", "connection.json", "key.pem", "root.pem"],
         "{}",
-        bundle.display()
+        bundle.to_string_lossy()
     );
 }
 
@@ -300,7 +300,7 @@ fn watch_modes(shop: &Shop, is_over: &AtomicBool) -> usize {
             for (entry, metadata) in entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
             {
                 let mode = metadata.permissions().mode() & 0o777;
-                assert_eq!(mode & 0o177, 0, "{} has {mode:o}", entry.display());
+                assert_eq!(mode & 0o177, 0, "{} has {mode:o}", entry.to_string_lossy());
             }
         }
         rounds += 1;

@@ -23,7 +23,7 @@ fn private_files(folder: &Path) -> Vec<String> {
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
-            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            assert_eq!(mode(&path), 0o600, "{}", path.to_string_lossy());
             path.file_name().unwrap().to_str().unwrap().to_owned()
         })
         .collect();

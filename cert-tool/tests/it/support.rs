@@ -97,7 +97,11 @@ pub(crate) fn openssl_certificate(record: &IssuedCertificate) -> X509 {
         X509::from_der(cert_tool::read_certificate(&record.certificate).unwrap().der()).unwrap();
     if let Some(path) = &record.private_key {
         let key = PKey::private_key_from_pem(&block_at(path)).unwrap();
-        assert!(certificate.public_key().unwrap().public_eq(&key), "{} has another key", path.display());
+        assert!(
+            certificate.public_key().unwrap().public_eq(&key),
+            "{} has another key",
+            path.to_string_lossy()
+        );
     }
     certificate
 }
@@ -234,7 +238,7 @@ impl Shop {
     #[cfg(unix)]
     pub(crate) fn bash(&self, line: &str) -> String {
         let binary = assert_cmd::cargo::cargo_bin!("cert-tool").parent().unwrap();
-        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+        let path = format!("{}:{}", binary.to_string_lossy(), std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
         command.args(["-c", line]).env("PATH", path).current_dir(self.factory.folder.path());
         let said = Said::of(&command.output().unwrap());

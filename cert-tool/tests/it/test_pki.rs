@@ -102,7 +102,7 @@ fn webpki_says(pki: &TestPki, case: &Value) -> Result<(), webpki::Error> {
         .iter()
         .map(|file| {
             let document = read_documents(file, &mut |_| Ok(None)).unwrap().next().unwrap().unwrap();
-            let Content::Crl(der) = document.content else { panic!("{}", file.display()) };
+            let Content::Crl(der) = document.content else { panic!("{}", file.to_string_lossy()) };
             OwnedCertRevocationList::from_der(&der).unwrap().into()
         })
         .collect();

@@ -91,7 +91,7 @@ fn a_pin_comes_by_file_environment_or_pin_source_and_never_in_the_uri() {
     assert!(said.code == 2 && said.err.contains("pin-value"), "{}", said.err);
     assert!(!said.err.contains("4711") && !hsm.shop.path("ca3").exists(), "{}", said.err);
 
-    let with_source = format!("{uri}&pin-source=file:{}", hsm.shop.path("pin").display());
+    let with_source = format!("{uri}&pin-source=file:{}", hsm.shop.path("pin").to_string_lossy());
     let said = hsm.run(&["ca", "init", "ca4", "--pkcs11", &with_source]);
     assert_eq!(said.code, 0, "{}", said.err);
     // The key that was there is the key that is used.
@@ -107,7 +107,7 @@ fn what_is_wrong_with_a_token_is_told() {
     for (uri, told) in [
         (hsm.uri("ca").replace("token=plant", "token=elsewhere"), "no token fits it"),
         (
-            format!("pkcs11:object=ca?module-path={}", hsm.shop.path("no.so").display()),
+            format!("pkcs11:object=ca?module-path={}", hsm.shop.path("no.so").to_string_lossy()),
             "can't load the module",
         ),
         ("pkcs11:object=ca".to_owned(), "module-path"),
@@ -199,10 +199,10 @@ impl Hsm {
         let tokens = shop.path("tokens");
         shop.write(
             "softhsm2.conf",
-            &format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display()),
+            &format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.to_string_lossy()),
         );
         cert_tool_pin(&shop.path("pin"));
-        let configuration = shop.path("softhsm2.conf").display().to_string();
+        let configuration = shop.path("softhsm2.conf").to_string_lossy().into_owned();
         let output = Command::new("softhsm2-util")
             .args(["--init-token", "--free", "--label", "plant", "--so-pin", "12345678", "--pin", "4711"])
             .env("SOFTHSM2_CONF", &configuration)

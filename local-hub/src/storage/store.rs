@@ -4,6 +4,7 @@
 //! the writes. The thread commits all waiting rows at once, and then notifies the requests; a
 //! request is acknowledged only after that. No acknowledged write is lost when the process ends.
 
+use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -176,7 +177,7 @@ fn check_log(path: &Path) -> Result<()> {
     let reason = format!(
         "up to {transactions} acknowledged writes from byte {at} on can't be read; keep a copy of the folder, then \
          `truncate -s {at} {}` lets the hub start with what comes before them",
-        log.display()
+        ShownPath(&log)
     );
     Err(Error::Damaged { path: log, reason })
 }

@@ -110,7 +110,7 @@ async fn only_the_owner_can_read_what_is_in_the_folder() {
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() >= 7, "{files:?}");
     for file in files {
-        assert_eq!(mode(&file), 0o600, "{}", file.display());
+        assert_eq!(mode(&file), 0o600, "{}", file.to_string_lossy());
     }
     hub.shutdown().await;
 }

@@ -25,7 +25,7 @@ pub(crate) async fn hub_with_containers(config: Config) -> (TestHub, TempDir) {
 }
 
 pub(crate) fn uri(folder: &TempDir, container: &str) -> String {
-    format!("file://{}", folder.path().join(container).display())
+    format!("file://{}", folder.path().join(container).to_string_lossy())
 }
 
 /// Waits until the job has ended, and returns it.

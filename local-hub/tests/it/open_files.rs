@@ -10,7 +10,7 @@ use crate::support::Process;
 /// Starts the hub under a limit, in the form of `ulimit`. Its log is in the folder.
 fn limited(limit: &str, folder: &Path) -> Process {
     let mut shell = Command::new("sh");
-    let log = folder.join("log").display().to_string();
+    let log = folder.join("log").to_string_lossy().into_owned();
     shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\" 2>'{log}'")]);
     Process::serve_through(shell, &folder.join("data"))
 }

@@ -156,7 +156,7 @@ async fn a_refused_connect_says_whom_and_why() {
 
 fn loud(folder: &Path) -> Process {
     let mut shell = Command::new("sh");
-    let log = folder.join("log").display().to_string();
+    let log = folder.join("log").to_string_lossy().into_owned();
     shell.args(["-c", &format!("exec \"$0\" \"$@\" 2>'{log}'")]);
     Process::serve_through(shell, &folder.join("data"))
 }

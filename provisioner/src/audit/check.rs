@@ -1,5 +1,6 @@
 //! The check of an audit pack: every record is unchanged and in its place, and there are no others.
 
+use hub_types::shown::ShownPath;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub(crate) enum Broken {
 #[non_exhaustive]
 pub(crate) enum CheckError {
     /// The file can't be opened.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read `{}`", ShownPath(path))]
     Open {
         /// The file.
         path: PathBuf,
@@ -38,7 +39,7 @@ pub(crate) enum CheckError {
         source: io::Error,
     },
     /// The pack is incomplete or damaged.
-    #[error("`{}` is not a complete audit pack", path.display())]
+    #[error("`{}` is not a complete audit pack", ShownPath(path))]
     Broken {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! The rows that failed or are in conflict, as a batch file of their own: correct it and apply it.
 
+use hub_types::shown::ShownPath;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +17,7 @@ use crate::model::run_id::RunId;
 #[non_exhaustive]
 pub(crate) enum FailedRowsError {
     /// The run's batch file was changed since the run began.
-    #[error("{} was changed since run {run} began", path.display())]
+    #[error("{} was changed since run {run} began", ShownPath(path))]
     BatchChanged {
         /// The file.
         path: PathBuf,
@@ -24,7 +25,7 @@ pub(crate) enum FailedRowsError {
         run: RunId,
     },
     /// The run's batch file can't be read.
-    #[error("can't read the failed rows in `{}`, the run's batch", path.display())]
+    #[error("can't read the failed rows in `{}`, the run's batch", ShownPath(path))]
     BatchUnreadable {
         /// The file.
         path: PathBuf,
@@ -35,7 +36,7 @@ pub(crate) enum FailedRowsError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The output would take the place of a file that is no such file.
-    #[error("`{}` is already there, and {what}; it stays as it is", path.display())]
+    #[error("`{}` is already there, and {what}; it stays as it is", ShownPath(path))]
     OtherFile {
         /// The file.
         path: PathBuf,
@@ -91,7 +92,7 @@ fn write(batch: &Path, out: &Path, lines: &BTreeSet<u64>, run: &Run) -> Result<(
     let file = std::fs::File::open(batch).map_err(|error| unreadable(error.into()))?;
     let base = batch.parent().unwrap_or_else(|| Path::new(""));
     let options = run.options.read_options();
-    let mut reader = BatchReader::from_read(file, &batch.display().to_string(), base, &options)
+    let mut reader = BatchReader::from_read(file, &batch.to_string_lossy(), base, &options)
         .map_err(|error| unreadable(error.into()))?;
     let mut writer = BatchWriter::create(out, reader.format())?;
     for row in (&mut reader).flatten() {

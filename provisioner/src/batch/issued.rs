@@ -1,5 +1,6 @@
 //! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
 
+use hub_types::shown::ShownPath;
 use std::path::PathBuf;
 
 use cert_tool::{
@@ -67,7 +68,7 @@ pub(crate) fn refuse_unissuable(
 /// The record of a row whose identity has its newest certificate in a different folder.
 pub(crate) fn issued_elsewhere(folder: Option<PathBuf>) -> Record {
     let folder = folder.unwrap_or_default();
-    let text = format!("its newest certificate is in a different folder: `{}`", folder.display());
+    let text = format!("its newest certificate is in a different folder: `{}`", ShownPath(&folder));
     Record::failed(ReasonCode::CertificateElsewhere, text)
 }
 

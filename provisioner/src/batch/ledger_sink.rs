@@ -1,5 +1,6 @@
 //! Loading a batch into a ledger, as the rows of a run.
 
+use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 
 use batch_file::{IdPattern, Problem, ReadOptions};
@@ -90,7 +91,7 @@ pub(crate) struct LedgerSink<'a, 'l> {
 #[error(
     "{} of this batch, the first of them `{first}`, are in another folder already: `{}`; nothing was issued and \
      nothing was sent",
-    counted(*count, "certificate"), folder.display()
+    counted(*count, "certificate"), ShownPath(folder)
 )]
 pub(crate) struct CertificatesElsewhere {
     /// The folder.
@@ -151,7 +152,7 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
             self.observer.note(group);
         }
         if let Some(left_out) = self.problems.summary() {
-            self.observer.note(&format_args!("{}: {left_out}", batch.path.display()));
+            self.observer.note(&format_args!("{}: {left_out}", ShownPath(&batch.path)));
         }
         if !loaded.keys.is_empty() {
             note_if_exposed(&batch.path, self.observer);

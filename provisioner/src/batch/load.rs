@@ -1,6 +1,7 @@
 //! BatchLoader a batch: every row checked against itself and against the files that it names, and
 //! turned into the specification of an identity.
 
+use hub_types::shown::ShownPath;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -102,7 +103,7 @@ pub(crate) enum LoadError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The batch has problems.
-    #[error("{} is not clean: {}; nothing was sent", path.display(), problems(*errors, *bad_rows, *rows))]
+    #[error("{} is not clean: {}; nothing was sent", ShownPath(path), problems(*errors, *bad_rows, *rows))]
     NotClean {
         /// The file.
         path: PathBuf,
@@ -117,7 +118,7 @@ pub(crate) enum LoadError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The file can't be read.
-    #[error("can't read the batch `{}`", path.display())]
+    #[error("can't read the batch `{}`", ShownPath(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -142,7 +143,7 @@ pub(crate) fn load(
     let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let hasher = Arc::new(Mutex::new(Sha256::new()));
     let input = Hashing { file, hasher: hasher.clone() };
-    let name = path.display().to_string();
+    let name = path.to_string_lossy().into_owned();
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let mut reader = match BatchReader::from_read(input, &name, base, &options.read) {
         Err(OpenError::NoBatch { problems, .. }) => return Ok(unusable(problems, sink)),

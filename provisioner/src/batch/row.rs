@@ -178,7 +178,7 @@ impl RowReader {
         let mut twin = match self.templates.render(path, cells) {
             Ok(twin) => twin,
             Err(error) => {
-                findings.error("twin", Some(&path.display().to_string()), error.to_string(), error.remedy());
+                findings.error("twin", Some(&path.to_string_lossy()), error.to_string(), error.remedy());
                 return None;
             }
         };
@@ -209,7 +209,7 @@ impl Findings<'_> {
     fn certificate(&mut self) -> Option<Option<Certificate>> {
         let row = self.row;
         let Some(path) = &row.certificate else { return Some(None) };
-        let shown = path.display().to_string();
+        let shown = path.to_string_lossy().into_owned();
         let certificate = match cert_tool::read_certificate(path) {
             Ok(certificate) => certificate,
             Err(error) => {
@@ -256,7 +256,7 @@ impl Findings<'_> {
     }
 
     fn warn(&mut self, message: impl Into<String>, remedy: &str) {
-        let path = self.row.certificate.as_ref().map(|path| path.display().to_string());
+        let path = self.row.certificate.as_ref().map(|path| path.to_string_lossy().into_owned());
         let warning = problem(self.file, self.row.line, "certificate", path.as_deref(), message, remedy);
         self.problems.push(Problem { severity: Severity::Warning, ..warning });
     }
@@ -272,7 +272,7 @@ impl Findings<'_> {
             None => ("public_key", self.row.public_key.as_ref()),
         };
         let path = match given {
-            Some(PemSource::Path(path)) => Some(path.display().to_string()),
+            Some(PemSource::Path(path)) => Some(path.to_string_lossy().into_owned()),
             Some(PemSource::Pem(_)) | None => None,
         };
         let remedy = refusal
@@ -299,7 +299,7 @@ impl Findings<'_> {
             "a hub keeps the value of a number, not its digits: `{read}` in this twin comes back as `{written}`"
         );
         let remedy = "nothing is to be done for an amount; put a version or a serial number into quotes";
-        let value = template.display().to_string();
+        let value = template.to_string_lossy().into_owned();
         let problem = problem(self.file, self.row.line, "twin", Some(&value), message, remedy);
         self.problems.push(Problem { severity: Severity::Warning, ..problem });
     }

@@ -48,7 +48,7 @@ impl TemporaryRun {
 
 /// Begins a run that nobody works on.
 pub(super) fn begin_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result<Loader<'l>, LedgerError> {
-    let input = batch.display().to_string();
+    let input = batch.to_string_lossy().into_owned();
     let (options, by) = (RunOptions::default(), Operator::default());
     ledger.load_run(&RunFacts {
         hub: "",

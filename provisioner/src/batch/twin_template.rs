@@ -4,6 +4,7 @@
 //! are, so between quotes no cell can break out: `"line": "{{ x_line }}"`. What stands without quotes
 //! must come out as JSON by itself: `"interval": {{ x_interval | int }}`.
 
+use hub_types::shown::ShownPath;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -67,7 +68,7 @@ pub(crate) enum TemplateError {
         source: NumberError,
     },
     /// The file can't be read.
-    #[error("the twin template `{}` can't be read: {reason}", path.display())]
+    #[error("the twin template `{}` can't be read: {reason}", ShownPath(path))]
     File {
         /// The file, as it was resolved.
         path: PathBuf,
@@ -75,7 +76,7 @@ pub(crate) enum TemplateError {
         reason: String,
     },
     /// There is no such file.
-    #[error("no such file: `{}`", path.display())]
+    #[error("no such file: `{}`", ShownPath(path))]
     Missing {
         /// The file, as it was resolved.
         path: PathBuf,
@@ -162,7 +163,7 @@ impl TwinTemplates {
         path: &Path,
         cells: impl Iterator<Item = (&'c str, &'c str)> + Clone,
     ) -> Result<RenderedTwin, TemplateError> {
-        let name = path.display().to_string();
+        let name = path.to_string_lossy().into_owned();
         if !self.files.contains_key(path) {
             let read = self.read(path, &name);
             self.files.insert(path.to_owned(), read);
@@ -412,7 +413,7 @@ mod tests {
         let missing =
             TwinTemplates::new().render(Path::new("nowhere/twin.json"), std::iter::empty()).unwrap_err();
         let path = std::path::absolute("nowhere/twin.json").unwrap();
-        assert_eq!(missing.to_string(), format!("no such file: `{}`", path.display()));
+        assert_eq!(missing.to_string(), format!("no such file: `{}`", ShownPath(&path)));
         assert!(missing.remedy().contains("correct the path"));
     }
 

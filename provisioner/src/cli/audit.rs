@@ -1,5 +1,6 @@
 //! `audit`: a run as a chain of hashes, and whether such a chain is whole.
 
+use hub_types::shown::ShownPath;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -39,7 +40,7 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
         Some(hash) if hash.parse() != Ok(sealed.hash) => {
             let text = format!(
                 "`{}` is unchanged, but it is a different pack: its last hash is not {hash}",
-                pack.display()
+                ShownPath(pack)
             );
             Err(Failure::new(Exit::SomeFailed, text))
         }
@@ -53,7 +54,7 @@ fn print(pack: &Path, sealed: &Sealed, context: ResultContext, printer: &Printer
         Format::Json => printer.json(&InContext { context, result: sealed })?,
         Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), format!("{hash:x}")]].into_iter()),
         Format::Text => {
-            printer.data(format_args!("{}: {rows} rows, whole, last hash {hash:x}", pack.display()))
+            printer.data(format_args!("{}: {rows} rows, whole, last hash {hash:x}", ShownPath(pack)))
         }
     }
     Ok(())

@@ -30,7 +30,7 @@ struct Sums<'a> {
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
     let batch = args.batch.choice().resolve(".".as_ref())?;
-    let file = batch.path.display().to_string();
+    let file = batch.path.to_string_lossy().into_owned();
     let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None };
     let loaded = check(batch, args.issue.as_deref(), args.profile.name.clone(), &mut |problem| {
         problems.print(problem)

@@ -44,7 +44,7 @@ impl ResultContext {
 
     /// With this batch file.
     pub(super) fn input(self, input: &Path) -> Self {
-        Self { input: Some(input.display().to_string()), ..self }
+        Self { input: Some(input.to_string_lossy().into_owned()), ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The failure of a command: its exit code, its message and the remedy.
 
+use hub_types::shown::ShownPath;
 use std::error::Error;
 use std::path::Path;
 
@@ -115,7 +116,7 @@ fn moved_away(path: &Path) -> String {
         "move it away, with `{0}-wal` and `{0}-shm` beside it where they are there, and run `provisioner apply` with \
          the batch again: a new ledger is made and the hub is compared, so that nothing is lost and nothing is done \
          twice. What earlier runs did can't be reported or undone from the new one",
-        path.display()
+        ShownPath(path)
     )
 }
 
@@ -225,7 +226,7 @@ impl From<LoadError> for Failure {
                 let hint = format!(
                     "name that folder with `--out {}`; new certificates for units that have some are made by \
                      `cert-tool renew` and brought in by `provisioner rotate`",
-                    error.folder.display()
+                    ShownPath(&error.folder)
                 );
                 Self::new(Exit::BadInput, error).hint(hint)
             }
@@ -259,7 +260,7 @@ impl From<TargetError> for Failure {
                 let hint = format!(
                     "if `local-hub serve` runs on that folder, call it instead: set IOTHUB_CONNECTION_STRING to what \
                      `local-hub connection-string --data {0}` prints, and IOTHUB_CA_FILE to {0}/ca.pem",
-                    data.display()
+                    ShownPath(data)
                 );
                 Self::new(Exit::Refused, error).hint(hint)
             }

@@ -1,5 +1,6 @@
 //! The files that verbs write for everybody whom the folder and the umask let in.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::Path;
 
@@ -16,9 +17,9 @@ pub(super) fn create(path: &Path, existing: Existing) -> Result<NewFile, Failure
 /// The failure of a file that can't be written.
 pub(super) fn unwritable(path: &Path, error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::AlreadyExists {
-        let text = format!("`{}` exists already", path.display());
+        let text = format!("`{}` exists already", ShownPath(path));
         return Failure::new(Exit::BadInput, text).hint("choose a different name");
     }
-    Failure::new(Exit::BadInput, format!("can't write `{}`: {error}", path.display()))
+    Failure::new(Exit::BadInput, format!("can't write `{}`: {error}", ShownPath(path)))
         .hint("check the path, its rights and the free space")
 }

@@ -2,6 +2,7 @@
 
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
+use hub_types::shown::ShownPath;
 use serde::Serialize;
 
 use super::args::Format;
@@ -60,7 +61,7 @@ pub(super) fn print(
     match outcome.write_failed_rows() {
         Ok(None) => {}
         Ok(Some((file, rows))) => {
-            printer.note(format_args!("{} failed or in conflict: {}", counted(rows, "row"), file.display()))
+            printer.note(format_args!("{} failed or in conflict: {}", counted(rows, "row"), ShownPath(&file)))
         }
         Err(FailedRowsError::Ledger(error)) => return Err(error.into()),
         // The run itself is not worse for it, and `report` can write the file later.
@@ -100,7 +101,7 @@ fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Prin
             opened.held_devices()?.iter().for_each(|held| printer.data(held_note(held)));
             to_disable_note(run, totals).iter().for_each(|note| printer.data(note));
             if let Some(folders) = &run.options.issue {
-                printer.data(format_args!("certificates and keys: {}", folders.out.display()));
+                printer.data(format_args!("certificates and keys: {}", ShownPath(&folders.out)));
             }
             printer.data(format_args!("ledger: {location} (`provisioner report {id}`)"));
         }

@@ -31,7 +31,7 @@ pub(super) async fn run(
     let mut rows = RowList::begin(printer, "batch has".to_owned());
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
-        let path = path.display().to_string();
+        let path = path.to_string_lossy().into_owned();
         printer.note(format_args!("plan: {path} (`provisioner apply {}`)", quoted(&path)));
     }
     rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;

@@ -3,6 +3,7 @@
 
 use cli_support::exit::Exit;
 use cli_support::new_file::Existing;
+use hub_types::shown::ShownPath;
 
 use super::args::{Format, ReportArgs};
 use super::failure::Failure;
@@ -19,14 +20,14 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     printer.remember_hub(opened.run().is_on_test_hub());
     if let Some(out) = &args.failed_rows {
         let rows = write_failed_rows(out, opened.reader())?;
-        printer.note(format_args!("{}: {}", out.display(), counted(rows, "row")));
+        printer.note(format_args!("{}: {}", ShownPath(out), counted(rows, "row")));
     }
     if let Some(out) = &args.html {
         let is_page = |content: &[u8]| content.starts_with(PAGE_BEGIN.as_bytes());
         let mut file = new_file::create(out, Existing::ReplacedIf(is_page))?;
         opened.write_page(&mut file)?;
         file.finish().map_err(|error| unwritable(out, error))?;
-        printer.note(format_args!("page: {}", out.display()));
+        printer.note(format_args!("page: {}", ShownPath(out)));
     }
     let report = opened.summary()?;
     print(&report, &opened, printer)?;

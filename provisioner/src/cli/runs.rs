@@ -1,6 +1,7 @@
 //! `runs` and `status`: the runs that the ledger knows.
 
 use cli_support::exit::Exit;
+use hub_types::shown::ShownBare;
 
 use super::args::Format;
 use super::failure::Failure;
@@ -50,8 +51,13 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     }
     let hub = if *test_hub { "TEST HUB " } else { "" };
     let unread = if run.is_unread() { ", not read back" } else { "" };
-    printer
-        .data(format_args!("run {}: {what}{} on {hub}{}: {}{unread}", run.id, run.input, run.hub, run.state));
+    printer.data(format_args!(
+        "run {}: {what}{} on {hub}{}: {}{unread}",
+        run.id,
+        ShownBare(&run.input),
+        run.hub,
+        run.state
+    ));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
     left_disabled.iter().for_each(|held| printer.data(format_args!("  {}", held_note(held))));

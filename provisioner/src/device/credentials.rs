@@ -1,5 +1,6 @@
 //! The credentials of devices and modules, and their sources.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(crate) enum CredentialError {
     #[error("the files that rows name can't be looked up")]
     Lookup(#[source] rusqlite::Error),
     /// The key is another certificate's.
-    #[error("`{}` is not the key of the certificate `{}`", private_key.display(), certificate.display())]
+    #[error("`{}` is not the key of the certificate `{}`", ShownPath(private_key), ShownPath(certificate))]
     OtherKey {
         /// The key.
         private_key: PathBuf,
@@ -41,7 +42,7 @@ pub(crate) enum CredentialError {
         certificate: PathBuf,
     },
     /// The key is of a kind that TLS has no use for.
-    #[error("the key `{}` can't be used for TLS", private_key.display())]
+    #[error("the key `{}` can't be used for TLS", ShownPath(private_key))]
     Unsupported {
         /// The key.
         private_key: PathBuf,

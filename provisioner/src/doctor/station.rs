@@ -1,5 +1,6 @@
 //! This station itself: its disk, and the ledger.
 
+use hub_types::shown::ShownPath;
 use std::io::Write;
 use std::path::Path;
 
@@ -27,14 +28,14 @@ fn disk(folder: &Path) -> Check {
         Ok(()) => free_space(folder),
         Err(error) => Check::fail(
             "disk",
-            format!("can't write to {}: {error}", folder.display()),
+            format!("can't write to {}: {error}", ShownPath(folder)),
             "the ledger must be written: make room, or choose a different folder with --ledger FILE",
         ),
     }
 }
 
 fn free_space(folder: &Path) -> Check {
-    let shown = folder.display();
+    let shown = ShownPath(folder);
     match fs4::available_space(folder) {
         Ok(bytes) if bytes < DISK_WARNS => Check::warning(
             "disk",
@@ -60,10 +61,10 @@ fn ledger(location: &LedgerLocation, status: StatusListener) -> Check {
             "set `fsync` and `synchronous_commit` on, and name the standbys in `synchronous_standby_names`",
         ),
         Err(LedgerError::Empty { path }) => {
-            Check::ok("ledger", format!("{} is empty and becomes one with the first run", path.display()))
+            Check::ok("ledger", format!("{} is empty and becomes one with the first run", ShownPath(&path)))
         }
         Err(LedgerError::Missing { path }) => {
-            Check::ok("ledger", format!("{} will be made by the first run", path.display()))
+            Check::ok("ledger", format!("{} will be made by the first run", ShownPath(&path)))
         }
         Err(error) => Check::fail(
             "ledger",

@@ -1,5 +1,6 @@
 //! The location of a ledger: a file, or a PostgreSQL database.
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -41,7 +42,7 @@ pub(crate) enum LocationError {
     #[error("the ledger's address names no server")]
     NoHost,
     /// The password file is readable by others, or can't be read.
-    #[error("the password file `{}` can't be used: {why}", path.display())]
+    #[error("the password file `{}` can't be used: {why}", ShownPath(path))]
     PasswordFile {
         /// The file.
         path: PathBuf,
@@ -201,7 +202,7 @@ const SECRETS: [&str; 8] = [
 impl fmt::Display for LedgerLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) => ShownPath(path).fmt(f),
             Self::Postgres(config) => {
                 f.write_str("postgres://")?;
                 if let Some(user) = config.get_user() {
@@ -216,7 +217,7 @@ impl fmt::Display for LedgerLocation {
                     match (hosts.get(index), addresses.get(index)) {
                         (Some(Host::Tcp(host)), _) => f.write_str(host)?,
                         #[cfg(unix)]
-                        (Some(Host::Unix(path)), _) => path.display().fmt(f)?,
+                        (Some(Host::Unix(path)), _) => ShownPath(path).fmt(f)?,
                         (None, Some(address)) => address.fmt(f)?,
                         (None, None) => {}
                     }

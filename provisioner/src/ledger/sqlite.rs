@@ -1,5 +1,6 @@
 //! The ledger of one station: an SQLite file, with one process that writes to it.
 
+use hub_types::shown::ShownPath;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,7 +83,7 @@ impl Sqlite {
         match schema::version(&self.connection).map_err(|source| of_file(&self.path, source))? {
             VERSION => Ok(self),
             found => {
-                let ledger = self.path.display().to_string();
+                let ledger = ShownPath(&self.path).to_string();
                 Err(LedgerError::Version { ledger, found, known: VERSION })
             }
         }
@@ -274,7 +275,7 @@ impl Store for Sqlite {
 
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError> {
         let found = self.call(|connection| runs::one(connection, run))?;
-        found.ok_or_else(|| LedgerError::NoSuchRun { ledger: self.path.display().to_string(), run })
+        found.ok_or_else(|| LedgerError::NoSuchRun { ledger: ShownPath(&self.path).to_string(), run })
     }
 
     fn sessions(&mut self, run: RunId) -> Result<Vec<Session>, LedgerError> {

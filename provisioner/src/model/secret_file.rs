@@ -1,5 +1,6 @@
 //! Files that hold secrets: connection strings, symmetric keys.
 
+use hub_types::shown::ShownPath;
 use std::path::Path;
 
 use cli_support::secrets;
@@ -9,7 +10,7 @@ use super::observer::RunObserver;
 /// Notes that others than its owner can read a file, with the remedy. The file is used all the same.
 pub(crate) fn note_if_exposed(path: &Path, observer: &dyn RunObserver) {
     if others_can_read(path) {
-        let path = path.display();
+        let path = ShownPath(path);
         observer.note(&format_args!(
             "warning: `{path}` holds a secret, and others than its owner can read it; run `chmod 600 {path}`"
         ));

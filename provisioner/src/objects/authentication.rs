@@ -1,5 +1,6 @@
 //! The authentication of a single identity, from given thumbprints, certificates and keys.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,7 @@ pub(crate) enum AuthChoiceError {
     #[error(transparent)]
     Certificate(#[from] cert_tool::Error),
     /// The certificate is for a different identity.
-    #[error("the certificate in `{}` is for `{found}`, not for `{identity}`", path.display())]
+    #[error("the certificate in `{}` is for `{found}`, not for `{identity}`", ShownPath(path))]
     CertificateOfOther {
         /// The file.
         path: PathBuf,
@@ -50,7 +51,7 @@ pub(crate) enum AuthChoiceError {
         identity: IdentityId,
     },
     /// A key can't be used.
-    #[error("the key in `{}` can't be used", path.display())]
+    #[error("the key in `{}` can't be used", ShownPath(path))]
     Key {
         /// The file.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub(crate) enum AuthChoiceError {
         source: KeyError,
     },
     /// A key file can't be read.
-    #[error("can't read the key file `{}`", path.display())]
+    #[error("can't read the key file `{}`", ShownPath(path))]
     KeyFile {
         /// The file.
         path: PathBuf,

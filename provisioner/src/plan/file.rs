@@ -6,6 +6,7 @@
 //! can make a new one. It holds no secret; symmetric keys come from the batch when the plan is carried
 //! out.
 
+use hub_types::shown::ShownPath;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ struct Seal {
 #[non_exhaustive]
 pub(crate) enum PlanFileError {
     /// It can't be read or written.
-    #[error("can't use the plan file `{}`", path.display())]
+    #[error("can't use the plan file `{}`", ShownPath(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -73,7 +74,7 @@ pub(crate) enum PlanFileError {
         source: io::Error,
     },
     /// It was cut off, or edited.
-    #[error("line {line} of the plan file `{}` has changed since it was written: {what}", path.display())]
+    #[error("line {line} of the plan file `{}` has changed since it was written: {what}", ShownPath(path))]
     Altered {
         /// The file.
         path: PathBuf,
@@ -83,7 +84,7 @@ pub(crate) enum PlanFileError {
         what: String,
     },
     /// It was made by another version of this program.
-    #[error("the plan file `{}` has version {found}; this program reads version {VERSION}", path.display())]
+    #[error("the plan file `{}` has version {found}; this program reads version {VERSION}", ShownPath(path))]
     Version {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! The plan of a batch: it is loaded into a temporary ledger, and compared with the hub.
 
+use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(crate) struct PlanRequest {
 #[non_exhaustive]
 pub(crate) enum PlanError {
     /// The plan file exists.
-    #[error("`{}` is there already", path.display())]
+    #[error("`{}` is there already", ShownPath(path))]
     Exists {
         /// The file.
         path: PathBuf,

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hub_types::shown::is_seen;
+
 use crate::ledger::{IssueFolders, Run, RunOptions};
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
@@ -68,7 +70,7 @@ fn issue_options(IssueFolders { ca, out }: &IssueFolders) -> String {
 }
 
 fn path(path: &Path) -> String {
-    quoted(&path.display().to_string())
+    quoted(&path.to_string_lossy())
 }
 
 /// The text as one word of a shell.
@@ -76,7 +78,17 @@ pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
     match !text.is_empty() && text.chars().all(is_plain) {
         true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+        false if text.chars().all(is_seen) => format!("'{}'", text.replace('\'', r"'\''")),
+        false => format!("$'{}'", text.chars().map(escaped).collect::<String>()),
+    }
+}
+
+/// A character between `$'` and `'`, where shells read escapes.
+fn escaped(character: char) -> String {
+    match character {
+        '\'' | '\\' => format!("\\{character}"),
+        _ if is_seen(character) => character.to_string(),
+        _ => format!("\\U{:08x}", u32::from(character)),
     }
 }
 

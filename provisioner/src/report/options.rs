@@ -3,6 +3,7 @@
 use crate::ledger::{IssueFolders, RunOptions};
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use hub_types::shown::ShownPath;
 
 /// Returns the options that a run was begun with, in words.
 pub(super) fn options(options: &RunOptions) -> String {
@@ -17,7 +18,7 @@ pub(super) fn options(options: &RunOptions) -> String {
     };
     words.extend(quarantine.then(|| "devices left disabled, in quarantine".to_owned()));
     if let Some(IssueFolders { ca, out }) = issue {
-        words.push(format!("certificates of the CA in {}, issued to {}", ca.display(), out.display()));
+        words.push(format!("certificates of the CA in {}, issued to {}", ShownPath(ca), ShownPath(out)));
     }
     words.extend(profile.as_ref().map(|name| format!("profile {name} for rows that name none")));
     words.extend(created_by_tag.as_ref().map(|tag| format!("the tag {tag} names the creator")));

@@ -86,7 +86,7 @@ impl NewRun {
         ledger: &mut Ledger,
         context: &RunContext<'_>,
     ) -> Result<(OpenHub, RunId, Loaded), RunFailure> {
-        let (label, input) = (target.label(), self.batch.path.display().to_string());
+        let (label, input) = (target.label(), self.batch.path.to_string_lossy().into_owned());
         let facts = RunFacts {
             hub: &label.name,
             test_hub: label.is_test_hub,

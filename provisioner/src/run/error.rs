@@ -1,5 +1,6 @@
 //! The reasons why a run can't be begun or continued.
 
+use hub_types::shown::ShownPath;
 use std::io;
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ pub(crate) enum RunFailure {
     /// The run's batch file was changed since the run began.
     #[error(
         "{} was changed since run {} began: its SHA-256 is not {} any more; nothing was sent",
-        path.display(),
+        ShownPath(path),
         run.id,
         run.input_sha256
     )]
@@ -35,7 +36,7 @@ pub(crate) enum RunFailure {
         run: Box<Run>,
     },
     /// The run's batch file can't be read.
-    #[error("can't read `{}`, the run's batch", path.display())]
+    #[error("can't read `{}`, the run's batch", ShownPath(path))]
     BatchUnreadable {
         /// The file.
         path: PathBuf,
@@ -49,7 +50,7 @@ pub(crate) enum RunFailure {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// There is no CA.
-    #[error("there is no CA in `{}`", folder.display())]
+    #[error("there is no CA in `{}`", ShownPath(folder))]
     NoCa {
         /// The folder.
         folder: PathBuf,
@@ -132,7 +133,7 @@ pub(crate) enum PlanMismatch {
     /// The batch was changed since the plan was made.
     #[error(
         "{} was changed since the plan was made: its SHA-256 is not {sha256} any more; nothing was sent",
-        path.display()
+        ShownPath(path)
     )]
     BatchChanged {
         /// The file.
@@ -141,7 +142,7 @@ pub(crate) enum PlanMismatch {
         sha256: Sha256Digest,
     },
     /// The plan's batch can't be read.
-    #[error("can't read `{}`, the plan's batch", path.display())]
+    #[error("can't read `{}`, the plan's batch", ShownPath(path))]
     BatchUnreadable {
         /// The file.
         path: PathBuf,
@@ -165,7 +166,7 @@ pub(crate) enum PlanMismatch {
         source: IdError,
     },
     /// A batch for a plan was named, and the file is not a plan.
-    #[error("`--batch` is for plans, and `{}` is not a plan", path.display())]
+    #[error("`--batch` is for plans, and `{}` is not a plan", ShownPath(path))]
     NotAPlan {
         /// The file.
         path: PathBuf,

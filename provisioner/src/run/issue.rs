@@ -1,5 +1,6 @@
 //! The issue of certificates for the rows of a run that need one.
 
+use hub_types::shown::ShownPath;
 use std::time::Instant;
 
 use cert_tool::{
@@ -37,7 +38,7 @@ impl Certificates {
         let ca = match (CertificateAuthority::exists(&folder), target) {
             (true, _) => CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?,
             (false, Target::Embedded { .. }) => {
-                observer.note(&format_args!("CA: made a test CA in {}", folder.display()));
+                observer.note(&format_args!("CA: made a test CA in {}", ShownPath(&folder)));
                 CertificateAuthority::init(&folder, &CaOptions::default(), now)?
             }
             (false, Target::Remote { .. }) => return Err(RunFailure::NoCa { folder }),

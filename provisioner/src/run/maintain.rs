@@ -67,7 +67,7 @@ pub(super) async fn open_dry_run(
         count: loaded.devices + loaded.modules,
         rejected: loaded.bad_rows,
     };
-    let input = new.batch.path.display().to_string();
+    let input = new.batch.path.to_string_lossy().into_owned();
     OpenDryRun::open(target, owners, maintenance, rows, input, observer).await
 }
 

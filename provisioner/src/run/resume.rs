@@ -1,5 +1,6 @@
 //! A run that is in the ledger: it is continued, or joined by one more station.
 
+use hub_types::shown::ShownPath;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,7 +163,7 @@ fn batch_of(
         Err(error) if error.kind() == ErrorKind::NotFound && !needs_keys && elsewhere.is_none() => {
             observer.note(&format_args!(
                 "{} no longer exists; the ledger has all that is needed",
-                path.display()
+                ShownPath(path)
             ));
             return Ok((None, GivenKeys::new()));
         }

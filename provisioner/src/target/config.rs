@@ -6,6 +6,7 @@
 //! device_host = "line-3.device.example"
 //! ```
 
+use hub_types::shown::ShownPath;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -54,7 +55,7 @@ pub(super) enum ConfiguredAccess {
 #[non_exhaustive]
 pub(crate) enum ConfigError {
     /// It can't be read.
-    #[error("can't read the settings `{}`", path.display())]
+    #[error("can't read the settings `{}`", ShownPath(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -62,7 +63,7 @@ pub(crate) enum ConfigError {
         source: std::io::Error,
     },
     /// It is no text.
-    #[error("the settings `{}` are no text", path.display())]
+    #[error("the settings `{}` are no text", ShownPath(path))]
     NotText {
         /// The file.
         path: PathBuf,
@@ -70,7 +71,7 @@ pub(crate) enum ConfigError {
         source: cli_support::text::EncodingError,
     },
     /// It has no such hub.
-    #[error("`{}` has no hub `{name}`; it has {known}", path.display())]
+    #[error("`{}` has no hub `{name}`; it has {known}", ShownPath(path))]
     NoSuchHub {
         /// The file.
         path: PathBuf,
@@ -80,7 +81,7 @@ pub(crate) enum ConfigError {
         known: String,
     },
     /// Something in it is wrong.
-    #[error("`{}`, line {line}, column {column}: {problem}", path.display())]
+    #[error("`{}`, line {line}, column {column}: {problem}", ShownPath(path))]
     HubTable {
         /// The file.
         path: PathBuf,

@@ -34,7 +34,7 @@ pub(crate) fn recompute_issued(
     let mut mismatch = CertificateMismatches::new();
     find_issued_with(ledger, run, list, |row, facts| {
         if let Some(reason) = recompute(&row.spec.identity, facts) {
-            let file = facts.certificate.display().to_string();
+            let file = facts.certificate.to_string_lossy().into_owned();
             mismatch.insert(row.spec.identity.clone(), CertificateMismatch { line: row.line, file, reason });
         }
     })?;

@@ -130,7 +130,7 @@ impl Verified {
             if let (true, None, Ok(identity)) =
                 (is_about_it, &drift.certificate, IdentityId::from_common_name(&drift.identity))
             {
-                drift.certificate = find(&identity)?.map(|path| path.display().to_string());
+                drift.certificate = find(&identity)?.map(|path| path.to_string_lossy().into_owned());
             }
         }
         Ok(())

@@ -75,7 +75,7 @@ impl Page {
 
     /// A fault of the page at this line.
     pub(crate) fn fault(&self, line: usize, fault: &str) -> String {
-        format!("{}:{line}: {fault}", self.name.display())
+        format!("{}:{line}: {fault}", self.name.to_string_lossy())
     }
 }
 

@@ -23,7 +23,7 @@ struct Text {
 
 impl Text {
     fn place(&self) -> String {
-        format!("{}:{}: {:?}", self.file.display(), self.literal.line, self.literal.text)
+        format!("{}:{}: {:?}", self.file.to_string_lossy(), self.literal.line, self.literal.text)
     }
 
     /// Returns true for the text of an error.

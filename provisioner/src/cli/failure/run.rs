@@ -1,5 +1,6 @@
 //! The exit codes and hints of failures of a run.
 
+use hub_types::shown::ShownPath;
 use std::path::Path;
 
 use cli_support::exit::Exit;
@@ -21,7 +22,7 @@ impl From<RunFailure> for Failure {
                     .to_owned(),
             ),
             RunFailure::NoCa { folder } => {
-                (Exit::Refused, format!("make one with `cert-tool ca init {}`", folder.display()))
+                (Exit::Refused, format!("make one with `cert-tool ca init {}`", ShownPath(folder)))
             }
             RunFailure::NothingToDo { run, reason } => (Exit::BadInput, what_to_do(*run, *reason)),
             RunFailure::OtherHub { .. } => {
@@ -61,7 +62,7 @@ fn what_to_do_with_changed(path: &Path, run: &Run) -> String {
     format!(
         "{end}; to provision the new one, run `provisioner apply {}{}`: what is on the hub already is compared, not \
          repeated",
-        quoted(&path.display().to_string()),
+        quoted(&path.to_string_lossy()),
         batch_options(run)
     )
 }

@@ -1,5 +1,6 @@
 //! The meaning of SQLite's errors for a ledger.
 
+use hub_types::shown::ShownPath;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::super::stored::NotUnderstood;
 
 /// The error of a ledger's file, by its cause, because each cause has a different remedy.
 pub(super) fn of_file(path: &Path, source: Error) -> LedgerError {
-    let ledger = path.display().to_string();
+    let ledger = ShownPath(path).to_string();
     let path = path.to_owned();
     match value_of(source) {
         Ok(value) => LedgerError::NotUnderstood { ledger, value },

@@ -1,5 +1,6 @@
 //! The check that a file is a ledger: other files are neither written to nor used as one.
 
+use hub_types::shown::ShownPath;
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ fn first_bytes(path: &Path, metadata: &Metadata) -> std::io::Result<Vec<u8>> {
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
-    LedgerError::Database { ledger: path.display().to_string(), is_shared: false, source: source.into() }
+    LedgerError::Database { ledger: ShownPath(path).to_string(), is_shared: false, source: source.into() }
 }
 
 /// Refuses a database of a different program, or one with a damaged header. Nothing is written.

@@ -175,7 +175,7 @@ fn damage_at_any_point_is_told_as_damage_or_harms_nothing() {
     let path = folder.path().join("damaged.ledger");
     let mut try_out = |what: &str, damaged: &[u8]| {
         for beside in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{beside}", path.display()));
+            let _ = std::fs::remove_file(format!("{}{beside}", path.to_string_lossy()));
         }
         std::fs::write(&path, damaged).unwrap();
         match read_all(&path) {
