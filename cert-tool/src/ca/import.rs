@@ -8,10 +8,12 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
+use super::limits::{Limits, path_length};
 use super::renew::keep_earlier;
 use super::{CertificateAuthority, import_check};
 use crate::error::Error;
 use crate::error::secret_for::SecretFor;
+use crate::issued::index::{INDEX, IssuanceIndex, Lookup, SubordinateCa};
 use crate::keys::handle::KeyHandle;
 use crate::keys::pkcs11::{TokenKey, TokenUri};
 use crate::keys::private::PrivateKey;
@@ -39,7 +41,8 @@ pub struct ImportedCa {
 /// certificate to the one above it. Its name is used in what it issues byte for byte. A certificate that it would
 /// issue is judged first, as [`verify_certificate`](crate::verify_certificate) does: where it would be refused, so is
 /// the CA; what depends on the names in certificates is returned as warnings. Where the folder has the CA already,
-/// with the same name and key, this is its renewed certificate.
+/// with the same name and key, this is its renewed certificate: what it limits otherwise is among the warnings, and one
+/// whose path length cuts off the CAs that it has signed is refused.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -67,9 +70,10 @@ pub fn import_ca(
     let issuing = certificates.first().ok_or_else(|| bad("it has no certificate".to_owned()))?;
     let present = folder.join(ISSUING_CERTIFICATE);
     let is_renewal = present.exists();
-    if is_renewal {
-        check_is_renewed(folder, issuing, key.is_some() || token.is_some())?;
-    }
+    let changes = match is_renewal {
+        true => check_is_renewed(folder, issuing, key.is_some() || token.is_some(), now)?,
+        false => Vec::new(),
+    };
     check_chain(&certificates).map_err(bad)?;
     // The passphrase that opens the key is also the one to open the copy with.
     let mut used = None;
@@ -89,7 +93,8 @@ pub fn import_ca(
     };
     folder::check_is_ca_for(issuing, handle.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
     folder::check_is_strong(issuing).map_err(bad)?;
-    let warnings = import_check::check(folder, &certificates, handle, now)?;
+    let mut warnings = import_check::check(folder, &certificates, handle, now)?;
+    warnings.extend(changes);
     // Nothing was written until here.
     if is_renewal {
         write_certificates(folder, folder, &certificates, is_renewal)?;
@@ -147,8 +152,14 @@ fn write_certificates(
     fs::sync_folder(place)
 }
 
-/// Refuses a certificate for the CA that is in the folder already, unless it is a new one of the same CA.
-fn check_is_renewed(folder: &Path, issuing: &Certificate, has_key: bool) -> Result<(), Error> {
+/// Refuses a certificate for the CA that is in the folder already, unless it is a new one of the same CA. Names the
+/// limits that change.
+fn check_is_renewed(
+    folder: &Path,
+    issuing: &Certificate,
+    has_key: bool,
+    now: OffsetDateTime,
+) -> Result<Vec<String>, Error> {
     let path = folder.join(ISSUING_CERTIFICATE);
     let present = read_certificate(&path)?;
     if present.der() == issuing.der() {
@@ -160,7 +171,8 @@ fn check_is_renewed(folder: &Path, issuing: &Certificate, has_key: bool) -> Resu
         return Err(Error::AlreadyExists { path });
     }
     if present.is_same_ca(issuing) {
-        return Ok(());
+        check_cas_below(folder, issuing, now)?;
+        return Ok(Limits::of(&present)?.changes_in(&Limits::of(issuing)?));
     }
     let (name, other) = (ShownBare(issuing.subject()), ShownBare(present.subject()));
     let reason = if issuing.public_key_info() == present.public_key_info() {
@@ -174,6 +186,36 @@ fn check_is_renewed(folder: &Path, issuing: &Certificate, has_key: bool) -> Resu
         format!("it has the CA `{other}`; `{name}` needs a folder of its own")
     };
     Err(Error::BadCa { path: folder.to_owned(), reason })
+}
+
+/// Refuses a path length that leaves no place for a CA that this one has signed.
+fn check_cas_below(folder: &Path, issuing: &Certificate, now: OffsetDateTime) -> Result<(), Error> {
+    let Some(allowed) = path_length(issuing) else { return Ok(()) };
+    if !folder.join(INDEX).exists() {
+        return Ok(());
+    }
+    let index = IssuanceIndex::open_beside(folder)?;
+    let is_below = |ca: &SubordinateCa| {
+        ca.is_current
+            && !ca.is_revoked_for_good()
+            && ca.certificate.not_after() > now
+            && !ca.certificate.is_same_ca(issuing)
+    };
+    for ca in index.subordinates(&Lookup::All)?.into_iter().filter(is_below) {
+        let length = path_length(&ca.certificate);
+        let needed = length.unwrap_or_default().saturating_add(1);
+        if allowed < needed {
+            let reason = format!(
+                "the path length of the new certificate is {allowed}, so that the certificates below `{}`, which it \
+                 has signed with path length {}, would be refused; ask for a certificate with `--path-length \
+                 {needed}` (`cert-tool ca sign`)",
+                ShownBare(ca.certificate.subject()),
+                length.map_or_else(|| "none".to_owned(), |length| length.to_string()),
+            );
+            return Err(Error::BadCa { path: folder.to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// Each must be signed by the next.

@@ -60,7 +60,8 @@ pub(super) fn check(
     }
     if faults.is_empty() {
         warnings.extend(advice);
-        return Ok(warnings);
+        let told = |warning| format!("certificates of this CA may be refused: {warning}");
+        return Ok(warnings.into_iter().map(told).collect());
     }
     faults.extend(warnings);
     Err(bad(format!("a certificate that it issues would be refused ({})", faults.join("; "))))

@@ -88,11 +88,11 @@ pub(super) fn init(
     let root = ParentCa::create_root(&place, options, None, now, ask)?;
     let below = SubordinateOptions {
         days: options.issuing_days,
-        path_length: options.issuing_path_length,
+        path_length: Some(options.issuing_path_length),
         ..SubordinateOptions::default()
     };
     let subject = CaSubject::Encoded(&subject);
-    let issuing = root.sign_subordinate(subject, &SubjectKey::Own(key.as_ref()), &below, now)?;
+    let issuing = root.sign_subordinate(subject, &SubjectKey::Own(key.as_ref()), &below, None, now)?;
     folder::write_certificates(&place.join(ISSUING_CERTIFICATE), [&issuing])?;
     staging.finish()
 }
@@ -114,7 +114,7 @@ pub(super) fn init(
 /// let root = ParentCa::init_root(&vault, &options, now, &mut |_| Ok(None))?;
 /// let request = request_ca(&plant, &options, &mut |_| Ok(None))?;
 /// let signed = root.sign_request(&request, &SubordinateOptions::default(), now)?;
-/// let certificates = vec![signed, root.certificate().clone()];
+/// let certificates = vec![signed.certificate, root.certificate().clone()];
 /// import_ca(&plant, ImportedCa { certificates, ..ImportedCa::default() }, now, &mut |_| Ok(None))?;
 /// assert!(CertificateAuthority::open(&plant)?.root_certificate().is_some());
 /// # Ok(())

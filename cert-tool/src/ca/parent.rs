@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
+use super::limits::Limits;
 use super::validity::{check_is_good, validity, validity_below};
 use super::{EarlierEnd, prove};
 use crate::error::Error;
@@ -54,11 +55,13 @@ impl Tier {
 pub struct SubordinateOptions {
     /// The lifetime in days, unless the CA above expires first.
     pub days: u32,
-    /// The number of CAs that may stand below it; 0 if it signs devices' certificates only.
-    pub path_length: u8,
+    /// The number of CAs that may stand below it; 0 if it signs devices' certificates only. Without, it is that of
+    /// the earlier certificate of the same name and key, or 0.
+    pub path_length: Option<u8>,
     /// Its subject is that of the request byte for byte; without, the request must have a common name only.
     pub keep_subject: bool,
-    /// Limits on the names in all certificates below it.
+    /// Limits on the names in all certificates below it. Without any, they are those of the earlier certificate of
+    /// the same name and key.
     pub constraints: NameConstraints,
     /// The service that is to use it.
     pub purpose: CaPurpose,
@@ -79,12 +82,50 @@ impl Default for SubordinateOptions {
     fn default() -> Self {
         Self {
             days: 10 * 365,
-            path_length: 0,
+            path_length: None,
             keep_subject: false,
             constraints: NameConstraints::default(),
             purpose: CaPurpose::General,
         }
     }
+}
+
+impl SubordinateOptions {
+    /// The terms of a certificate; those that are not given are the limits of the earlier one.
+    fn terms(&self, earlier: Option<&Limits>) -> CaTerms {
+        let kept_constraints = earlier.filter(|_| self.constraints.is_empty());
+        CaTerms {
+            path_length: match (self.path_length, earlier) {
+                (None, Some(earlier)) => earlier.path_length,
+                (given, _) => Some(given.unwrap_or_default()),
+            },
+            has_digital_signature: self.purpose == CaPurpose::AzureDeviceRegistry,
+            constraints: self.constraints.clone(),
+            kept_constraints: kept_constraints.and_then(|earlier| earlier.constraints.clone()),
+        }
+    }
+
+    /// The limits of the earlier certificate that stay, for people.
+    fn kept(&self, earlier: &Limits) -> Vec<String> {
+        let mut kept = Vec::new();
+        if self.path_length.is_none() {
+            kept.push(format!("path length: {}", earlier.path_length_text()));
+        }
+        if self.constraints.is_empty() && earlier.constraints.is_some() {
+            kept.push(format!("name constraints: {}", earlier.names_text()));
+        }
+        kept
+    }
+}
+
+/// The certificate that a CA has signed for a CA below it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignedCa {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The limits that it has because an earlier certificate of the same name and key has them, for people.
+    pub kept: Vec<String>,
 }
 
 /// A CA that signs other CAs, with its key at hand.
@@ -174,13 +215,14 @@ impl ParentCa {
     }
 
     /// Signs the request of a CA, PEM or DER, that [`request_ca`](crate::request_ca) or another program made. Only
-    /// the key and the name are taken from it. The certificate is in the books when it is returned.
+    /// the key and the name are taken from it. A CA that has a certificate from here with this name and key keeps its
+    /// limits unless the options give others. The certificate is in the books when it is returned.
     pub fn sign_request(
         &self,
         request: impl AsRef<[u8]>,
         options: &SubordinateOptions,
         now: OffsetDateTime,
-    ) -> Result<Certificate, Error> {
+    ) -> Result<SignedCa, Error> {
         let request = CaRequest::parse(request.as_ref())?;
         self.check_is_another(&request)?;
         let keeps = options.keep_subject || options.purpose == CaPurpose::AzureDeviceRegistry;
@@ -189,7 +231,16 @@ impl ParentCa {
         } else {
             CaSubject::CommonName(request.common_name()?)
         };
-        self.sign_subordinate(subject, request.key(), options, now)
+        let earlier = self.limits_of_earlier(&request)?;
+        let certificate = self.sign_subordinate(subject, request.key(), options, earlier.as_ref(), now)?;
+        Ok(SignedCa { certificate, kept: earlier.map(|earlier| options.kept(&earlier)).unwrap_or_default() })
+    }
+
+    /// The limits in the newest certificate of the same name and key.
+    fn limits_of_earlier(&self, request: &CaRequest) -> Result<Option<Limits>, Error> {
+        let Ok((_, name)) = X509Name::from_der(request.raw_subject()) else { return Ok(None) };
+        let earlier = self.index()?.newest_of_ca(&name, &request.key().to_info())?;
+        earlier.map(|earlier| Limits::of(&earlier.certificate)).transpose()
     }
 
     /// Refuses a request for this CA's own key, or for its name with another key: nobody could tell the two apart.
@@ -215,18 +266,15 @@ impl ParentCa {
         subject: CaSubject<'_>,
         key: &SubjectKey<'_>,
         options: &SubordinateOptions,
+        earlier: Option<&Limits>,
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
-        self.check_path_length(options.path_length)?;
+        let terms = options.terms(earlier);
+        self.check_path_length(terms.path_length)?;
         if options.purpose == CaPurpose::AzureDeviceRegistry {
-            self.check_azure_device_registry(key, options, now)?;
+            self.check_azure_device_registry(key, &terms, options.days, now)?;
         }
         let validity = validity_below(&self.certificate, &self.folder, options.days, now)?;
-        let terms = CaTerms {
-            path_length: Some(options.path_length),
-            has_digital_signature: options.purpose == CaPurpose::AzureDeviceRegistry,
-            constraints: options.constraints.clone(),
-        };
         let der =
             self.signer.sign_ca(subject, key, &terms, &self.publication, Serial::random()?, validity)?;
         let certificate = self.checked(&der)?;
@@ -358,20 +406,21 @@ impl ParentCa {
         let Some(other) = namesakes.last() else { return Ok(()) };
         let reason = format!(
             "it has signed `{name}` with another key (serial number {}); a CA with a new key needs a new name, or \
-             the old certificate must be revoked first",
-            other.certificate.serial()
+             the old certificate must be revoked first{}",
+            other.certificate.serial(),
+            if other.revocation.is_some() { ", for good: it is on hold, which can be released" } else { "" }
         );
         Err(self.bad(reason))
     }
 
-    fn check_path_length(&self, wanted: u8) -> Result<(), Error> {
-        match self.certificate.path_length() {
-            Some(0) => Err(self.bad(
+    fn check_path_length(&self, wanted: Option<u8>) -> Result<(), Error> {
+        match (self.certificate.path_length(), wanted) {
+            (Some(0), _) => Err(self.bad(
                 "its path length is 0: it signs the certificates of devices and modules, not those of CAs; sign \
                  with its root, or with a CA that was made with `--path-length`"
                     .to_owned(),
             )),
-            Some(allowed) if u32::from(wanted) >= allowed => Err(self.bad(format!(
+            (Some(allowed), Some(wanted)) if u32::from(wanted) >= allowed => Err(self.bad(format!(
                 "its path length is {allowed}, so that of a CA below it is at most {}, not {wanted}",
                 allowed - 1
             ))),
@@ -383,7 +432,8 @@ impl ParentCa {
     fn check_azure_device_registry(
         &self,
         key: &SubjectKey<'_>,
-        options: &SubordinateOptions,
+        terms: &CaTerms,
+        days: u32,
         now: OffsetDateTime,
     ) -> Result<(), Error> {
         let parsed = X509Certificate::from_der(self.certificate.der());
@@ -405,9 +455,9 @@ impl ParentCa {
             Some("its extended key usage lacks clientAuth")
         } else if key.key_type().is_none_or(crate::keys::private::KeyType::is_rsa) {
             Some("the key of the request is not on P-256 or P-384")
-        } else if options.path_length != 0 {
+        } else if terms.path_length != Some(0) {
             Some("the CA below it must have path length 0")
-        } else if options.days < AZURE_DEVICE_REGISTRY_DAYS {
+        } else if days < AZURE_DEVICE_REGISTRY_DAYS {
             Some("fewer than 365 days are asked for")
         } else if self.certificate.not_after() < now + time::Duration::days(AZURE_DEVICE_REGISTRY_DAYS.into())
         {

@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY, Staging};
 use super::init::{self, CaOptions, root_name};
+use super::limits::path_length;
 use super::parent::ParentCa;
 use crate::error::Error;
 use crate::platform::fs;
@@ -199,11 +200,6 @@ impl<'a> OldCa<'a> {
         }
         Ok(new_by_old)
     }
-}
-
-/// The number of CAs that may stand below a CA; no certificate of this program has more than 255.
-fn path_length(ca: &Certificate) -> Option<u8> {
-    ca.path_length().map(|length| u8::try_from(length).unwrap_or(u8::MAX))
 }
 
 fn has_name_constraints(ca: &Certificate) -> bool {

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use crate::ca::{CertificateAuthority, ParentCa, check_clock, check_is_good, check_signs_lists, end_after};
 use crate::encoding::pem;
 use crate::error::Error;
-use crate::issued::index::revocation::{Revocation, code};
+use crate::issued::index::revocation::{HOLD, Revocation, code};
 use crate::issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 use crate::platform::fs;
 use crate::x509::certificate::Certificate;
@@ -30,9 +30,6 @@ impl RevocableTable {
         }
     }
 }
-
-/// The code of `certificateHold`.
-const HOLD: u8 = 6;
 
 /// A list of revoked certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]

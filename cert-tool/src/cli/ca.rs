@@ -8,8 +8,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use cert_tool::{
     CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
-    NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SubordinateOptions,
-    Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca, request_ca,
+    NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SignedCa,
+    SubordinateOptions, Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca,
+    request_ca,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -124,7 +125,7 @@ fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Resu
         _ => error.into(),
     })?;
     for warning in warnings {
-        output.note(&format!("warning: certificates of this CA may be refused: {warning}"));
+        output.note(&format!("warning: {warning}"));
     }
     show(&args.dir, output)
 }
@@ -148,7 +149,11 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<E
         constraints: NameConstraints::new(args.permit.clone(), args.exclude.clone()),
         purpose: purpose(args.purpose),
     };
-    let certificate = parent.sign_request(request, &options, now)?;
+    let SignedCa { certificate, kept, .. } = parent.sign_request(request, &options, now)?;
+    if !kept.is_empty() {
+        let kept = kept.join("; ");
+        output.note(&format!("note: the limits of its earlier certificate stay ({})", ShownBare(&kept)));
+    }
     if let Some(end) = parent.earlier_end(args.signer.days, now) {
         output.note(&format!("note: {end}"));
     }

@@ -135,6 +135,17 @@ impl IssuerConstraints {
     }
 }
 
+impl fmt::Display for IssuerConstraints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |word: &str, bases: &[Name]| {
+            let bases: Vec<_> = bases.iter().map(ToString::to_string).collect();
+            (!bases.is_empty()).then(|| format!("{word} {}", bases.join(", ")))
+        };
+        let lists = [list("permitted", &self.permitted), list("excluded", &self.excluded)];
+        f.write_str(&lists.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl Name {
     /// Reads a `GeneralName`; `None` where it is damaged.
     fn read(tag: u8, content: &[u8]) -> Option<Self> {

@@ -20,7 +20,7 @@ use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::publication::Publication;
 use crate::x509::signer::{Signer, sign_own};
 
-pub(crate) use authority::{CaSubject, CaTerms, encode_request_again, self_sign_root};
+pub(crate) use authority::{CaSubject, CaTerms, EncodedExtension, encode_request_again, self_sign_root};
 
 /// From when until when a certificate is good, both ends included, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,10 +45,14 @@ impl NameConstraints {
         Self { permitted: permitted.into_iter().collect(), excluded: excluded.into_iter().collect() }
     }
 
+    /// Tells whether no name is limited.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.permitted.is_empty() && self.excluded.is_empty()
+    }
+
     pub(crate) fn to_params(&self) -> Option<rcgen::NameConstraints> {
         let subtrees = |of: &[NameSubtree]| of.iter().map(NameSubtree::to_params).collect::<Vec<_>>();
-        let is_limited = !self.permitted.is_empty() || !self.excluded.is_empty();
-        is_limited.then(|| rcgen::NameConstraints {
+        (!self.is_empty()).then(|| rcgen::NameConstraints {
             permitted_subtrees: subtrees(&self.permitted),
             excluded_subtrees: subtrees(&self.excluded),
         })

@@ -4,6 +4,7 @@
 mod batch;
 mod ca;
 mod ca_life;
+mod ca_limits;
 mod crl;
 mod csr;
 mod damage;

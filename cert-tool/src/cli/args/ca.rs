@@ -307,16 +307,17 @@ pub(crate) struct CaSignArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// The number of CAs that may stand below the new one; 0 for a CA that signs only devices'
-    /// certificates.
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    pub(crate) path_length: u8,
+    /// certificates. The default is that of the earlier certificate of the same name and key, or 0.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) path_length: Option<u8>,
     /// Keep the subject of the request byte for byte, whatever it has; without this option it must
     /// be one common name.
     #[arg(long)]
     pub(crate) keep_subject: bool,
     /// Permit only names below this one in certificates: `dns:plant7.example`, `email:…`,
     /// `ip:10.0.0.0/8` (may be given several times; kinds of names that are not given are not
-    /// limited).
+    /// limited). Without this option and --exclude, the limits of the earlier certificate of the same
+    /// name and key stay.
     #[arg(long, value_name = "NAME")]
     pub(crate) permit: Vec<NameSubtree>,
     /// Exclude names below this one from certificates.

@@ -1,14 +1,15 @@
 //! [`SubordinateCa`]: the CAs that a CA has signed, in the same index as the certificates of devices, because one
 //! revocation list is for both.
 
-use rusqlite::{Row, params};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use rusqlite::{OptionalExtension as _, Row, params};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-use super::revocation::Revocation;
+use super::revocation::{HOLD, Revocation};
 use super::{IssuanceIndex, Lookup};
 use crate::error::Error;
 use crate::keys::fingerprint::Fingerprint;
 use crate::x509::certificate::Certificate;
+use crate::x509::crl::RevocationReason;
 use crate::x509::name::comparable;
 
 /// A certificate that a CA has signed for a CA below it, or as a cross-certificate.
@@ -21,6 +22,13 @@ pub struct SubordinateCa {
     pub is_current: bool,
     /// The time and the reason of its revocation, if it is revoked.
     pub revocation: Option<Revocation>,
+}
+
+impl SubordinateCa {
+    /// Tells whether it is revoked for good, which a hold is not.
+    pub(crate) fn is_revoked_for_good(&self) -> bool {
+        self.revocation.is_some_and(|it| it.reason != Some(RevocationReason::CertificateHold))
+    }
 }
 
 impl IssuanceIndex {
@@ -51,10 +59,25 @@ impl IssuanceIndex {
         rows.map_err(|source| Error::database(self.path(), source))
     }
 
-    /// The certificates of CAs with the name of another one, which are neither revoked nor its own key's.
+    /// The newest certificate of the CA with a name and a key, if there is one.
+    pub(crate) fn newest_of_ca(
+        &self,
+        name: &X509Name<'_>,
+        public_key_info: &[u8],
+    ) -> Result<Option<SubordinateCa>, Error> {
+        let sql = format!("{SELECT} WHERE a.name = ?1 AND a.key = ?2 ORDER BY a.id DESC LIMIT 1");
+        let key = Fingerprint::of(public_key_info);
+        let found =
+            self.prepare(&sql)?.query_row(params![comparable(name), key.as_bytes()], subordinate).optional();
+        found.map_err(|source| Error::database(self.path(), source))
+    }
+
+    /// The certificates of CAs with the name of another one, which are not its own key's and may be good: a hold may
+    /// be released.
     pub(crate) fn namesakes(&self, certificate: &Certificate) -> Result<Vec<SubordinateCa>, Error> {
-        let sql =
-            format!("{SELECT} WHERE a.name = ?1 AND a.key <> ?2 AND a.revoked_at IS NULL ORDER BY a.id");
+        let sql = format!(
+            "{SELECT} WHERE a.name = ?1 AND a.key <> ?2 AND (a.revoked_at IS NULL OR a.reason IS {HOLD}) ORDER BY a.id"
+        );
         let key = Fingerprint::of(certificate.public_key_info());
         let rows = self
             .prepare(&sql)?

@@ -15,6 +15,9 @@ pub struct Revocation {
     pub reason: Option<RevocationReason>,
 }
 
+/// The code of `certificateHold`.
+pub(crate) const HOLD: u8 = 6;
+
 /// The reason codes of RFC 5280 §5.3.1, as the index has them.
 pub(crate) fn code(reason: RevocationReason) -> u8 {
     match reason {
@@ -23,7 +26,7 @@ pub(crate) fn code(reason: RevocationReason) -> u8 {
         RevocationReason::AffiliationChanged => 3,
         RevocationReason::Superseded => 4,
         RevocationReason::CessationOfOperation => 5,
-        RevocationReason::CertificateHold => 6,
+        RevocationReason::CertificateHold => HOLD,
         RevocationReason::PrivilegeWithdrawn => 9,
     }
 }
@@ -35,7 +38,7 @@ fn reason(code: u8) -> Option<RevocationReason> {
         3 => RevocationReason::AffiliationChanged,
         4 => RevocationReason::Superseded,
         5 => RevocationReason::CessationOfOperation,
-        6 => RevocationReason::CertificateHold,
+        HOLD => RevocationReason::CertificateHold,
         9 => RevocationReason::PrivilegeWithdrawn,
         _ => return None,
     })

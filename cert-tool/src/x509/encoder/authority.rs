@@ -4,7 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, IsCa,
     KeyIdMethod, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
-use x509_parser::prelude::X509Certificate;
+use x509_parser::prelude::{X509Certificate, X509Extension};
 
 use super::{PlaceholderSigner, Serial, SubjectKey, Validity, key_identifier, name};
 use crate::error::Error;
@@ -29,6 +29,21 @@ pub(crate) struct CaTerms {
     /// The key may sign more than certificates and lists: digitalSignature.
     pub(crate) has_digital_signature: bool,
     pub(crate) constraints: NameConstraints,
+    /// The name constraints of an earlier certificate, if they are kept.
+    pub(crate) kept_constraints: Option<EncodedExtension>,
+}
+
+/// An extension of a certificate as it is encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EncodedExtension(CustomExtension);
+
+impl EncodedExtension {
+    pub(crate) fn copy_of(extension: &X509Extension<'_>) -> Result<Self, Error> {
+        let oid: Vec<u64> = extension.oid.iter().ok_or(FAILED)?.collect();
+        let mut copy = CustomExtension::from_oid_content(&oid, extension.value.to_vec());
+        copy.set_criticality(extension.critical);
+        Ok(Self(copy))
+    }
 }
 
 impl CaTerms {
@@ -42,6 +57,7 @@ impl CaTerms {
         }
         params.key_usages.extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
         params.name_constraints = self.constraints.to_params();
+        params.custom_extensions.extend(self.kept_constraints.iter().map(|kept| kept.0.clone()));
     }
 }
 
@@ -82,9 +98,7 @@ impl Signer {
         for extension in other.extensions() {
             let oid: Vec<u64> = extension.oid.iter().ok_or(FAILED)?.collect();
             if is_self_signed || !OF_ISSUER.contains(&oid.as_slice()) {
-                let mut copy = CustomExtension::from_oid_content(&oid, extension.value.to_vec());
-                copy.set_criticality(extension.critical);
-                params.custom_extensions.push(copy);
+                params.custom_extensions.push(EncodedExtension::copy_of(extension)?.0);
             }
         }
         if !is_self_signed {
