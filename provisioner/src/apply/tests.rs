@@ -123,7 +123,7 @@ fn check_whole(hub: &ModelHub) {
 
 /// A fault that does not make a row fail.
 fn fault() -> impl Strategy<Value = CallFault> {
-    let is_survived = |fault: &CallFault| *fault != CallFault::TwinRefused;
+    let is_survived = |fault: &CallFault| !matches!(fault, CallFault::Refused | CallFault::TwinRefused);
     proptest::sample::select(CallFault::ALL.into_iter().filter(is_survived).collect::<Vec<_>>())
 }
 
@@ -143,6 +143,33 @@ proptest! {
             check_whole(&hub);
         });
     }
+}
+
+#[tokio::test]
+async fn what_is_created_stays_accounted_for_if_its_answer_is_lost_and_its_repetition_is_refused() {
+    for modules in [Modules::InBulk, Modules::InBulkWithoutTwin, Modules::OneByOne] {
+        // From the last to the first: the repetition is refused as a whole, and so is each half of it.
+        let faults =
+            vec![CallFault::Refused, CallFault::Refused, CallFault::Refused, CallFault::LostAfterEffect];
+        let (hub, ledger) = (Arc::new(ModelHub::new(modules, faults)), new_ledger());
+        let (run, totals) = apply(&hub, &ledger, "AB").await;
+        assert_eq!(totals, Totals { rows: 5, created: 5, presumed: 2, ..Totals::default() }, "{modules:?}");
+        check_whole(&hub);
+        let to_undo = ledger.lock().page(run, RowFilter::Created, None, 10).unwrap();
+        assert_eq!(to_undo.len(), NAMES.len(), "{modules:?}: an undo names all that is there");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_after_a_lost_answer_without_effect_has_failed() {
+    let faults = [vec![CallFault::Refused; 12], vec![CallFault::LostBeforeEffect]].concat();
+    let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, faults)), new_ledger());
+    let (run, totals) = apply(&hub, &ledger, "AB").await;
+    assert_eq!(totals, Totals { rows: 5, failed: 2, skipped: 3, ..Totals::default() });
+    assert!(hub.identities.lock().unwrap().is_empty());
+    let rows = ledger.lock().page(run, RowFilter::Failed, None, 10).unwrap();
+    let a = &rows[0].record;
+    assert_eq!((a.reason, a.effect, a.presumed), (Some(ReasonCode::RequestRefused), None, false));
 }
 
 /// An item that the hub throttles is sent again for as long as the hub does so, and nothing else is.

@@ -102,7 +102,8 @@ impl<H: Hub> HubWriter<H> {
 
     /// Sends items that create, and sends those again of which the answer is lost: a creation changes
     /// nothing that is there, and costs one call where asking what became of each item costs a
-    /// hundred. What then exists already may be the lost call's own work, so it has to be looked at.
+    /// hundred. What then exists already may be the lost call's own work, and so may what is refused for
+    /// another reason, so both have to be looked at.
     async fn send_new(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         let mut events = self.send(items).await?;
         for _ in 0..RESENDS {
@@ -112,6 +113,7 @@ impl<H: Hub> HubWriter<H> {
             }
             let answers = self.send(&lost).await?.into_iter().map(|event| match event {
                 Event::AlreadyExists => Event::Lost(HubError::NoAnswer),
+                Event::Refused(error) => Event::Lost(error),
                 event => event,
             });
             replace_those(&mut events, is_lost, answers);

@@ -44,12 +44,14 @@ pub(crate) enum CallFault {
     Vague,
     /// The same, with an error for an identity that was not in the call.
     AboutAnother,
+    /// A call is refused as a whole, without an effect.
+    Refused,
     /// A write of a twin is refused.
     TwinRefused,
 }
 
 impl CallFault {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Answered,
         Self::LostAfterEffect,
         Self::LostBeforeEffect,
@@ -58,6 +60,7 @@ impl CallFault {
         Self::HalfFailed,
         Self::Vague,
         Self::AboutAnother,
+        Self::Refused,
         Self::TwinRefused,
     ];
 }
@@ -147,6 +150,9 @@ impl ModelHub {
         if fault == CallFault::LostBeforeEffect {
             self.log.lock().unwrap().lose();
             return Err(HubError::NoAnswer);
+        }
+        if fault == CallFault::Refused {
+            return Err(refused(ErrorCode::ArgumentInvalid));
         }
         let answer = self.logged(fault, |identities| effect(identities, fault));
         match fault {

@@ -89,6 +89,26 @@ async fn a_device_that_was_there_and_is_disabled_with_its_modules_is_updated_and
 }
 
 #[tokio::test]
+async fn a_device_of_which_only_the_second_half_of_the_quarantine_is_refused_was_changed() {
+    for (is_there, effect) in [(true, Effect::Updated), (false, Effect::Created)] {
+        let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+        if is_there {
+            BATCH.run(&hub, &ledger).await;
+        }
+        *hub.faults.lock().unwrap() =
+            [vec![CallFault::Refused; 60], vec![CallFault::LostAfterEffect]].concat();
+        let quarantine = Batch { rules: UPSERT, status: Status::Disabled, ..BATCH };
+        let (run, totals) = quarantine.run(&hub, &ledger).await;
+        // The device without modules is disabled at once.
+        assert_eq!(totals.failed, if is_there { 1 } else { 4 });
+        let rows = ledger.lock().page(run, RowFilter::All, None, 100).unwrap();
+        for row in rows.iter().filter(|row| row.spec.identity.module().is_none()) {
+            assert_eq!((row.record.effect, row.record.presumed), (Some(effect), true), "{row:#?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_device_that_was_there_stays_updated_wherever_the_run_is_cut_off() {
     for cut in 0..24 {
         let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
