@@ -63,6 +63,16 @@ impl PastRow {
         })
     }
 
+    /// Returns true if the run changed the identity, as far as it knows.
+    fn has_changed(&self) -> bool {
+        match self.row.record.state {
+            RowState::Done => true,
+            // A part of the change was made before the row failed.
+            RowState::Conflict | RowState::Failed | RowState::Skipped => self.row.record.effect.is_some(),
+            RowState::Claimed | RowState::Pending | RowState::Sent | RowState::Unchanged => false,
+        }
+    }
+
     fn is_unfinished(&self) -> bool {
         matches!(self.row.record.state, RowState::Claimed | RowState::Pending | RowState::Sent)
     }
@@ -87,9 +97,8 @@ pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
 /// The last run after `run` that changed an identity, derived from all records of runs, the newest
 /// first.
 pub(super) fn last_change(past: &[PastRow], run: RunId) -> Option<RunId> {
-    let since = past.iter().take_while(|past| past.run.0 > run.0);
-    let mut changes = since.filter(|past| past.row.record.state == RowState::Done);
-    changes.next().map(|past| past.run)
+    let mut since = past.iter().take_while(|past| past.run.0 > run.0);
+    since.find(|past| past.has_changed()).map(|past| past.run)
 }
 
 /// The run that was interrupted and is to disable a device when it is resumed, derived from all records of

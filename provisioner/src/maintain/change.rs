@@ -45,6 +45,16 @@ impl ChangeDecision {
             Err(error) => Refusal::because(ReasonCode::IdentityNotUnderstood, error.to_string()),
         }
     }
+
+    /// The decision for an identity that a later run, `by`, changed after `run` had created it.
+    pub(super) fn changed_by_run(self, run: RunId, by: RunId) -> Self {
+        let differences = match self {
+            Self::Refuse(refusal) => refusal.differences,
+            Self::Delete | Self::NothingToDo | Self::Replace(_) => Vec::new(),
+        };
+        let reason = format!("it was changed since run {run} created it, last by run {by}");
+        Self::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
+    }
 }
 
 /// The reason why an identity is left unchanged.

@@ -8,13 +8,15 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
-use super::change::{ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal};
+use super::change::{
+    ChangeDecision, ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal,
+};
 use super::connect_check::{CertificateCheck, CheckFailed};
 use super::units;
 use crate::driver::{Decider, Event, HubWriter, IdentityUpdate, Operation, Task};
 use crate::hub::{Hub, HubError};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
-use crate::model::compare::Etags;
+use crate::model::compare::{Etags, is_marked_as_staged};
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
@@ -138,10 +140,13 @@ impl<H: Hub> Operation for ChangeOperation<H> {
         task.observed(is_own.then(|| Etags::of(twin)));
         let changing = &mut task.decider;
         changing.status = twin.map_or(Status::Enabled, |twin| twin.status);
-        changing.status_reason = twin.and_then(|twin| twin.status_reason.clone());
+        // The mark of a quarantine that was not finished is nobody's reason.
+        let marked_by_others = twin.filter(|twin| !is_marked_as_staged(twin));
+        changing.status_reason = marked_by_others.and_then(|twin| twin.status_reason.clone());
         let decision = self.maintenance.decide(&changing.row, twin, task.hold.as_ref());
+        let decision = self.mind_later_runs(&changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
-        self.name_changing_run(task).await
+        Ok(())
     }
 
     async fn check(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
@@ -196,17 +201,26 @@ impl<H: Hub> ChangeOperation<H> {
         units::bind(&*self.hub, &self.maintenance, tasks).await
     }
 
-    /// Adds the run of this ledger that changed an identity last to the reason why the identity is not
-    /// undone.
-    async fn name_changing_run(&self, task: &mut Task<Changing>) -> Result<(), RunError> {
-        let Maintenance::Undo { run } = *self.maintenance else { return Ok(()) };
-        let ChangeStep::Finish(ChangeOutcome::Refused(refusal)) = &mut task.step else { return Ok(()) };
-        if refusal.code == ReasonCode::ChangedSinceRun
-            && let Some(changed_by) = self.holds.last_change(&task.decider.row.spec.identity, run).await?
-        {
-            refusal.reason.push_str(&format!(", last by run {changed_by}"));
+    /// Refuses to undo an identity that a later run of this ledger changed. If the run that is undone has
+    /// read no version of the identity, the identity may look as that run left it.
+    async fn mind_later_runs(
+        &self,
+        row: &LedgerRow,
+        decision: ChangeDecision,
+    ) -> Result<ChangeDecision, RunError> {
+        let Maintenance::Undo { run } = *self.maintenance else { return Ok(decision) };
+        let may_be_changed = match &decision {
+            ChangeDecision::Delete => row.before == Etags::default(),
+            ChangeDecision::Refuse(refusal) => refusal.code == ReasonCode::ChangedSinceRun,
+            ChangeDecision::NothingToDo | ChangeDecision::Replace(_) => false,
+        };
+        if !may_be_changed {
+            return Ok(decision);
         }
-        Ok(())
+        Ok(match self.holds.last_change(&row.spec.identity, run).await? {
+            Some(changed_by) => decision.changed_by_run(run, changed_by),
+            None => decision,
+        })
     }
 
     /// Excludes identities without a proof that they can connect with their new certificate.

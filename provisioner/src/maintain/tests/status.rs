@@ -1,6 +1,7 @@
 //! Disabling and enabling devices.
 
 use super::*;
+use crate::model::compare::STAGED;
 
 #[tokio::test]
 async fn devices_are_disabled_first_and_deleted_later() {
@@ -55,6 +56,16 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     // The run that disabled it first keeps it disabled again.
     let (_, totals) = factory.maintain_all(Maintenance::Release { run: Some(retire) }, &[]).await;
     assert_eq!(totals, Totals { rows: 2, updated: 1, conflict: 1, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
+}
+
+#[tokio::test]
+async fn a_release_does_not_give_back_the_mark_of_an_unfinished_quarantine() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    factory.set_status("a", Status::Enabled, Some(STAGED));
+    let (retire, _) = factory.maintain_all(disable(), &named(&["a"])).await;
+    factory.maintain_all(Maintenance::Release { run: Some(retire) }, &[]).await;
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
 }
 

@@ -67,6 +67,38 @@ async fn a_device_that_was_changed_since_keeps_its_modules_and_the_run_that_chan
     }
 }
 
+/// Without a verification, the run has read no version of what it created.
+#[tokio::test]
+async fn what_later_runs_have_changed_there_and_back_is_not_undone() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        let run = factory.provision().await;
+        factory.maintain_all(disable(), &named(&["a"])).await;
+        let (release, _) = factory.maintain_all(Maintenance::Release { run: None }, &named(&["a"])).await;
+        let rotated = [spec("b/x", "BB", Some("AA"))];
+        factory.maintain_all(Maintenance::AddThumbprint, &rotated).await;
+        let (revert, _) = factory.maintain_all(Maintenance::DropNewThumbprint, &rotated).await;
+        let undo = Maintenance::Undo { run };
+        let rows = factory.rows_of(run, RowFilter::Created);
+        let planned =
+            factory.dry_run(&undo, rows.into_iter().map(LedgerRow::into_continuation).collect()).await;
+        let deleted: Vec<_> = planned
+            .iter()
+            .filter(|(_, action, _)| *action == Action::Delete)
+            .map(|(name, ..)| name)
+            .collect();
+        assert_eq!(deleted, ["c"], "{modules:?}");
+        let (undone, totals) = factory.maintain_all(undo, &[]).await;
+        assert_eq!(totals, Totals { rows: 6, deleted: 1, conflict: 3, skipped: 2, ..Totals::default() });
+        assert_eq!(factory.names(), ["a", "a/x", "a/y", "b", "b/x"]);
+        let reasons = factory.reasons(undone);
+        let changed = |by: RunId| format!("it was changed since run {run} created it, last by run {by}");
+        assert_eq!(reasons[0], ("a".to_owned(), changed(release)));
+        assert_eq!(reasons[3], ("b".to_owned(), "its module `x` stays".to_owned()));
+        assert_eq!(reasons[4], ("b/x".to_owned(), changed(revert)));
+    }
+}
+
 #[tokio::test]
 async fn a_release_of_a_run_does_not_advise_to_enable_what_was_retired_since() {
     let factory = Factory::new(Modules::InBulk);
