@@ -5,7 +5,8 @@
 
 mod stream;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -88,9 +89,29 @@ pub enum EncodingError {
 /// [`EncodingError`] as the source. The text may be a secret, so its memory is wiped when it is
 /// dropped.
 pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
-    let bytes = Zeroizing::new(std::fs::read(path)?);
-    decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    decode(&bytes_of(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
+
+/// Reads a regular file, or what the shell has opened already (`<(…)`, `/dev/stdin`). Other pipes and devices
+/// are not read, because they may never begin or never end.
+fn bytes_of(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let metadata = std::fs::metadata(path)?;
+    let is_open = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|place| path.starts_with(place));
+    if !(metadata.is_file() || metadata.is_dir() || is_open) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe or a device; name a file"));
+    }
+    // Made to measure: growing would leave copies of a secret behind.
+    let capacity = usize::try_from(metadata.len().min(MAX_BYTES) + 1).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB")),
+        false => Ok(bytes),
+    }
+}
+
+/// No short text is larger.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Decodes bytes into text, without the byte order mark.
 pub fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, EncodingError> {
@@ -156,6 +177,20 @@ mod tests {
         }
         assert_eq!(decode(b"\xEF\xBB\xBF").unwrap().as_str(), "");
         assert_eq!(decode(b"\xFF\xFE").unwrap().as_str(), "");
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large");
+        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert_eq!(read(&path).unwrap_err().to_string(), "it is larger than 16 MiB");
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(read(&path).unwrap().as_str(), "short");
+        if cfg!(unix) {
+            let error = read(Path::new("/dev/zero")).unwrap_err();
+            assert_eq!(error.to_string(), "it is a pipe or a device; name a file");
+        }
     }
 
     #[test]
