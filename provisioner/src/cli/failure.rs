@@ -87,8 +87,8 @@ impl From<LedgerError> for Failure {
                 .hint("nothing was sent to the hub; run the same command again"),
             LedgerError::Locked { .. } => Self::new(Exit::Interrupted, error)
                 .hint("close the program that has it open (an SQLite shell, a backup); then run the same command again"),
-            LedgerError::NoFolder { .. } => Self::new(Exit::Interrupted, error)
-                .hint("make the folder, or name a different file with `--ledger FILE`; then run the same command again"),
+            LedgerError::NoFolder { .. } => Self::new(Exit::BadInput, error)
+                .hint("make the folder, or name a different file with `--ledger FILE`"),
             LedgerError::NoLedger { path, .. } => {
                 let hint = format!(
                     "name a different file with `--ledger FILE`; it was not changed. If it was a ledger: {}",

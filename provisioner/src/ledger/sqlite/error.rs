@@ -4,6 +4,7 @@ use hub_types::shown::ShownPath;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::types::Type;
 use rusqlite::{Error, ErrorCode};
 
@@ -36,6 +37,7 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerError::Locked { path },
             Some(ErrorCode::DiskFull) => LedgerError::DiskFull { path },
+            _ if is_without_room(&source) => LedgerError::DiskFull { path },
             Some(ErrorCode::ReadOnly) => LedgerError::ReadOnly { path },
             Some(ErrorCode::CannotOpen) if is_folder_missing(&path) => LedgerError::NoFolder { path },
             Some(code) => {
@@ -44,6 +46,11 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
             None => LedgerError::Database { ledger, is_shared: false, source: source.into() },
         },
     }
+}
+
+/// Returns true if there is no room for the file with suffix `-shm`, which SQLite does not call a full disk.
+fn is_without_room(source: &Error) -> bool {
+    source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
 }
 
 fn is_folder_missing(path: &Path) -> bool {
