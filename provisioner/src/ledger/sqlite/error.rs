@@ -87,3 +87,18 @@ pub(super) fn value_of(error: Error) -> Result<Box<NotUnderstood>, Error> {
         error => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    /// What SQLite says when there is no room for the file `-shm`.
+    #[test]
+    fn a_disk_without_room_for_shared_memory_is_full() {
+        let source = Error::SqliteFailure(ffi::Error::new(SQLITE_IOERR_SHMSIZE), None);
+        let error = of_file(Path::new("line-3.ledger"), source).to_string();
+        assert_eq!(error, "there is no space left for the ledger line-3.ledger");
+    }
+}
