@@ -51,7 +51,8 @@ pub(crate) enum CallFault {
 }
 
 impl CallFault {
-    pub(crate) const ALL: [Self; 10] = [
+    /// The faults that come in any order. A refused call belongs to a particular case.
+    pub(crate) const ALL: [Self; 9] = [
         Self::Answered,
         Self::LostAfterEffect,
         Self::LostBeforeEffect,
@@ -60,7 +61,6 @@ impl CallFault {
         Self::HalfFailed,
         Self::Vague,
         Self::AboutAnother,
-        Self::Refused,
         Self::TwinRefused,
     ];
 }
