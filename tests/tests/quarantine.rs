@@ -363,6 +363,58 @@ fn devices_that_a_killed_quarantine_has_still_to_disable_are_left_to_it() -> Res
     Ok(())
 }
 
+/// Checks that devices that a quarantine could not disable are named in each output, and that the commands that
+/// are printed disable them.
+#[test]
+fn devices_that_a_quarantine_could_not_disable_are_told_of_and_disabled_by_the_printed_commands() -> Result<()>
+{
+    let station = Station::new()?;
+    // The calls about the devices and about their modules are answered; those that disable the devices are not.
+    let faults = "[[fault]]\noperation = 'BulkRegistry'\neffect = 'status'\nstatus = 400\ncode = 'ArgumentInvalid'\n\
+                  skip = 2\ncount = 5\n";
+    let faults = station.write("faults.toml", faults)?.display().to_string();
+    let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--faults", &faults];
+    let hub = ServedHub::start_with(&station, "hub", &args)?;
+    station.write("batch.csv", &devices_with_modules(3))?;
+    let factory = Factory { station, hub };
+    let applied = factory.run("apply batch.csv --quarantine --format json", 1)?;
+    let document: Value = serde_json::from_str(&applied.stdout)?;
+    ensure!(document["totals"]["left_enabled"] == 3 && document["totals"]["failed"] == 3, "{document}");
+    ensure!(factory.status(0)?.0 == "enabled");
+    let report = factory.json("report", 1)?;
+    ensure!(
+        report["totals"]["left_enabled"] == 3 && report["rows"][0]["reason"] == "left_enabled",
+        "{report}"
+    );
+    factory.run("report --html page.html", 1)?;
+    let page = std::fs::read_to_string(factory.station.path("page.html"))?;
+    let note =
+        "3 devices of this run are ENABLED and can connect, although the run was to leave them disabled";
+    for text in [&factory.run("report", 1)?.stdout, &factory.run("status", 0)?.stdout, &page] {
+        ensure!(text.contains(note), "{text}");
+    }
+    let csv = factory.run("report --format csv", 1)?.stdout;
+    ensure!(
+        csv.matches("left_enabled").count() == 3 && csv.contains("it is ENABLED and can connect"),
+        "{csv}"
+    );
+    let status = factory.run("status", 0)?.stdout;
+    let note = status.lines().find(|line| line.contains("are ENABLED")).unwrap_or_default();
+    let advised = commands(note);
+    ensure!(advised.len() == 2, "{note}");
+    for command in advised {
+        // A report of a run with failed rows exits with 1.
+        factory.run(command.trim_start_matches("provisioner "), i32::from(command.contains(" report ")))?;
+    }
+    ensure!(
+        (0..3).all(|device| factory.status(device).is_ok_and(|(status, _)| status == "disabled")),
+        "{status}"
+    );
+    let resumed = factory.json("status", 0)?;
+    ensure!(resumed["totals"]["held"] == 3 && resumed["totals"].get("left_enabled").is_none(), "{resumed}");
+    Ok(())
+}
+
 #[test]
 fn what_a_killed_retirement_has_disabled_is_released_after_it_is_resumed() -> Result<()> {
     let station = Station::new()?;

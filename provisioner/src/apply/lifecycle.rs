@@ -103,6 +103,8 @@ pub(crate) struct Lifecycle {
     waits_for_modules: bool,
     /// True if it is known to exist, so that its first step is a read.
     is_there: bool,
+    /// True for a device that was last known as enabled, and is to be disabled after its modules exist.
+    is_staged: bool,
     /// The intended effect of the last request.
     attempt: Option<Effect>,
     /// The effect of this run, certain or possible.
@@ -161,6 +163,11 @@ impl Lifecycle {
     /// Returns true for a device that must not be disabled yet.
     pub(crate) fn waits_for_modules(&self) -> bool {
         self.waits_for_modules
+    }
+
+    /// Returns true for a device that is still enabled on the hub although it is to be disabled.
+    pub(crate) fn is_staged(&self) -> bool {
+        self.is_staged
     }
 
     /// The number of lost or contradictory responses.
@@ -223,6 +230,7 @@ impl Lifecycle {
                 self.attempt(WriteRequest::WriteTwin, Effect::Updated)
             }
             Event::IdentityUpdated => {
+                self.is_staged = self.waits_for_modules;
                 self.updated();
                 // Its twin is another matter, and has not been compared yet.
                 Step::Observe
@@ -247,6 +255,7 @@ impl Lifecycle {
 
     fn on_comparison(&mut self, comparison: Comparison) -> Step {
         let ApplyRules { mode, twin } = self.rules;
+        self.is_staged = matches!(comparison, Comparison::Staged(_));
         self.doubt_creation(&comparison);
         if matches!(
             comparison,
@@ -287,6 +296,7 @@ impl Lifecycle {
     }
 
     fn created(&mut self) {
+        self.is_staged = self.waits_for_modules;
         (self.done, self.proof) = (Some(Effect::Created), Proof::Answer);
     }
 

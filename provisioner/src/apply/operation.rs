@@ -117,7 +117,7 @@ impl Decider for Provisioning {
             record.held_by = held_by;
             record.reason = record.reason.or(kept);
         }
-        record
+        if record.state == RowState::Failed && self.life.is_staged() { record.left_enabled() } else { record }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::batch::FailedRowsError;
 use crate::ledger::{LedgerLocation, RunState, Totals};
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::report::{OpenReport, held_note, to_disable_note};
+use crate::report::{OpenReport, held_note, left_enabled_note, to_disable_note};
 use crate::run::{RunEnd, RunOutcome};
 use crate::verify::Verified;
 
@@ -100,6 +100,7 @@ fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Prin
             printer.data(format_args!("run {id}: {state}: {totals}"));
             opened.held_devices()?.iter().for_each(|held| printer.data(held_note(held)));
             to_disable_note(run, totals).iter().for_each(|note| printer.data(note));
+            left_enabled_note(run, totals).iter().for_each(|note| printer.data(note));
             if let Some(folders) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", ShownPath(&folders.out)));
             }

@@ -9,7 +9,9 @@ use super::printer::Printer;
 use crate::ledger::{LedgerLocation, Operator, Verification};
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::report::{Cause, OpenReport, RunEntry, RunReport, held_note, list_runs, to_disable_note};
+use crate::report::{
+    Cause, OpenReport, RunEntry, RunReport, held_note, left_enabled_note, list_runs, to_disable_note,
+};
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let entries = list_runs(ledger, printer)?;
@@ -62,6 +64,7 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     printer.data(format_args!("  {totals}"));
     left_disabled.iter().for_each(|held| printer.data(format_args!("  {}", held_note(held))));
     to_disable_note(run, totals).iter().for_each(|note| printer.data(format_args!("  {note}")));
+    left_enabled_note(run, totals).iter().for_each(|note| printer.data(format_args!("  {note}")));
     if let Some(seen) = &run.verification {
         let Verification { at, checked, equal, missing, different, .. } = seen;
         printer.data(format_args!(

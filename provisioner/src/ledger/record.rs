@@ -115,6 +115,16 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// The record of a failed row whose device is still enabled although it is to be disabled.
+    pub(crate) fn left_enabled(self) -> Self {
+        let error = self.error.unwrap_or_default();
+        Self {
+            error: Some(format!("it is ENABLED and can connect, because it could not be finished: {error}")),
+            reason: Some(ReasonCode::LeftEnabled),
+            ..self
+        }
+    }
+
     /// A record that says nothing but the state.
     pub(crate) fn new(state: RowState) -> Self {
         Self {

@@ -350,6 +350,9 @@ pub(crate) struct Totals {
     /// Not part of the sum.
     #[serde(skip_serializing_if = "is_none")]
     pub(crate) to_disable: u64,
+    /// Failed devices that are enabled although the run was to leave them disabled. Not part of the sum.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) left_enabled: u64,
     /// Those among the created, updated and deleted for which the effect of this run is presumed,
     /// because a response was lost. Not part of the sum.
     #[serde(skip_serializing_if = "is_none")]
@@ -392,7 +395,8 @@ impl Totals {
 
 impl Totals {
     /// Counts rows with these values of the columns `state`, `effect` and `presumed`. `held` of
-    /// them are devices that a run keeps disabled.
+    /// them are devices that a run keeps disabled or is to disable, and `left_enabled` devices that failed
+    /// while they were enabled.
     pub(super) fn add(
         &mut self,
         state: RowState,
@@ -400,6 +404,7 @@ impl Totals {
         presumed: bool,
         count: u64,
         held: u64,
+        left_enabled: u64,
     ) -> Result<(), UnknownValue> {
         let part = match (state, effect) {
             (RowState::Done, Some(Effect::Created)) => &mut self.created,
@@ -417,6 +422,7 @@ impl Totals {
             self.presumed += count;
         }
         self.rows += count;
+        self.left_enabled += left_enabled;
         match state {
             RowState::Done | RowState::Unchanged => self.held += held,
             RowState::Sent => self.to_disable += held,

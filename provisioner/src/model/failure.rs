@@ -93,6 +93,8 @@ reason_codes! {
     KeptRetired = "kept_retired",
     /// Its private key is not available.
     KeyNotAtHand = "key_not_at_hand",
+    /// It failed, and is enabled on the hub although it is to be disabled.
+    LeftEnabled = "left_enabled",
     /// At verification the identity was not on the hub.
     MissingLater = "missing_later",
     /// One of its modules stays, and it with it.

@@ -1,7 +1,9 @@
 //! Notes about a run in reports: what was not read back, and which devices are disabled or not yet.
 
+use super::batch_options::batch_options_under;
 use super::text::thousands;
 use crate::ledger::{HeldDevices, Run, Totals};
+use crate::model::options::ApplyRules;
 
 /// Returns the note that nobody has read back what a run did, if that is so.
 pub(crate) fn unread_note(run: &Run) -> Option<String> {
@@ -21,6 +23,23 @@ pub(crate) fn to_disable_note(run: &Run, totals: &Totals) -> Option<String> {
         devices => format!("{} devices may be", thousands(devices)),
     };
     Some(format!("{devices} enabled until the run is resumed: `provisioner resume {}`", run.id))
+}
+
+/// Returns the number of devices that a run was to leave disabled and that are enabled, with the commands that
+/// disable them; empty if there are none.
+pub(crate) fn left_enabled_note(run: &Run, totals: &Totals) -> Option<String> {
+    let (are, them) = match totals.left_enabled {
+        0 => return None,
+        1 => ("1 device of this run is".to_owned(), "it"),
+        devices => (format!("{} devices of this run are", thousands(devices)), "them"),
+    };
+    // In any other mode, the commands would overwrite what was changed since.
+    let options = batch_options_under(run, ApplyRules::default());
+    Some(format!(
+        "{are} ENABLED and can connect, although the run was to leave {them} disabled: `provisioner report {} \
+         --failed-rows again.csv` and `provisioner apply again.csv{options}` disable {them}",
+        run.id
+    ))
 }
 
 /// Returns the number of devices that a run left disabled, with the run that disabled them. Only

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::notes::held_note;
+use super::notes::{held_note, left_enabled_note};
 use super::options::options;
 use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;
@@ -98,7 +98,8 @@ struct Headline {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
-    /// The devices that the run left disabled, by the run that disabled them.
+    /// The devices that the run left enabled by a failure, and those that it left disabled, by the run that
+    /// disabled them.
     held: Vec<String>,
     then: Option<String>,
     also: Option<String>,
@@ -191,7 +192,7 @@ impl Headline {
             true => first.trim_end_matches('.').to_owned() + ", not read back.",
             false => first,
         };
-        let held = held.iter().map(held_note).collect();
+        let held = left_enabled_note(run, totals).into_iter().chain(held.iter().map(held_note)).collect();
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",

@@ -8,6 +8,7 @@ use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
 use super::client::{Client, Error};
 use super::value::misread;
 use crate::clock::Timestamp;
+use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 
 /// Records the end of a run: an interruption only if no other station works on it, and completion
@@ -65,19 +66,20 @@ pub(super) fn one(client: &mut Client, run: Option<RunId>) -> Result<Option<Run>
 pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
     let counts = client.query(
         r#"SELECT NULL AS state, NULL AS effect, rejected AS count, id AS run, 0::bigint AS held,
-                  FALSE AS presumed
+                  FALSE AS presumed, 0::bigint AS left_enabled
            FROM run WHERE id = $1
            UNION ALL
-           SELECT state, effect, count(*), run, count(held_by), presumed FROM "row" WHERE run = $1
-           GROUP BY run, state, effect, presumed"#,
-        &[&run.0],
+           SELECT state, effect, count(*), run, count(held_by), presumed, count(*) FILTER (WHERE reason = $2)
+           FROM "row" WHERE run = $1 GROUP BY run, state, effect, presumed"#,
+        &[&run.0, &ReasonCode::LeftEnabled.as_str()],
     )?;
     let mut totals = Totals::default();
     for count in counts {
         let number = count.at(2)?;
         match count.at(0)? {
             Some(state) => {
-                let added = totals.add(state, count.at(1)?, count.at(5)?, number, count.at(4)?);
+                let (presumed, held, left_enabled) = (count.at(5)?, count.at(4)?, count.at(6)?);
+                let added = totals.add(state, count.at(1)?, presumed, number, held, left_enabled);
                 added.map_err(|error| misread(&count, 0, error.into()))?;
             }
             None => {

@@ -8,6 +8,7 @@ use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
 use super::error::{unstorable, value_of};
 use super::value::misread;
 use crate::clock::Timestamp;
+use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 
 pub(super) fn end(
@@ -67,12 +68,14 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
     let rejected = connection.query_row(sql, [run.0], |row| row.at(0))?;
     let mut totals = Totals { rows: rejected, rejected, ..Totals::default() };
     let mut statement = connection.prepare_cached(
-        "SELECT state, effect, count(*), ?1 AS run, count(held_by), presumed FROM row WHERE run = ?1
-         GROUP BY state, effect, presumed",
+        "SELECT state, effect, count(*), ?1 AS run, count(held_by), presumed,
+                count(*) FILTER (WHERE reason = ?2)
+         FROM row WHERE run = ?1 GROUP BY state, effect, presumed",
     )?;
-    let mut groups = statement.query([run.0])?;
+    let mut groups = statement.query(params![run.0, ReasonCode::LeftEnabled.as_str()])?;
     while let Some(group) = groups.next()? {
-        let added = totals.add(group.at(0)?, group.at(1)?, group.at(5)?, group.at(2)?, group.at(4)?);
+        let (state, effect, count) = (group.at(0)?, group.at(1)?, group.at(2)?);
+        let added = totals.add(state, effect, group.at(5)?, count, group.at(4)?, group.at(6)?);
         added.map_err(|error| misread(group, 0, error.into()))?;
     }
     Ok(totals)

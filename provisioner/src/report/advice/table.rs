@@ -60,6 +60,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::KeyNotAtHand => {
             "its new certificate cannot be tried, because its private key is not available"
         }
+        ReasonCode::LeftEnabled => "ENABLED on the hub, and to be disabled",
         ReasonCode::MissingLater => "not on the hub any more when it was verified",
         ReasonCode::ModuleStays => "one of its modules stays",
         ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the hub",
@@ -110,6 +111,8 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         }
         (Code::HubFull, _) => again("make room, or use a larger tier", verb),
         (Code::Throttled, _) => again("name the hub's `--tier` and `--units`, and try again later", verb),
+        (Code::LeftEnabled, Apply(_)) => again("these devices can connect. See what the hub says of each row", verb),
+        (Code::LeftEnabled, _) => careful(verb),
         (Code::NotStarted | Code::Unfinished, _) => "`provisioner resume {run}` does the rest".into(),
         (Code::RequestRefused, Undo | UndoRelease | ReleaseRun | Delete) => again("see what the hub says of each row", verb),
         (Code::RequestRefused, _) => correct("see what the hub says of each row", verb),

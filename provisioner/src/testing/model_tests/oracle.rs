@@ -185,6 +185,7 @@ impl World {
             counted.held += u64::from(is_well && row.record.held_by.is_some());
             let is_sent = row.record.state == RowState::Sent;
             counted.to_disable += u64::from(is_sent && row.record.held_by.is_some());
+            counted.left_enabled += u64::from(row.record.reason == Some(ReasonCode::LeftEnabled));
             let is_done = row.record.state == RowState::Done;
             counted.presumed += u64::from(is_done && row.record.presumed);
             *match (row.record.state, row.record.effect) {
