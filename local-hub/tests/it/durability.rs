@@ -93,7 +93,7 @@ async fn a_folder_serves_one_hub_at_a_time() {
     let first = LocalHub::start(in_folder(&folder)).await.unwrap();
     let error = LocalHub::start(in_folder(&folder)).await.unwrap_err();
     assert!(matches!(error, Error::FolderInUse(_)));
-    assert!(error.to_string().contains("--data"), "{error}");
+    assert!(error.to_string().contains("or use a different folder"), "{error}");
     first.shutdown().await;
     LocalHub::start(in_folder(&folder)).await.unwrap().shutdown().await;
 }
