@@ -372,7 +372,7 @@ fn devices_that_a_quarantine_could_not_disable_are_told_of_and_disabled_by_the_p
     // The calls about the devices and about their modules are answered; those that disable the devices are not.
     let faults = "[[fault]]\noperation = 'BulkRegistry'\neffect = 'status'\nstatus = 400\ncode = 'ArgumentInvalid'\n\
                   skip = 2\ncount = 5\n";
-    let faults = station.write("faults.toml", faults)?.display().to_string();
+    let faults = station.write("faults.toml", faults)?.to_string_lossy().into_owned();
     let args = ["--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--faults", &faults];
     let hub = ServedHub::start_with(&station, "hub", &args)?;
     station.write("batch.csv", &devices_with_modules(3))?;
