@@ -148,6 +148,18 @@ pub(crate) fn open_private(path: &Path) -> Result<File, Error> {
     options.open(path).map_err(Error::io("open", path))
 }
 
+/// Opens a private file that keys are written into, and makes it if need be. A link, and a file to which others
+/// have access, are refused.
+pub(crate) fn open_for_keys(path: &Path) -> Result<File, Error> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        let reason = "private keys are written into a regular file only, and this is a link or no file";
+        return Err(Error::io("open", path)(io::Error::other(reason)));
+    }
+    let file = open_private(path)?;
+    check_is_private(path)?;
+    Ok(file)
+}
+
 /// Makes the names in a folder survive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     new_file::sync_folder(folder).map_err(Error::io("sync", folder))

@@ -235,3 +235,37 @@ fn a_batch_may_be_issued_with_pfx_files() {
     assert!(opened.contains("subject=CN = d7\n"), "{opened}");
     assert!(shop.fails(2, "issue --ca ca --device-id x --out o --legacy").contains("--pfx"));
 }
+
+#[cfg(unix)]
+#[test]
+fn private_keys_go_into_no_link_and_no_file_that_others_can_read() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let shop = Shop::new();
+    shop.write("batch.csv", "device_id\na\nb\n");
+    for (sink, file) in [
+        ("bundle", "private-keys.pem"),
+        ("sqlite", "private-keys.db"),
+        ("tar", "certificates.tar"),
+        ("csv", "pem.csv"),
+    ] {
+        let issue =
+            |out: &str| shop.fails(3, &format!("issue --ca ca --from batch.csv --sink {sink} --out {out}"));
+        let (readable, linked) = (format!("readable-{sink}"), format!("linked-{sink}"));
+        for folder in [&readable, &linked] {
+            std::fs::create_dir(shop.path(folder)).unwrap();
+        }
+        let planted = shop.path(&format!("{readable}/{file}"));
+        std::fs::write(&planted, "").unwrap();
+        std::fs::set_permissions(&planted, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let said = issue(&readable);
+        assert!(said.contains(file) && said.contains("chmod 600"), "{sink}: {said}");
+        assert_eq!(std::fs::metadata(&planted).unwrap().len(), 0, "{sink}");
+        std::fs::write(shop.path("open.txt"), "").unwrap();
+        symlink("../open.txt", shop.path(&format!("{linked}/{file}"))).unwrap();
+        let said = issue(&linked);
+        assert!(said.contains("a regular file only"), "{sink}: {said}");
+        assert_eq!(std::fs::metadata(shop.path("open.txt")).unwrap().len(), 0, "{sink}");
+    }
+    assert_eq!(shop.ok("list --ca ca"), "", "nothing was issued");
+}

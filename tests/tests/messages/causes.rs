@@ -45,7 +45,7 @@ fn failures_of_the_ledger_s_file_are_said_in_plain_words() -> Result<()> {
     let apply = |ledger: &str| {
         station.run("provisioner", ["apply", "batch.csv", "--local", "hub", "--ledger", ledger])
     };
-    let ended = apply("nowhere/line.ledger")?.expect_code(4)?;
+    let ended = apply("nowhere/line.ledger")?.expect_code(2)?;
     ensure_plain(&ended, "there is no folder for the ledger nowhere/line.ledger")?;
     ensure!(ended.stderr.contains("make the folder"), "{}", ended.stderr);
     apply("line.ledger")?.expect_code(0)?;

@@ -1,5 +1,6 @@
 //! [`Database`]: a row for each identity, in one SQLite database for certificates and one for keys.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
@@ -25,8 +26,9 @@ struct PemTable {
 
 impl Database {
     pub(crate) fn open(folder: &Path, extras: Extras, contents: Contents) -> Result<Self, Error> {
-        let open = |name| PemTable::open(folder.join(name), contents);
-        Ok(Self { extras, certificates: open(CERTIFICATES)?, keys: open(KEYS)? })
+        let certificates = PemTable::open(folder.join(CERTIFICATES), contents, fs::open_private)?;
+        let keys = PemTable::open(folder.join(KEYS), contents, fs::open_for_keys)?;
+        Ok(Self { extras, certificates, keys })
     }
 
     pub(crate) fn places(&self, made: &[NewCertificate]) -> Vec<Place> {
@@ -59,10 +61,14 @@ impl Database {
 }
 
 impl PemTable {
-    fn open(path: PathBuf, contents: Contents) -> Result<Self, Error> {
+    fn open(
+        path: PathBuf,
+        contents: Contents,
+        open: fn(&Path) -> Result<File, Error>,
+    ) -> Result<Self, Error> {
         contents.check(&path)?;
         // SQLite gives its other files the mode of this one.
-        drop(fs::open_private(&path)?);
+        drop(open(&path)?);
         let open = || {
             let connection = Connection::open(&path)?;
             connection.pragma_update(None, "journal_mode", "wal")?;

@@ -29,11 +29,12 @@ pub(crate) struct Archived {
 
 impl Stream {
     pub(crate) fn open(folder: &Path, sink: Sink, extras: Extras, contents: Contents) -> Result<Self, Error> {
-        let open = |name| Appended::open(folder.join(name), contents);
+        let open = |name| Appended::open(folder.join(name), contents, fs::open_private);
+        let open_for_keys = |name| Appended::open(folder.join(name), contents, fs::open_for_keys);
         let (main, keys) = match sink {
-            Sink::Csv => (open(CSV)?, None),
-            Sink::Tar => (open(TAR)?, None),
-            _ => (open(CERTIFICATES)?, Some(open(KEYS)?)),
+            Sink::Csv => (open_for_keys(CSV)?, None),
+            Sink::Tar => (open_for_keys(TAR)?, None),
+            _ => (open(CERTIFICATES)?, Some(open_for_keys(KEYS)?)),
         };
         let mut stream = Self { sink, extras, main, keys };
         match sink {
@@ -232,9 +233,13 @@ struct Appended {
 }
 
 impl Appended {
-    fn open(path: PathBuf, contents: Contents) -> Result<Self, Error> {
+    fn open(
+        path: PathBuf,
+        contents: Contents,
+        open: fn(&Path) -> Result<File, Error>,
+    ) -> Result<Self, Error> {
         contents.check(&path)?;
-        let file = fs::open_private(&path)?;
+        let file = open(&path)?;
         let length = file.metadata().map_err(Error::io("read", &path))?.len();
         Ok(Self { path, file, length })
     }
