@@ -7,7 +7,7 @@
 //! | exit codes | [`exit`] |
 //! | protection of the memory of a process with keys | [`memory`] |
 //! | output files, which appear when they are complete | [`new_file`] |
-//! | panics, which end a program with the exit code of a bug | [`panic`] |
+//! | panics, which end a program with the exit code of a bug | [`mod@panic`] |
 //! | bars and lines that show progress | [`progress`] |
 //! | secrets from the environment and the terminal, rights on files with secrets | [`secrets`] |
 //! | lines for people, errors and remedies, log lines | [`stderr`] |
