@@ -13,7 +13,7 @@ use webpki::{
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::X509Extension;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use x509_parser::revocation_list::RevokedCertificate;
@@ -32,6 +32,9 @@ pub(super) fn check(search: &Search<'_>, path: &Path, names: &[Named]) -> Check 
     let mut open: BTreeSet<String> = BTreeSet::new();
     for list in &search.paths.lists {
         match list.counted(search, path) {
+            Ok(Some(counted)) if !counted.is_revoking && list.is_beyond(names) => {
+                passed_over.insert(OTHER_SCOPE.to_owned());
+            }
             Ok(counted) => found.extend(counted),
             Err(reason) => {
                 if list.may_revoke(names) {
@@ -86,12 +89,16 @@ fn not_superseded<'a>(found: &'a [Counted<'a>]) -> impl Iterator<Item = &'a Coun
 pub(super) struct Named {
     issuer: Vec<u8>,
     serial: Vec<u8>,
+    /// True if it says where its revocation list is published.
+    has_points: bool,
 }
 
 impl Named {
     /// The name of a certificate.
     pub(super) fn of(certificate: &Certificate, parsed: &X509Certificate<'_>) -> Self {
-        Self { issuer: comparable(parsed.issuer()), serial: certificate.serial_bytes().to_vec() }
+        let has_points = parsed.extensions().iter().any(|one| one.oid.to_id_string() == POINTS);
+        let serial = certificate.serial_bytes().to_vec();
+        Self { issuer: comparable(parsed.issuer()), serial, has_points }
     }
 }
 
@@ -104,6 +111,8 @@ pub(super) struct List {
     /// The issuer, and the part of its certificates that the list is for.
     part: Vec<u8>,
     issuer: Vec<u8>,
+    /// True if it is for certificates of one distribution point only.
+    is_of_one_point: bool,
     /// The serial numbers of what a list takes back that is of this time.
     revoked: HashSet<Vec<u8>>,
 }
@@ -132,6 +141,7 @@ impl List {
                 number: None,
                 part: Vec::new(),
                 issuer: Vec::new(),
+                is_of_one_point: false,
                 revoked: HashSet::new(),
             };
         };
@@ -152,9 +162,12 @@ impl List {
         if let Some(scope) = scope {
             part.extend_from_slice(scope.value);
         }
+        let is_of_one_point = scope.is_some_and(|scope| {
+            matches!(scope.parsed_extension(), ParsedExtension::IssuingDistributionPoint(it) if it.distribution_point.is_some())
+        });
         let this_update = parsed.last_update().to_datetime();
         let number = parsed.crl_number().cloned();
-        Self { usable, this_update, number, part, issuer, revoked }
+        Self { usable, this_update, number, part, issuer, is_of_one_point, revoked }
     }
 
     /// `None` where the list is of another issuer; an error where it can't be used.
@@ -182,6 +195,12 @@ impl List {
             }
             Err(error) => Err(words::of(&error)),
         }
+    }
+
+    /// Returns true if the list is for one distribution point and the first of these certificates names
+    /// none, so that the list does not cover it (RFC 5280 §6.3.3 (b)(2)(i)).
+    fn is_beyond(&self, names: &[Named]) -> bool {
+        self.is_of_one_point && names.first().is_some_and(|leaf| !leaf.has_points)
     }
 
     /// Tells whether the list, which can't be used, names one of these: then nobody knows. It may
@@ -246,6 +265,11 @@ fn extension<'a>(list: &'a CertificateRevocationList<'_>, oid: &str) -> Option<&
     list.extensions().iter().find(|one| one.oid.to_id_string() == oid)
 }
 
+/// The reason why a list does not cover a certificate.
+const OTHER_SCOPE: &str =
+    "the revocation list is for one distribution point, and the certificate names none (RFC 5280 §6.3.3)";
+/// The extension `cRLDistributionPoints` (RFC 5280 §4.2.1.13).
+const POINTS: &str = "2.5.29.31";
 /// The extension `issuingDistributionPoint` (RFC 5280 §5.2.5).
 const SCOPE: &str = "2.5.29.28";
 /// The extension `cRLNumber` (RFC 5280 §5.2.3).

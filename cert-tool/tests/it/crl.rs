@@ -107,6 +107,30 @@ fn list_by_openssl(shop: &Shop, (file, number, second): (&str, Option<u8>, u8), 
     ));
 }
 
+#[test]
+fn a_list_for_one_distribution_point_covers_no_certificate_without_one() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    let point = "crl_extensions=extensions\n[extensions]\nauthorityKeyIdentifier=keyid:always\n\
+                 issuingDistributionPoint=critical,@point\n[point]\nfullname=URI:http://a.example/2.crl\n";
+    shop.write("database", "");
+    shop.write("number", "01\n");
+    shop.write(
+        "lists.cnf",
+        &format!("[ca]\ndefault_ca=own\n[own]\ndatabase=database\ncrlnumber=number\n{point}"),
+    );
+    shop.openssl(
+        "ca -config lists.cnf -gencrl -md sha256 -cert ca/issuing.pem -keyfile ca/issuing.key -crl_lastupdate \
+         240101000000Z -crl_nextupdate 401231000000Z -out point.crl",
+    );
+    let verify = "verify out/devices/a/cert.pem --ca ca --crl point.crl";
+    let said = shop.run(verify);
+    assert!(said.code == 1 && said.out.contains("for one distribution point"), "{}", said.out);
+    // A list of all certificates beside it is enough.
+    shop.ok("ca crl ca --out all.crl");
+    shop.ok(&format!("{verify} --crl all.crl"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
