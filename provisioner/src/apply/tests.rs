@@ -347,16 +347,8 @@ proptest! {
             let batch = Batch { status, rules, ..BATCH };
             let run = batch.load(&ledger);
             for cut in cuts {
-                hub.calls_until_cut.store(cut, std::sync::atomic::Ordering::SeqCst);
-                let apply = batch.apply(&hub, &ledger, run);
-                let mut cut_off = Box::pin(apply.run());
-                tokio::select! {
-                    biased;
-                    () = hub.cut.notified() => {}
-                    _ = &mut cut_off => {}
-                }
+                hub.cut_off(cut, batch.apply(&hub, &ledger, run).run()).await;
             }
-            hub.calls_until_cut.store(usize::MAX, std::sync::atomic::Ordering::SeqCst);
             let resumed = tokio::time::timeout(HANGS, batch.apply(&hub, &ledger, run).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
             let totals = ledger.lock().totals(run).unwrap();

@@ -1,7 +1,6 @@
 //! The driver against a hub that loses answers.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hub_types::IdentityId;

@@ -72,9 +72,9 @@ pub(crate) struct ModelHub {
     pub(crate) identities: Mutex<BTreeMap<IdentityId, Identity>>,
     pub(crate) changing_calls: Mutex<usize>,
     /// After so many calls the caller is cut off: the call hangs for ever, after its effect.
-    pub(crate) calls_until_cut: AtomicUsize,
+    calls_until_cut: AtomicUsize,
     /// Told when that has happened.
-    pub(crate) cut: Notify,
+    cut: Notify,
     /// The number of calls after which a second station joins the run.
     pub(crate) calls_until_joined: AtomicUsize,
     /// Notified when the second station is due.
@@ -119,6 +119,19 @@ impl ModelHub {
             log: Mutex::default(),
             meddlings: Mutex::default(),
         }
+    }
+
+    /// Runs `work` to its end, or until it has made so many calls and is cut off. Returns its result if it was not
+    /// cut off. Calls after that pass again.
+    pub(crate) async fn cut_off<W: Future>(&self, cut: usize, work: W) -> Option<W::Output> {
+        self.calls_until_cut.store(cut, Ordering::SeqCst);
+        let result = tokio::select! {
+            biased;
+            () = self.cut.notified() => None,
+            result = work => Some(result),
+        };
+        self.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+        result
     }
 
     /// Performs due events after a call: changes of other clients, or the interruption of the

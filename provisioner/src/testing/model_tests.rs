@@ -232,16 +232,11 @@ impl World {
             if state == RunState::Finished {
                 break;
             }
-            self.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-            let mut working = Box::pin(self.at_stations(run, &work));
-            tokio::select! {
-                biased;
-                () = self.hub.cut.notified() => {}
-                ended = &mut working => state = ended,
-                () = tokio::time::sleep(HANGS) => panic!("run {run} hangs"),
+            let working = tokio::time::timeout(HANGS, self.at_stations(run, &work));
+            if let Some(ended) = self.hub.cut_off(cut, working).await {
+                state = ended.unwrap_or_else(|_| panic!("run {run} hangs"));
             }
         }
-        self.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
         self.hub.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
         let is_fine = disturbances.is_fine();
         {

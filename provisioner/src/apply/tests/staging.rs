@@ -1,8 +1,6 @@
 //! Devices that are there and are disabled with their modules: a run says of them what it did, and an undo
 //! leaves them alone.
 
-use std::sync::atomic::Ordering;
-
 use super::*;
 use crate::clock::Timestamp;
 use crate::maintain::Maintain;
@@ -115,15 +113,7 @@ async fn a_device_that_was_there_stays_updated_wherever_the_run_is_cut_off() {
         let found = provision_devices(&hub).await;
         let quarantine = Batch { rules: UPSERT, status: Status::Disabled, ..BATCH };
         let run = quarantine.load(&ledger);
-        hub.calls_until_cut.store(cut, Ordering::SeqCst);
-        let mut cut_off = Box::pin(quarantine.apply(&hub, &ledger, run).run());
-        tokio::select! {
-            biased;
-            () = hub.cut.notified() => {}
-            _ = &mut cut_off => {}
-        }
-        drop(cut_off);
-        hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+        hub.cut_off(cut, quarantine.apply(&hub, &ledger, run).run()).await;
         assert_eq!(quarantine.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
         for ((effect, device, before), (_, tags)) in devices_of(&ledger, run).into_iter().zip(&found) {
             assert_eq!(
@@ -146,15 +136,7 @@ async fn what_another_run_left_half_done_is_updated_and_not_created() {
     let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
     let quarantine = Batch { status: Status::Disabled, ..BATCH };
     let earlier = quarantine.load(&ledger);
-    hub.calls_until_cut.store(0, Ordering::SeqCst);
-    let mut cut_off = Box::pin(quarantine.apply(&hub, &ledger, earlier).run());
-    tokio::select! {
-        biased;
-        () = hub.cut.notified() => {}
-        _ = &mut cut_off => {}
-    }
-    drop(cut_off);
-    hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+    hub.cut_off(0, quarantine.apply(&hub, &ledger, earlier).run()).await;
     assert_eq!(hub.identities.lock().unwrap().len(), 2, "the devices are there, and wait for their modules");
     let (run, totals) = quarantine.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, created: 3, updated: 1, unchanged: 1, ..Totals::default() });

@@ -97,15 +97,8 @@ proptest! {
             *factory.hub.faults.lock().unwrap() = faults;
             let run = factory.load(Some(maintenance.clone()), &[]);
             for cut in cuts {
-                factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-                let mut cut_off = Box::pin(factory.maintain(&maintenance, run).run());
-                tokio::select! {
-                    biased;
-                    () = factory.hub.cut.notified() => {}
-                    _ = &mut cut_off => {}
-                }
+                factory.hub.cut_off(cut, factory.maintain(&maintenance, run).run()).await;
             }
-            factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
             let resumed = tokio::time::timeout(HANGS, factory.maintain(&maintenance, run).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
             let totals = factory.check(&maintenance, run).await;
@@ -141,15 +134,8 @@ proptest! {
             let undo = Maintenance::Undo { run };
             let undoing = factory.load(Some(undo.clone()), &[]);
             for cut in cuts {
-                factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-                let mut cut_off = Box::pin(factory.maintain(&undo, undoing).run());
-                tokio::select! {
-                    biased;
-                    () = factory.hub.cut.notified() => {}
-                    _ = &mut cut_off => {}
-                }
+                factory.hub.cut_off(cut, factory.maintain(&undo, undoing).run()).await;
             }
-            factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
             let resumed = tokio::time::timeout(HANGS, factory.maintain(&undo, undoing).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
             let totals = factory.check(&undo, undoing).await;
