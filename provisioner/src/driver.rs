@@ -18,7 +18,7 @@ use crate::workers::{ChunkWriter, RunError};
 pub(crate) use changes::{IdentityUpdate, section_patch};
 pub(crate) use event::Event;
 pub(crate) use hub_writer::{HubWriter, outdated};
-pub(crate) use observation::{compare_for, compare_held, observe, refused_or_fatal};
+pub(crate) use observation::{Comparer, refused_or_fatal};
 pub(crate) use parent_scopes::ParentScopes;
 #[cfg(test)]
 pub(crate) use retries::MAX_RETRIES;

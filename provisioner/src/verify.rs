@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::driver::{ParentScopes, observe};
+use crate::driver::{Comparer, ParentScopes};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;
@@ -65,8 +65,9 @@ impl<H: Hub> Verify<H> {
             let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
             let (parent_scopes, progress) = (parent_scopes.clone(), progress.clone());
             async move {
-                let policy = TwinPolicy::Initial;
-                let seen = observe(&*hub, &holds, &parent_scopes, &row.spec, &keys, policy).await?;
+                let (parent_scopes, policy) = (&*parent_scopes, TwinPolicy::Initial);
+                let comparer = Comparer { hub: &*hub, parent_scopes, keys: &keys, policy };
+                let seen = comparer.read_held(&holds, &row.spec).await?;
                 progress(1);
                 Ok((row, seen))
             }

@@ -11,8 +11,8 @@ use hub_types::twin::Twin;
 
 use super::lifecycle::{Lifecycle, Outcome, Step, WriteRequest};
 use crate::driver::{
-    Decider, Event, HubWriter, IdentityUpdate, Operation, Task, compare_held, observe, outdated,
-    refused_or_fatal, section_patch,
+    Comparer, Decider, Event, HubWriter, IdentityUpdate, Operation, Task, outdated, refused_or_fatal,
+    section_patch,
 };
 use crate::hub::{Hub, HubError, is_missing};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
@@ -167,17 +167,7 @@ impl<H: Hub> Operation for ApplyOperation<H> {
     type Decider = Provisioning;
 
     async fn look(&self, task: &mut Task<Provisioning>, twin: Option<&Twin>) -> Result<(), RunError> {
-        let (spec, policy) = (&task.decider.spec, self.options.rules.twin);
-        let seen = compare_held(
-            &*self.hub,
-            &self.holds,
-            self.hub_writer.parent_scopes(),
-            spec,
-            &self.keys,
-            policy,
-            twin,
-        )
-        .await?;
+        let seen = self.comparer().compare_held(&self.holds, &task.decider.spec, twin).await?;
         task.observed(Some(seen.etags.clone()));
         task.hold.clone_from(&seen.hold);
         task.decider.differences = seen.comparison.differences().to_vec();
@@ -244,6 +234,10 @@ impl<H: Hub> ApplyOperation<H> {
         task
     }
 
+    fn comparer(&self) -> Comparer<'_, H> {
+        self.hub_writer.comparer(&self.keys, self.options.rules.twin)
+    }
+
     fn looks_first(&self) -> bool {
         self.look_first.load(Ordering::Relaxed)
     }
@@ -253,11 +247,8 @@ impl<H: Hub> ApplyOperation<H> {
     async fn note_half_done(&self, tasks: &mut [Task<Provisioning>]) -> Result<(), RunError> {
         let mut tasks: Vec<&mut Task<Provisioning>> =
             tasks.iter_mut().filter(|task| task.is_half_done()).collect();
-        let policy = self.options.rules.twin;
-        let (holds, parent_scopes) = (&self.holds, self.hub_writer.parent_scopes());
-        let looks = tasks
-            .iter()
-            .map(|task| observe(&*self.hub, holds, parent_scopes, &task.decider.spec, &self.keys, policy));
+        let comparer = self.comparer();
+        let looks = tasks.iter().map(|task| comparer.read_held(&self.holds, &task.decider.spec));
         let seen = join_all(looks).await;
         for (task, seen) in tasks.iter_mut().zip(seen) {
             let left = match seen {

@@ -9,10 +9,11 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 
 use super::event::Event;
-use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
+use super::observation::{Comparer, module_refused_or_fatal, refused_or_fatal};
 use super::parent_scopes::ParentScopes;
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Comparison;
+use crate::model::options::TwinPolicy;
 use crate::model::scopes::Scopes;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 
@@ -204,7 +205,7 @@ impl<H: Hub> HubWriter<H> {
             if self.bulk_modules() != BulkModules::NotTriedYet {
                 break;
             }
-            match read(&*self.hub, &self.parent_scopes, spec, keys).await.map(|seen| seen.comparison) {
+            match self.comparer(keys, TwinPolicy::Initial).read(spec).await.map(|seen| seen.comparison) {
                 Ok(Comparison::InSync) => self.set_bulk_modules(BulkModules::WithTwin),
                 Ok(Comparison::TwinNotWritten) => self.set_bulk_modules(BulkModules::WithoutTwin),
                 // Others have changed it meanwhile.
@@ -238,9 +239,9 @@ impl<H: Hub> HubWriter<H> {
         scope.map(Some).ok_or_else(|| HubError::NoParent(parent.clone()))
     }
 
-    /// The scopes of parents, as far as they are known.
-    pub(crate) fn parent_scopes(&self) -> &ParentScopes {
-        &self.parent_scopes
+    /// A comparer that shares the known scopes of parents.
+    pub(crate) fn comparer<'c>(&'c self, keys: &'c GivenKeys, policy: TwinPolicy) -> Comparer<'c, H> {
+        Comparer { hub: &self.hub, parent_scopes: &self.parent_scopes, keys, policy }
     }
 
     pub(super) fn hub(&self) -> &H {

@@ -14,80 +14,82 @@ use crate::model::options::TwinPolicy;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 use crate::workers::RunError;
 
-/// Reads an identity from the hub and compares it with what the batch wants, for a run that may do this with
-/// twins.
-pub(crate) async fn observe(
-    hub: &impl Hub,
-    holds: &Holds,
-    parent_scopes: &ParentScopes,
-    spec: &IdentitySpec,
-    keys: &GivenKeys,
-    policy: TwinPolicy,
-) -> Result<Observation, RunError> {
-    let twin = hub.twin(&spec.identity).await?;
-    compare_held(hub, holds, parent_scopes, spec, keys, policy, twin.as_ref()).await
+/// Compares identities on the hub with their specifications.
+pub(crate) struct Comparer<'c, H> {
+    /// The hub.
+    pub(crate) hub: &'c H,
+    /// The scopes of the parents.
+    pub(crate) parent_scopes: &'c ParentScopes,
+    /// The symmetric keys that the batch gives.
+    pub(crate) keys: &'c GivenKeys,
+    /// What the run may do with twins.
+    pub(crate) policy: TwinPolicy,
 }
 
-/// The same for an identity that no run keeps disabled.
-pub(super) async fn read(
-    hub: &impl Hub,
-    parent_scopes: &ParentScopes,
-    spec: &IdentitySpec,
-    keys: &GivenKeys,
-) -> Result<Observation, HubError> {
-    let twin = hub.twin(&spec.identity).await?;
-    compare_for(hub, parent_scopes, spec, keys, TwinPolicy::Initial, twin.as_ref()).await
-}
-
-/// Compares the batch's values with a twin; keys and the scopes of parents, which twins do not show, are read
-/// separately.
-pub(crate) async fn compare_for(
-    hub: &impl Hub,
-    parent_scopes: &ParentScopes,
-    spec: &IdentitySpec,
-    keys: &GivenKeys,
-    policy: TwinPolicy,
-    twin: Option<&Twin>,
-) -> Result<Observation, HubError> {
-    let mut comparison = Comparison::under(policy, spec, twin);
-    if let AuthSpec::Sas { given: true } = spec.state.auth
-        && !matches!(comparison, Comparison::Missing | Comparison::IdentityDiffers(_) | Comparison::Staged(_))
-        && hub.keys(&spec.identity).await?.as_ref() != keys.get(&spec.identity)
-    {
-        comparison = Comparison::IdentityDiffers(vec![other_keys()]);
+impl<H: Hub> Comparer<'_, H> {
+    /// Reads an identity and compares it.
+    pub(super) async fn read(&self, spec: &IdentitySpec) -> Result<Observation, HubError> {
+        let twin = self.hub.twin(&spec.identity).await?;
+        self.compare(spec, twin.as_ref()).await
     }
-    if let Some(stale_parent) = parent_scopes.stale(hub, spec, twin).await? {
-        comparison = comparison.and_differs(stale_parent);
-    }
-    let is_disabled = twin.is_some_and(|twin| twin.status == Status::Disabled);
-    Ok(Observation { comparison, etags: Etags::of(twin), is_disabled, hold: None })
-}
 
-/// The same for a device that a run has disabled on purpose and that must stay disabled until it is
-/// released.
-pub(crate) async fn compare_held(
-    hub: &impl Hub,
-    holds: &Holds,
-    parent_scopes: &ParentScopes,
-    spec: &IdentitySpec,
-    keys: &GivenKeys,
-    policy: TwinPolicy,
-    twin: Option<&Twin>,
-) -> Result<Observation, RunError> {
-    let Some(hold) = holds.found(spec, twin).await? else {
-        let seen = compare_for(hub, parent_scopes, spec, keys, policy, twin).await?;
-        return Ok(match holds.staged_by(spec, twin).await? {
-            Some(run) => {
-                let differences = seen.comparison.differences().to_vec();
-                Observation { comparison: Comparison::StagedByRun { run, differences }, ..seen }
-            }
-            None => seen,
-        });
-    };
-    let mut held = spec.clone();
-    held.state.hold = Some(hold.reason.clone());
-    let seen = compare_for(hub, parent_scopes, &held, keys, policy, twin).await?;
-    Ok(Observation { hold: Some(hold), ..seen })
+    /// Reads an identity and compares it. A run may keep it disabled.
+    pub(crate) async fn read_held(
+        &self,
+        holds: &Holds,
+        spec: &IdentitySpec,
+    ) -> Result<Observation, RunError> {
+        let twin = self.hub.twin(&spec.identity).await?;
+        self.compare_held(holds, spec, twin.as_ref()).await
+    }
+
+    /// Compares a twin that was read. Keys and the scopes of parents, which twins do not show, are read
+    /// separately.
+    pub(crate) async fn compare(
+        &self,
+        spec: &IdentitySpec,
+        twin: Option<&Twin>,
+    ) -> Result<Observation, HubError> {
+        let mut comparison = Comparison::under(self.policy, spec, twin);
+        if let AuthSpec::Sas { given: true } = spec.state.auth
+            && !matches!(
+                comparison,
+                Comparison::Missing | Comparison::IdentityDiffers(_) | Comparison::Staged(_)
+            )
+            && self.hub.keys(&spec.identity).await?.as_ref() != self.keys.get(&spec.identity)
+        {
+            comparison = Comparison::IdentityDiffers(vec![other_keys()]);
+        }
+        if let Some(stale_parent) = self.parent_scopes.stale(self.hub, spec, twin).await? {
+            comparison = comparison.and_differs(stale_parent);
+        }
+        let is_disabled = twin.is_some_and(|twin| twin.status == Status::Disabled);
+        Ok(Observation { comparison, etags: Etags::of(twin), is_disabled, hold: None })
+    }
+
+    /// Compares a twin that was read. A device that a run has disabled on purpose must stay disabled until it
+    /// is released.
+    pub(crate) async fn compare_held(
+        &self,
+        holds: &Holds,
+        spec: &IdentitySpec,
+        twin: Option<&Twin>,
+    ) -> Result<Observation, RunError> {
+        let Some(hold) = holds.found(spec, twin).await? else {
+            let seen = self.compare(spec, twin).await?;
+            return Ok(match holds.staged_by(spec, twin).await? {
+                Some(run) => {
+                    let differences = seen.comparison.differences().to_vec();
+                    Observation { comparison: Comparison::StagedByRun { run, differences }, ..seen }
+                }
+                None => seen,
+            });
+        };
+        let mut held = spec.clone();
+        held.state.hold = Some(hold.reason.clone());
+        let seen = self.compare(&held, twin).await?;
+        Ok(Observation { hold: Some(hold), ..seen })
+    }
 }
 
 fn other_keys() -> Difference {

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use hub_types::DeviceId;
 
 use super::{Action, HubSnapshotReader, IdentitySnapshot, Planner};
-use crate::driver::compare_for;
+use crate::driver::Comparer;
 use crate::hub::Hub;
 use crate::ledger::LedgerRow;
 use crate::workers::RunError;
@@ -106,8 +106,9 @@ impl<H: Hub> HubSnapshotReader<H> {
         let Some(row) = row else {
             return Ok((twin.map_or(Parent::Missing, |_| Parent::NoEdge), None));
         };
-        let (keys, policy, twin) = (&self.keys, self.twin, twin.as_ref());
-        let seen = compare_for(&*self.hub, &self.parent_scopes, &row.spec, keys, policy, twin).await?;
+        let (parent_scopes, keys) = (&*self.parent_scopes, &self.keys);
+        let comparer = Comparer { hub: &*self.hub, parent_scopes, keys, policy: self.twin };
+        let seen = comparer.compare(&row.spec, twin.as_ref()).await?;
         Ok(match planner.action(&seen.comparison) {
             Action::Create | Action::Update => (Parent::Edge, row.spec.state.parent),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::planner::HubContext;
 use super::{PlannedRow, Planner};
-use crate::driver::{ParentScopes, compare_held};
+use crate::driver::{Comparer, ParentScopes};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger};
 use crate::model::compare::{Comparison, Etags, Observation};
@@ -106,8 +106,8 @@ impl<H: Hub> HubSnapshotReader<H> {
             let (parent_scopes, progress) = (parent_scopes.clone(), progress.clone());
             async move {
                 let (spec, twin) = (&row.spec, hub.twin(&row.spec.identity).await?);
-                let seen =
-                    compare_held(&*hub, &holds, &parent_scopes, spec, &keys, policy, twin.as_ref()).await?;
+                let comparer = Comparer { hub: &*hub, parent_scopes: &parent_scopes, keys: &keys, policy };
+                let seen = comparer.compare_held(&holds, spec, twin.as_ref()).await?;
                 let look = IdentitySnapshot::new(spec, twin.as_ref(), seen, policy);
                 progress(1);
                 Ok::<_, RunError>((row, look))
