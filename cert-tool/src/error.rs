@@ -42,6 +42,12 @@ pub enum Error {
     /// A code that no hub has given.
     #[error("a verification code has 1 to 64 characters, and no space among them")]
     BadCode,
+    /// A different process makes a CA in the folder.
+    #[error("a different process makes a CA in `{}`", ShownPath(path))]
+    BeingMade {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An address in certificates that not everybody could fetch.
     #[error("the address `{url}` can't be put into certificates: {reason}")]
     BadUrl {
@@ -350,7 +356,7 @@ impl Error {
             Self::AlreadyExists { .. } => {
                 Some("name a different file or folder; existing files are not overwritten".to_owned())
             }
-            Self::Locked { .. } => Some("wait until it has ended".to_owned()),
+            Self::BeingMade { .. } | Self::Locked { .. } => Some("wait until it has ended".to_owned()),
             Self::NotIndexed { .. } => {
                 Some("issue to a different folder, or restore `index.db` beside the CA from a backup".to_owned())
             }

@@ -14,30 +14,33 @@ use crate::secrets::secret::AskSecret;
 use crate::weak_keys;
 use crate::x509::certificate::Certificate;
 
-/// Makes the folder, which may be there already but must be its owner's alone and hold none of `files`.
-pub(super) fn prepare(folder: &Path, files: &[&str]) -> Result<(), Error> {
-    fs::create_private_folder(folder)?;
-    fs::check_is_private(folder)?;
-    recover(folder)?;
-    match files.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
-        Some(path) => Err(Error::AlreadyExists { path }),
-        None => Ok(()),
-    }
-}
-
 /// A CA that is being made in a folder of its own within that of the CA, so that it is there as a whole or not at all,
 /// whenever the process is killed or the disk is full.
 pub(super) struct Staging {
     folder: PathBuf,
     is_new_folder: bool,
+    /// Keeps other processes from making a CA in the folder, and from removing what this one has made.
+    #[cfg(unix)]
+    _lock: std::fs::File,
+    #[cfg(not(unix))]
+    _lock: (),
 }
 
 impl Staging {
-    /// Makes the folder as [`prepare`] does. What an earlier process left that was killed before it had finished goes.
+    /// Makes the folder, which may be there already but must be its owner's alone and hold none of `files`. What an
+    /// earlier process left that was killed before it had finished goes.
     pub(super) fn begin(folder: &Path, files: &[&str]) -> Result<Self, Error> {
         let is_new_folder = !folder.exists();
-        prepare(folder, files)?;
-        let staging = Self { folder: folder.to_owned(), is_new_folder };
+        fs::create_private_folder(folder)?;
+        let Some(lock) = fs::lock_folder(folder)? else {
+            return Err(Error::BeingMade { path: folder.to_owned() });
+        };
+        fs::check_is_private(folder)?;
+        recover(folder)?;
+        if let Some(path) = files.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
+            return Err(Error::AlreadyExists { path });
+        }
+        let staging = Self { folder: folder.to_owned(), is_new_folder, _lock: lock };
         let place = staging.place();
         if place.exists() {
             std::fs::remove_dir_all(&place).map_err(Error::io("remove", &place))?;

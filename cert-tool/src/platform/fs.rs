@@ -160,6 +160,24 @@ pub(crate) fn open_for_keys(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Locks a folder against other processes that lock it, until the value is dropped; `None` if one has it. The lock
+/// leaves no file. Elsewhere than on Unix folders can't be locked, and everybody gets one.
+#[cfg(unix)]
+pub(crate) fn lock_folder(path: &Path) -> Result<Option<File>, Error> {
+    let folder = File::open(path).map_err(Error::io("open", path))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(source)) => Err(Error::io("lock", path)(source)),
+    }
+}
+
+/// Does nothing: folders can't be locked here.
+#[cfg(not(unix))]
+pub(crate) fn lock_folder(_: &Path) -> Result<Option<()>, Error> {
+    Ok(Some(()))
+}
+
 /// Makes the names in a folder survive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     new_file::sync_folder(folder).map_err(Error::io("sync", folder))

@@ -233,6 +233,26 @@ fn a_policy_with_a_mistake_stops_issuing() {
 
 #[cfg(unix)]
 #[test]
+fn of_two_processes_that_make_a_ca_in_one_folder_one_succeeds() {
+    let shop = Shop::new();
+    for round in 0..6 {
+        for (make, folder) in [("ca init", format!("made-{round}")), ("ca rekey ca", format!("next-{round}"))]
+        {
+            let command = |which| format!("{make} {folder} --name {folder}-{which}");
+            let both = [1, 2].map(|which| shop.start_heard(&command(which)));
+            let ended = both.map(|one| one.wait_with_output().unwrap());
+            let codes = ended.each_ref().map(|one| one.status.code());
+            assert!(codes == [Some(0), Some(3)] || codes == [Some(3), Some(0)], "{make} {folder}: {ended:?}");
+            let lost = ended.iter().find(|one| !one.status.success()).unwrap();
+            let said = String::from_utf8_lossy(&lost.stderr);
+            assert!(said.contains("makes a CA in") || said.contains("already there"), "{said}");
+            shop.ok(&format!("issue --ca {folder} --device-id d --out out-{folder}"));
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_file_of_a_ca_that_is_a_link_to_nothing_does_not_count_as_absent() {
     let shop = Shop::new();
     for file in ["policy.toml", "chain.pem"] {

@@ -206,9 +206,18 @@ impl Shop {
 
     /// Starts the binary and does not wait for it.
     pub(crate) fn start(&self, words: &str) -> std::process::Child {
+        self.background(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Starts the binary, whose output can be read at its end.
+    pub(crate) fn start_heard(&self, words: &str) -> std::process::Child {
+        self.background(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn background(&self, words: &str) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("cert-tool"));
         command.args(words.split_whitespace()).current_dir(self.factory.folder.path());
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command
     }
 
     /// Runs the binary, which must succeed, and returns its data.
