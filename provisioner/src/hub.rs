@@ -57,6 +57,9 @@ pub(crate) trait Hub: Send + Sync + 'static {
         devices: &[DeviceId],
     ) -> impl Future<Output = Result<HashMap<DeviceId, u64>, HubError>> + Send;
 
+    /// The devices below the edge devices with these scopes. The answer may be some seconds old.
+    fn children(&self, scopes: &[String]) -> impl Future<Output = Result<Vec<DeviceId>, HubError>> + Send;
+
     /// The modules of a device, those of the system among them; none when there is no such device.
     fn modules(&self, device: &DeviceId) -> impl Future<Output = Result<Vec<ModuleId>, HubError>> + Send;
 

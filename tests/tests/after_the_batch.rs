@@ -81,6 +81,41 @@ fn a_child_of_a_parent_that_was_created_anew_differs_until_an_upsert() -> Result
     Ok(())
 }
 
+/// A parent that goes would leave its children below a scope that leads nowhere.
+#[test]
+fn a_parent_stays_as_long_as_there_are_devices_below_it() -> Result<()> {
+    let batch = "device_id,edge,parent,auth\ngw,true,,sas\nleaf,,gw,sas\nfree,true,,sas\nunder,,free,sas\n";
+    let (station, hub) = provisioned(batch)?;
+    hub.patch_twin("leaf", r#"{"tags":{"owner":"QA"}}"#)?;
+    let foreseen = station.provision(&hub, ["undo", "1", "--dry-run"])?.expect_code(1)?;
+    ensure!(foreseen.stdout.contains("2 to delete, 0 to keep, 2 in conflict"), "{foreseen:?}");
+    let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
+    let reason = "gw: conflict: it is the parent of `leaf`, on the hub";
+    ensure!(undone.stdout.contains(reason), "{undone:?}");
+    ensure!(undone.stdout.contains("2 deleted"), "who has no children but those that go, goes: {undone:?}");
+    ensure!(devices_on(&hub)? == 2);
+    // So it is where the children are of nobody's batch.
+    station.write("gw.csv", "device_id\ngw\n")?;
+    station.provision(&hub, ["retire", "gw.csv"])?.expect_code(0)?;
+    let deleted = station.provision(&hub, ["retire", "gw.csv", "--delete"])?.expect_code(1)?;
+    ensure!(deleted.stdout.contains(reason), "{deleted:?}");
+    station.provision(&hub, ["device", "delete", "--device-id", "leaf"])?.expect_code(0)?;
+    station.provision(&hub, ["retire", "gw.csv", "--delete"])?.expect_code(0)?;
+    ensure!(devices_on(&hub)? == 0);
+    Ok(())
+}
+
+#[test]
+fn an_edge_device_with_a_deployment_of_others_is_not_undone() -> Result<()> {
+    let (station, hub) = provisioned("device_id,edge,auth\ngw,true,sas\nother,true,sas\n")?;
+    hub.patch_twin("gw/modules/$edgeAgent", r#"{"properties":{"desired":{"modules":{}}}}"#)?;
+    let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
+    let reason = "gw: conflict: the twin of its module `$edgeAgent` was written since run 1 created it";
+    ensure!(undone.stdout.contains(reason), "{undone:?}");
+    ensure!(undone.stdout.contains("1 deleted") && devices_on(&hub)? == 1, "{undone:?}");
+    Ok(())
+}
+
 #[test]
 fn an_undo_that_is_killed_is_resumed() -> Result<()> {
     let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;

@@ -279,6 +279,10 @@ impl Hub for HubClient {
         self.modules_by_device(devices).await
     }
 
+    async fn children(&self, scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
+        self.devices_below(scopes).await
+    }
+
     async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
         self.get("get twin", &twin_path(identity), identity, MAX_TWIN).await
     }

@@ -61,6 +61,17 @@ impl HubClient {
         Ok(())
     }
 
+    pub(super) async fn devices_below(&self, scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
+        let mut found = Vec::new();
+        for some in scopes.chunks(SCOPES_PER_QUERY) {
+            let below = |scope: &String| format!("array_contains(parentScopes, {})", quoted(scope));
+            let condition = some.iter().map(below).collect::<Vec<_>>().join(" OR ");
+            let query = format!("SELECT deviceId FROM devices WHERE {condition}");
+            self.each_named(&query, |identity| found.push(identity.device().clone())).await?;
+        }
+        Ok(found)
+    }
+
     async fn each_named(&self, query: &str, mut tell: impl FnMut(IdentityId)) -> Result<(), HubError> {
         self.each_row(query, |Named { device_id, module_id }| {
             if !module_id.as_ref().is_some_and(ModuleId::is_system) {
@@ -123,11 +134,17 @@ impl HubClient {
     }
 }
 
-/// Ids as texts of a query. They hold quotes, which are doubled, but no control characters.
+/// Ids as texts of a query.
 fn list(devices: &[DeviceId]) -> String {
-    let quoted: Vec<String> =
-        devices.iter().map(|device| format!("'{}'", device.as_str().replace('\'', "''"))).collect();
-    quoted.join(", ")
+    devices.iter().map(|device| quoted(device.as_str())).collect::<Vec<_>>().join(", ")
 }
+
+/// An id or a scope as a text of a query. It may hold quotes, which are doubled, but no control characters.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Scopes that one query asks about: a query has at most 8 KB or so, a scope up to 170 characters.
+const SCOPES_PER_QUERY: usize = 25;
 
 const MAX_PAGE: usize = 1_000;

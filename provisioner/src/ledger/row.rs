@@ -162,7 +162,8 @@ pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
     format!(
         r#"INSERT INTO "row" (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
                               identity_etag_before, twin_etag_before, serial)
-           SELECT {into}, device_id, module_id, 0, line, desired, desired_hash, 'pending',
+           SELECT {into}, device_id, module_id,
+                  (SELECT max(level) FROM "row" WHERE run = {from}) - level, line, desired, desired_hash, 'pending',
                   presumed OR state = 'sent'
                            OR (coalesce(effect, '') = 'created'
                                AND (state = 'conflict' OR identity_etag_before IS NOT NULL

@@ -1,6 +1,6 @@
 //! The reads and requests of a maintenance run, and its decisions about one identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cli_support::causes::with_causes;
 use futures_util::future::join_all;
@@ -12,11 +12,11 @@ use super::change::{
     ChangeDecision, ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal,
 };
 use super::connect_check::{CertificateCheck, CheckFailed};
-use super::units;
+use super::units::{self, StayingChildren};
 use crate::driver::{Decider, Event, HubWriter, IdentityUpdate, Operation, Task};
 use crate::hub::{Hub, HubError};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
-use crate::model::compare::{Etags, is_marked_as_staged};
+use crate::model::compare::{Etags, is_marked_as_staged, own_scope};
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
@@ -32,6 +32,8 @@ pub(super) struct ChangeOperation<H> {
     holds: Holds,
     maintenance: Arc<Maintenance>,
     certificate_check: Option<CertificateCheck>,
+    /// The children that it has left alone.
+    staying: Mutex<StayingChildren>,
 }
 
 /// The decisions about one identity of a maintenance run.
@@ -42,6 +44,8 @@ pub(super) struct Changing {
     /// The status of the last read, and its reason.
     status: Status,
     status_reason: Option<StatusReason>,
+    /// The scope of the last read, if it is an edge device.
+    pub(super) scope: Option<String>,
     /// True for a module that is deleted with its device.
     pub(super) goes_with_device: bool,
 }
@@ -143,6 +147,7 @@ impl<H: Hub> Operation for ChangeOperation<H> {
         // The mark of a quarantine that was not finished is nobody's reason.
         let marked_by_others = twin.filter(|twin| !is_marked_as_staged(twin));
         changing.status_reason = marked_by_others.and_then(|twin| twin.status_reason.clone());
+        changing.scope = twin.and_then(own_scope).map(str::to_owned);
         let decision = self.maintenance.decide(&changing.row, twin, task.hold.as_ref());
         let decision = self.mind_later_runs(&changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
@@ -160,6 +165,18 @@ impl<H: Hub> Operation for ChangeOperation<H> {
         self.replace(tasks).await?;
         Ok(self.delete(tasks).await?)
     }
+
+    async fn finished(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        let mut staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner);
+        for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
+            if let (ChangeStep::Finish(ChangeOutcome::Failed(_) | ChangeOutcome::Refused(_)), Some(parent)) =
+                (&task.step, &task.decider.row.spec.state.parent)
+            {
+                staying.entry(parent.clone()).or_default().push(task.identity().device().clone());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<H: Hub> ChangeOperation<H> {
@@ -170,7 +187,7 @@ impl<H: Hub> ChangeOperation<H> {
         certificate_check: Option<CertificateCheck>,
     ) -> Self {
         let (hub_writer, maintenance) = (HubWriter::new(hub.clone()), Arc::new(maintenance));
-        Self { hub, hub_writer, holds, maintenance, certificate_check }
+        Self { hub, hub_writer, holds, maintenance, certificate_check, staying: Mutex::default() }
     }
 
     /// The operation of the run.
@@ -191,6 +208,7 @@ impl<H: Hub> ChangeOperation<H> {
             machine,
             status: Status::Enabled,
             status_reason: None,
+            scope: None,
             goes_with_device: false,
         };
         Task::new(changing, ChangeStep::Observe)
@@ -198,7 +216,8 @@ impl<H: Hub> ChangeOperation<H> {
 
     /// Decides for each device that is to go whether it may, and lets its modules go with it.
     pub(super) async fn bind_units(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
-        units::bind(&*self.hub, &self.maintenance, tasks).await
+        let staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        units::bind(&*self.hub, &self.maintenance, &staying, tasks).await
     }
 
     /// Refuses to undo an identity that a later run of this ledger changed. If the run that is undone has

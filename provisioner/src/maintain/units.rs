@@ -1,8 +1,9 @@
 //! Deleting units: a device takes its modules with it, so whether it may go depends on them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use futures_util::future::join_all;
+use cli_support::causes::with_causes;
+use futures_util::future::{join_all, try_join_all};
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
 use super::operation::Changing;
@@ -10,8 +11,10 @@ use crate::driver::{Event, Task};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::RowState;
 use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep, Refusal};
+use crate::model::compare::{is_unused, scope_of_parent};
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 
 /// Separates the modules of devices that stayed before: a unit goes as a whole, or stays as a whole.
 pub(super) fn split_closed(
@@ -31,26 +34,40 @@ pub(super) fn split_closed(
     (tasks, left)
 }
 
-/// Decides for each device that is to go whether it may, and lets its modules go with it.
+/// The reasons why devices that are to go stay, if they do.
+type Refusals = HashMap<DeviceId, Option<(ReasonCode, String)>>;
+
+/// The devices that stay, by their parents.
+pub(super) type StayingChildren = HashMap<DeviceId, Vec<DeviceId>>;
+
+/// Decides for each device that is to go whether it may, and lets its modules go with it. `staying` are
+/// children that the run has left alone before.
 pub(super) async fn bind(
     hub: &impl Hub,
     maintenance: &Maintenance,
+    staying: &StayingChildren,
     tasks: &mut [Task<Changing>],
 ) -> Result<(), HubError> {
     let others = match maintenance.minds_other_modules() {
         true => with_other_modules(hub, tasks).await?,
         false => HashSet::new(),
     };
-    let mut refusals = HashMap::new();
+    let mut used = match *maintenance {
+        Maintenance::Undo { run } => with_used_system_modules(hub, run, tasks).await?,
+        _ => HashMap::new(),
+    };
+    let mut refusals = Refusals::new();
     for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
         let device = task.identity().device();
         match &task.step {
             ChangeStep::Send(ChangeRequest::Delete) => {
                 let refusal = match module_that_stays(tasks, device) {
                     Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
-                    None => others.contains(device).then(|| {
-                        (ReasonCode::ForeignModules, "it has modules that the run did not create".to_owned())
-                    }),
+                    None if others.contains(device) => {
+                        let reason = "it has modules that the run did not create".to_owned();
+                        Some((ReasonCode::ForeignModules, reason))
+                    }
+                    None => used.remove(device),
                 };
                 refusals.insert(device.clone(), refusal);
             }
@@ -60,6 +77,7 @@ pub(super) async fn bind(
             _ => {}
         }
     }
+    refuse_parents(&children_on_hub(hub, staying, tasks).await?, &mut refusals);
     for task in tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete))) {
         let device = task.identity().device();
         match (task.identity().module(), refusals.get(device)) {
@@ -74,6 +92,109 @@ pub(super) async fn bind(
     }
     Ok(())
 }
+
+/// The edge devices that are to go, with their scopes.
+fn going_parents(tasks: &[Task<Changing>]) -> impl Iterator<Item = (&DeviceId, &String)> {
+    tasks
+        .iter()
+        .filter(|task| task.identity().module().is_none())
+        .filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)))
+        .filter_map(|task| Some((task.identity().device(), task.decider.scope.as_ref()?)))
+}
+
+/// The edge devices that are to go and that have a deployment, or that have run: others write to the twins of
+/// system modules, and so does the runtime.
+async fn with_used_system_modules(
+    hub: &impl Hub,
+    run: RunId,
+    tasks: &[Task<Changing>],
+) -> Result<HashMap<DeviceId, (ReasonCode, String)>, HubError> {
+    let modules: Vec<ModuleId> = SYSTEM_MODULES.iter().filter_map(|name| name.parse().ok()).collect();
+    let looks =
+        going_parents(tasks).flat_map(|(device, _)| modules.iter().map(move |module| (device, module)));
+    let looks = looks.map(|(device, module)| async move {
+        let reason = match hub.twin(&IdentityId::new(device.clone(), Some(module.clone()))).await {
+            Ok(twin) if twin.as_ref().is_none_or(is_unused) => return Ok(None),
+            Ok(_) => (
+                ReasonCode::ChangedSinceRun,
+                format!(
+                    "the twin of its module `{module}` was written since run {run} created it, by a deployment or by the device"
+                ),
+            ),
+            Err(error) if error.class() == ErrorClass::Input => {
+                (error.reason(), format!("its module `{module}` can't be read: {}", with_causes(&error)))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some((device.clone(), reason)))
+    });
+    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+}
+
+/// The children of edge devices that are to go, as far as they are on the hub. A query finds them, but may be
+/// late: each is read, and so are those that the run knows.
+async fn children_on_hub(
+    hub: &impl Hub,
+    staying: &StayingChildren,
+    tasks: &[Task<Changing>],
+) -> Result<StayingChildren, HubError> {
+    let parents: HashMap<&String, &DeviceId> =
+        going_parents(tasks).map(|(device, scope)| (scope, device)).collect();
+    if parents.is_empty() {
+        return Ok(StayingChildren::new());
+    }
+    let scopes: Vec<String> = parents.keys().copied().cloned().collect();
+    let mut children: BTreeSet<DeviceId> = hub.children(&scopes).await?.into_iter().collect();
+    children.extend(parents.values().filter_map(|parent| staying.get(*parent)).flatten().cloned());
+    let named = tasks
+        .iter()
+        .filter(|task| task.identity().module().is_none() && task.decider.row.spec.state.parent.is_some());
+    children.extend(named.map(|task| task.identity().device().clone()));
+    let twins = try_join_all(children.iter().map(|child| async { hub.twin(&child.clone().into()).await }));
+    let mut found = StayingChildren::new();
+    for (child, twin) in children.iter().zip(twins.await?) {
+        let scope = twin.as_ref().and_then(scope_of_parent);
+        if let Some(parent) = scope.and_then(|scope| parents.get(&scope.to_owned())) {
+            found.entry((*parent).clone()).or_default().push(child.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses the parents of devices that stay, and the parents of these, up to the topmost one.
+fn refuse_parents(children: &StayingChildren, refusals: &mut Refusals) {
+    loop {
+        let goes = |device: &DeviceId| refusals.get(device).is_some_and(Option::is_none);
+        let refused: Vec<_> = children
+            .iter()
+            .filter(|(parent, _)| goes(parent))
+            .filter_map(|(parent, children)| {
+                let staying: Vec<&DeviceId> = children.iter().filter(|child| !goes(child)).collect();
+                Some((parent.clone(), Some((ReasonCode::ChildrenStay, has_children(&staying)?))))
+            })
+            .collect();
+        if refused.is_empty() {
+            return;
+        }
+        refusals.extend(refused);
+    }
+}
+
+/// The statement that these devices hang below a device; `None` if there are none.
+fn has_children(children: &[&DeviceId]) -> Option<String> {
+    let (named, others) = children.split_at(children.len().min(NAMED_CHILDREN));
+    let names = named.iter().map(|child| format!("`{child}`")).collect::<Vec<_>>().join(", ");
+    match (named.is_empty(), others.len()) {
+        (true, _) => None,
+        (false, 0) => Some(format!("it is the parent of {names}, on the hub")),
+        (false, others) => Some(format!("it is the parent of {names} and {others} more, on the hub")),
+    }
+}
+
+/// The modules that the hub gives every edge device.
+const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
+/// The number of children that a message names.
+const NAMED_CHILDREN: usize = 3;
 
 /// Tells an identity what the hub answered, and if it is a device the modules that go with it.
 pub(super) fn tell(tasks: &mut [Task<Changing>], identity: &IdentityId, event: Event) {

@@ -266,6 +266,11 @@ fn was_written(twin: &Twin) -> bool {
     twin.properties.desired.version > 1 || twin.version.saturating_sub(twin.properties.reported.version) > 1
 }
 
+/// Returns true if neither a service nor the device has written to the twin since its creation.
+pub(crate) fn is_unused(twin: &Twin) -> bool {
+    !was_written(twin) && twin.properties.reported.version <= 1
+}
+
 fn is_blank(twin: &Twin) -> bool {
     twin.properties.desired.values.is_empty() && twin.tags.as_ref().is_none_or(JsonObject::is_empty)
 }

@@ -53,6 +53,8 @@ reason_codes! {
     ChangedSincePlan = "changed_since_plan",
     /// It was changed since the run that is to be undone created it.
     ChangedSinceRun = "changed_since_run",
+    /// Devices on the hub hang below it.
+    ChildrenStay = "children_stay",
     /// The hub repeatedly reports both that the identity exists and that it does not.
     Contradiction = "contradiction",
     /// The run that is to be undone can't be sure that it created it.

@@ -341,6 +341,10 @@ impl Hub for ModelHub {
         Ok(counts)
     }
 
+    async fn children(&self, _scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
+        Ok(Vec::new())
+    }
+
     async fn modules(&self, device: &DeviceId) -> Result<Vec<ModuleId>, HubError> {
         if self.denies_modules_of(device) {
             return Err(HubError::DisabledDevice(device.clone()));

@@ -47,6 +47,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::DeviceNotNamed => "a module whose device is enabled and not named",
         ReasonCode::DeviceRowNotDone => "nothing was done, because the row of its device is not well",
         ReasonCode::DeviceStays => "nothing was done, because its device stays",
+        ReasonCode::ChildrenStay => "devices on the hub hang below it",
         ReasonCode::DifferentLater => "found with other values when it was verified",
         ReasonCode::DisabledByOtherRun => "another run keeps it disabled",
         ReasonCode::ForeignModules => "it has modules that the run did not create",
@@ -201,6 +202,10 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         }
         (Code::DeviceNotNamed, _) => careful(verb),
         (Code::DeviceRowNotDone | Code::DeviceStays, _) => again("see to the row of the device first", verb),
+        (Code::ChildrenStay, _) => with_look(
+            "give the devices below them another parent, or delete them first; as long as they are there, their parent stays",
+            verb,
+        ),
         (Code::ModuleStays, _) => again("see to the row of the module first", verb),
         (Code::DifferentLater | Code::MissingLater | Code::ThereAgain, _) => {
             with_look("find out who changed them since", verb)
