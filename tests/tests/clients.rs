@@ -150,8 +150,8 @@ fn table(seen: &Seen) -> Result<String> {
         let cells = columns.map(|client| cells.get(client).copied().unwrap_or_default());
         writeln!(text, "| `{operation}` | {} |", cells.join(" | "))?;
     }
-    let rights = std::fs::read_to_string(repository().join("local-hub/rights.txt"))?;
-    let all: BTreeSet<_> = rights.lines().filter_map(|line| line.split(' ').next()).collect();
+    let operations = std::fs::read_to_string(repository().join("local-hub/operations.txt"))?;
+    let all: BTreeSet<_> = operations.lines().filter_map(|line| line.split(' ').next()).collect();
     writeln!(text, "\nNo client runs these operations:\n")?;
     for name in all.into_iter().filter(|name| !seen.contains_key(*name)) {
         writeln!(text, "- `{name}`")?;

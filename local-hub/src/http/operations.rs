@@ -251,29 +251,10 @@ mod tests {
     use super::*;
     use crate::access::policy::Policies;
 
-    /// Compares a file of this crate with its content according to the table. Writes the file
-    /// instead if snapshots are to be updated.
-    fn check_file(name: &str, content: &str) {
-        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
-        if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-            return fs::write(path, content).unwrap();
-        }
-        assert_eq!(fs::read_to_string(path).unwrap(), content, "INSTA_UPDATE=always writes the file");
-    }
-
+    /// Compares the table with a file, which different tests compare with the responses of a running
+    /// hub. Writes the file instead if snapshots are to be updated.
     #[test]
-    fn what_is_not_implemented_is_known_by_name() {
-        let missing = ROUTES.iter().filter_map(|route| match route.operation {
-            Operation::NotImplemented(name) => Some(format!("{name}: {} {}\n", route.method, route.path)),
-            _ => None,
-        });
-        check_file("not-implemented.txt", &missing.collect::<String>());
-    }
-
-    /// Compares the table with a file, which a different test compares with the responses of a
-    /// running hub.
-    #[test]
-    fn who_may_do_what_is_written_down() {
+    fn every_operation_is_written_down_with_the_policies_that_may_use_it() {
         let policies = Policies::generate();
         let allowed = |right| {
             let mut names: Vec<_> = policies.names().collect();
@@ -281,9 +262,18 @@ mod tests {
             names.sort_unstable();
             names.join(" ")
         };
-        let rows = ROUTES.iter().map(|route| {
-            format!("{} {} {}: {}\n", route.operation.name(), route.method, route.path, allowed(route.right))
+        let rows = ROUTES.iter().map(|Route { operation, method, path, right, .. }| {
+            let missing = match operation {
+                Operation::NotImplemented(_) => "; not implemented",
+                _ => "",
+            };
+            format!("{} {method} {path}: {}{missing}\n", operation.name(), allowed(*right))
         });
-        check_file("rights.txt", &rows.collect::<String>());
+        let content: String = rows.collect();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/operations.txt");
+        if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            return fs::write(file, content).unwrap();
+        }
+        assert_eq!(fs::read_to_string(file).unwrap(), content, "INSTA_UPDATE=always writes the file");
     }
 }
