@@ -89,7 +89,11 @@ fn files_that_are_wrong_as_a_whole_say_why() {
     .map(|name| refusal(fs::read(fixture("broken").join(name)).unwrap()));
     let reports = ["header.csv", "header-only.csv", "windows-1252.csv"]
         .map(|name| report(&read_fixture(&format!("broken/{name}"))).join("\n"));
-    insta::assert_snapshot!([refusals.join("\n"), reports.join("\n")].join("\n"));
+    // A test beside the table of columns compares the list with the table.
+    let filters = vec![(r"legal are device_id, .*, tags\.…", "legal are device_id, [other columns], tags.…")];
+    insta::with_settings!({ filters => filters }, {
+        insta::assert_snapshot!([refusals.join("\n"), reports.join("\n")].join("\n"));
+    });
 }
 
 #[test]
