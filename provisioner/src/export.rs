@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::hub::{HubClient, HubError};
-use crate::model::compare::{parent_in, scope_of_parent};
 use crate::model::creator_tag;
+use crate::model::scopes::{parent_in, scope_of_parent};
 use crate::model::spec::IdentitySpec;
 
 /// The totals of an export.

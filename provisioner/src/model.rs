@@ -5,6 +5,7 @@ pub(crate) mod conversion;
 pub(crate) mod creator_tag;
 pub(crate) mod digest;
 pub(crate) mod effect;
+pub(crate) mod etags;
 pub(crate) mod failure;
 pub(crate) mod hold;
 pub(crate) mod maintenance;

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use hub_types::Etag;
 use serde::{Deserialize, Serialize};
 
-use crate::model::compare::{Difference, Etags};
+use crate::model::compare::Difference;
+use crate::model::etags::Etags;
 use crate::model::options::ApplyRules;
 use crate::model::run_id::RunId;
 pub(crate) use file::{PlanFile, PlanFileError};

@@ -10,8 +10,9 @@
 use crate::driver::{Event, NextStep, Retries};
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState, unfinished_run};
-use crate::model::compare::{Comparison, Difference, Etags, Observation, conflict_reason};
+use crate::model::compare::{Comparison, Difference, Observation, conflict_reason};
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;

@@ -16,9 +16,10 @@ use crate::driver::{
 };
 use crate::hub::{Hub, HubError, is_missing};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
-use crate::model::compare::{Comparison, Difference, Etags, STAGED};
+use crate::model::compare::{Comparison, Difference, DifferencePath, STAGED};
 use crate::model::creator_tag;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::hold::Hold;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
@@ -316,8 +317,8 @@ impl<H: Hub> ApplyOperation<H> {
             true => Cow::Borrowed(&*spec.state.tags),
             false => creator_tag::without(&spec.state.tags),
         };
-        let tags = section_patch("tags", &tags, &task.decider.differences);
-        let desired = section_patch("desired", &spec.state.desired, &task.decider.differences);
+        let tags = section_patch(&tags, &task.decider.differences, DifferencePath::tag);
+        let desired = section_patch(&spec.state.desired, &task.decider.differences, DifferencePath::desired);
         let etag = task.etags.twin.as_ref();
         match self.hub.patch_twin(&spec.identity, &tags, &desired, etag).await {
             Ok(()) => Ok(Event::TwinWritten),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
+use crate::model::compare::DifferencePath;
 use crate::model::digest::Sha256Digest;
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
@@ -204,7 +205,7 @@ async fn another_thumbprint_is_a_conflict_and_its_modules_are_not_touched() {
     assert_eq!(totals, Totals { rows: 5, conflict: 2, skipped: 3, ..Totals::default() });
     assert_eq!(*hub.identities.lock().unwrap(), before);
     let rows = ledger.lock().page(run, RowFilter::Remarkable, None, 10).unwrap();
-    assert_eq!(rows[0].record.differences[0].path, "primary_thumbprint");
+    assert_eq!(rows[0].record.differences[0].path, DifferencePath::PrimaryThumbprint);
     assert_eq!(
         rows[1].record.error.as_deref(),
         Some("nothing was done, because the row of its device `a` is `conflict`")

@@ -5,9 +5,9 @@ use hub_types::IdentityId;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
-use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 

@@ -77,7 +77,7 @@ fn csv_of_drift(drift: &Drift) -> Vec<[String; 5]> {
         .differences
         .iter()
         .map(|difference| {
-            row(&difference.path, &difference.expected.to_string(), &difference.found.to_string())
+            row(&difference.path.to_string(), &difference.expected.to_string(), &difference.found.to_string())
         })
         .collect();
     match drift.kind {

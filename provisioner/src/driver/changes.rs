@@ -12,7 +12,7 @@ use super::event::Event;
 use super::hub_writer::{HubWriter, outdated};
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
-use crate::model::compare::Difference;
+use crate::model::compare::{Difference, DifferencePath};
 use crate::model::scopes::Scopes;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
@@ -172,24 +172,25 @@ fn as_update(event: Event) -> Event {
 }
 
 /// The patch of one twin section: the batch's values, and null for all extra values that are to go.
-pub(crate) fn section_patch(section: &str, spec: &JsonObject, found: &[Difference]) -> JsonObject {
+/// `in_section` gives the names on the way to a value of the section.
+pub(crate) fn section_patch(
+    spec: &JsonObject,
+    found: &[Difference],
+    in_section: fn(&DifferencePath) -> Option<&[String]>,
+) -> JsonObject {
     let mut patch = spec.clone();
-    for difference in found.iter().filter(|difference| difference.expected.is_null()) {
-        // No name in a twin holds a dot.
-        let mut names = difference.path.split('.');
-        if names.next() == Some(section) {
-            remove(&mut patch, names);
-        }
+    let extra = found.iter().filter(|difference| difference.expected.is_null());
+    for names in extra.filter_map(|difference| in_section(&difference.path)) {
+        remove(&mut patch, names);
     }
     patch
 }
 
-fn remove<'p>(object: &mut JsonObject, mut names: impl Iterator<Item = &'p str>) {
-    let Some(name) = names.next() else { return };
-    let mut rest = names.peekable();
-    match (rest.peek().is_some(), object.get_mut(name)) {
-        (true, Some(Value::Object(inner))) => remove(inner, rest.collect::<Vec<_>>().into_iter()),
-        _ => drop(object.insert(name.to_owned(), Value::Null)),
+fn remove(object: &mut JsonObject, names: &[String]) {
+    let [name, rest @ ..] = names else { return };
+    match object.get_mut(name) {
+        Some(Value::Object(inner)) if !rest.is_empty() => remove(inner, rest),
+        _ => drop(object.insert(name.clone(), Value::Null)),
     }
 }
 
@@ -201,9 +202,10 @@ mod tests {
     #[test]
     fn extra_values_are_nulled_in_their_place() {
         let spec = json!({"a": {"b": 1}, "e": 5});
-        let gone = |path: &str| Difference { path: path.into(), expected: Value::Null, found: json!(0) };
+        let gone =
+            |path: &str| Difference { path: path.parse().unwrap(), expected: Value::Null, found: json!(0) };
         let found = [gone("desired.a.c"), gone("desired.d"), gone("tags.x")];
-        let patch = section_patch("desired", spec.as_object().unwrap(), &found);
+        let patch = section_patch(spec.as_object().unwrap(), &found, DifferencePath::desired);
         assert_eq!(Value::Object(patch), json!({"a": {"b": 1, "c": null}, "d": null, "e": 5}));
     }
 }

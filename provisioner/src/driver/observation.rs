@@ -9,7 +9,8 @@ use super::event::Event;
 use super::parent_scopes::ParentScopes;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::ledger::Holds;
-use crate::model::compare::{Comparison, Difference, Etags, Observation};
+use crate::model::compare::{Comparison, Difference, DifferencePath, Observation};
+use crate::model::etags::Etags;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 use crate::workers::RunError;
@@ -93,7 +94,7 @@ impl<H: Hub> Comparer<'_, H> {
 }
 
 fn other_keys() -> Difference {
-    Difference { path: "keys".into(), expected: json!("those of the batch"), found: json!("others") }
+    Difference { path: DifferencePath::Keys, expected: json!("those of the batch"), found: json!("others") }
 }
 
 /// The meaning of an error after all retries: an event for this identity, or the end of the run.

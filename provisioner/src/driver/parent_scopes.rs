@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::hub::{Hub, HubError};
-use crate::model::compare::{Difference, PARENT, own_scope, parent_in, scope_of_parent};
+use crate::model::compare::{Difference, DifferencePath};
+use crate::model::scopes::{own_scope, parent_in, scope_of_parent};
 use crate::model::spec::IdentitySpec;
 
 /// The scopes of edge devices. The hub is asked once for each that exists.
@@ -48,6 +49,6 @@ impl ParentScopes {
             return Ok(None);
         }
         let found = json!(format!("{scope}, which is the scope of no edge device"));
-        Ok(Some(Difference { path: PARENT.to_owned(), expected: json!(parent), found }))
+        Ok(Some(Difference { path: DifferencePath::Parent, expected: json!(parent), found }))
     }
 }

@@ -11,8 +11,8 @@ use super::{
     Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
-use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
+use crate::model::etags::Etags;
 use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;

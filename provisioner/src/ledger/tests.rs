@@ -8,9 +8,10 @@ use hub_types::{IdentityId, Sha1Thumbprint};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::model::compare::{Difference, Etags};
+use crate::model::compare::{Difference, DifferencePath};
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
@@ -426,7 +427,8 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     ledger.refuse(run, &records, &now()).unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
     let seen = |name: &str, drift| VerifiedRow { identity: identity(name), etags: etags.clone(), drift };
-    let of_others = Some(vec![Difference { path: "keys".into(), expected: 1.into(), found: 2.into() }]);
+    let of_others =
+        Some(vec![Difference { path: DifferencePath::Keys, expected: 1.into(), found: 2.into() }]);
     ledger.set_seen(run, &[seen("a", None), seen("e", None), seen("g", of_others)]).unwrap();
 
     let options = RunOptions::default();

@@ -9,7 +9,8 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 
 use crate::ledger::LedgerRow;
-use crate::model::compare::{Comparison, Difference, Etags};
+use crate::model::compare::{Comparison, Difference};
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
@@ -133,8 +134,8 @@ fn if_same_certificate(
 /// The differences between the thumbprints on the hub and those of the batch.
 fn thumbprint_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     let comparison = Comparison::of(spec, Some(twin));
-    let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");
-    comparison.differences().iter().filter(of_slots).cloned().collect()
+    let differences = comparison.differences().iter();
+    differences.filter(|difference| difference.is_of_thumbprint()).cloned().collect()
 }
 
 fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::maintain::change::ChangeDecision;
-use crate::model::compare::{Difference, Etags};
+use crate::model::compare::{Difference, DifferencePath};
+use crate::model::etags::Etags;
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
@@ -68,7 +69,7 @@ impl<H: Hub> VerifyMaintenance<H> {
 /// The differences of an identity from the run's result, if there are any.
 fn drift(decision: ChangeDecision) -> Option<Vec<Difference>> {
     let differs = |expected: &str, found: &str| Difference {
-        path: "identity".to_owned(),
+        path: DifferencePath::Identity,
         expected: Value::from(expected),
         found: Value::from(found),
     };

@@ -16,12 +16,14 @@ use super::units::{self, StayingChildren};
 use crate::driver::{Decider, Event, HubWriter, IdentityUpdate, Operation, Task};
 use crate::hub::{Hub, HubError};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
-use crate::model::compare::{Etags, is_marked_as_staged, own_scope};
+use crate::model::compare::is_marked_as_staged;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
+use crate::model::scopes::own_scope;
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 

@@ -11,10 +11,11 @@ use crate::driver::{Event, Task};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::RowState;
 use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep, Refusal};
-use crate::model::compare::{is_unused, scope_of_parent};
+use crate::model::compare::is_unused;
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
+use crate::model::scopes::scope_of_parent;
 
 /// Separates the modules of devices that stayed before: a unit goes as a whole, or stays as a whole.
 pub(super) fn split_closed(

@@ -4,19 +4,26 @@
 //! far the cheapest reads a hub has.
 
 use std::fmt;
+use std::str::FromStr;
 
 use hub_types::identity::Status;
 use hub_types::twin::{JsonObject, PropertySection, Twin};
-use hub_types::{DeviceId, Etag, Thumbprint};
+use hub_types::{DeviceId, Thumbprint};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::model::creator_tag;
+use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
 use crate::model::options::TwinPolicy;
 use crate::model::run_id::RunId;
+use crate::model::scopes::{is_edge, parent_in, scope_of_parent};
 use crate::model::spec::{AuthSpec, IdentitySpec};
+use crate::model::unknown_value::UnknownValue;
+use twin_values::{PathOf, SectionComparison};
+
+mod twin_values;
 
 /// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,38 +68,119 @@ pub(crate) struct Observation {
     pub(crate) hold: Option<Hold>,
 }
 
-/// The ETags of an identity and of its twin.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Etags {
-    /// The identity's.
-    #[serde(rename = "identity_etag", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) identity: Option<Etag>,
-    /// The twin's.
-    #[serde(rename = "twin_etag", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) twin: Option<Etag>,
-}
-
-impl Etags {
-    /// The ETags that a twin shows.
-    pub(crate) fn of(twin: Option<&Twin>) -> Self {
-        Self {
-            identity: twin.and_then(|twin| twin.device_etag.clone()),
-            twin: twin.map(|twin| twin.etag.clone()),
-        }
-    }
-}
-
 /// One value that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Difference {
-    /// The path, for example `desired.conditions.temperature.warning`.
-    pub(crate) path: String,
+    /// The value that differs.
+    pub(crate) path: DifferencePath,
     /// The value in the batch.
     #[serde(rename = "wanted")]
     pub(crate) expected: Value,
     /// The value on the hub; null if it has none.
     pub(crate) found: Value,
+}
+
+/// Declares the paths of single values once: variant and text.
+macro_rules! single_values {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+        /// The path of a value that differs.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub(crate) enum DifferencePath {
+            $($(#[$doc])* $name,)+
+            /// A tag, or a value in it, by the names on the way to it.
+            Tag(Vec<String>),
+            /// A desired property, or a value in it, by the names on the way to it.
+            Desired(Vec<String>),
+        }
+
+        impl fmt::Display for DifferencePath {
+            /// Writes the text that ledgers, plans and reports hold, such as
+            /// `desired.conditions.temperature.warning`. Names in a twin contain no dot.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name => f.write_str($text),)+
+                    Self::Tag(names) => write!(f, "tags.{}", names.join(".")),
+                    Self::Desired(names) => write!(f, "desired.{}", names.join(".")),
+                }
+            }
+        }
+
+        impl FromStr for DifferencePath {
+            type Err = UnknownValue;
+
+            fn from_str(text: &str) -> Result<Self, UnknownValue> {
+                let names = |path: &str| path.split('.').map(str::to_owned).collect();
+                match text.split_once('.') {
+                    Some(("tags", path)) => return Ok(Self::Tag(names(path))),
+                    Some(("desired", path)) => return Ok(Self::Desired(names(path))),
+                    _ => {}
+                }
+                match text {
+                    $($text => Ok(Self::$name),)+
+                    unknown => Err(UnknownValue::new(unknown)),
+                }
+            }
+        }
+    };
+}
+
+single_values! {
+    /// The way of authentication.
+    Auth = "auth",
+    /// True if the device runs IoT Edge.
+    Edge = "edge",
+    /// The identity as a whole.
+    Identity = "identity",
+    /// The symmetric keys.
+    Keys = "keys",
+    /// The parent of a device.
+    Parent = "parent",
+    /// The thumbprint in the first slot.
+    PrimaryThumbprint = "primary_thumbprint",
+    /// The thumbprint in the second slot.
+    SecondaryThumbprint = "secondary_thumbprint",
+    /// The status of a device.
+    Status = "status",
+    /// The reason for the status of a device.
+    StatusReason = "status_reason",
+    /// The twin as a whole.
+    Twin = "twin",
+    /// The ETags, in ledgers of earlier versions.
+    Version = "version",
+}
+
+impl From<DifferencePath> for String {
+    fn from(path: DifferencePath) -> Self {
+        path.to_string()
+    }
+}
+
+impl TryFrom<String> for DifferencePath {
+    type Error = UnknownValue;
+
+    fn try_from(text: String) -> Result<Self, UnknownValue> {
+        text.parse()
+    }
+}
+
+impl DifferencePath {
+    /// The names on the way to a tag.
+    pub(crate) fn tag(&self) -> Option<&[String]> {
+        match self {
+            Self::Tag(names) => Some(names),
+            _ => None,
+        }
+    }
+
+    /// The names on the way to a desired property.
+    pub(crate) fn desired(&self) -> Option<&[String]> {
+        match self {
+            Self::Desired(names) => Some(names),
+            _ => None,
+        }
+    }
 }
 
 impl Difference {
@@ -103,13 +191,12 @@ impl Difference {
 
     /// Returns true for the parent of a device.
     pub(crate) fn is_of_parent(&self) -> bool {
-        self.path == PARENT
+        self.path == DifferencePath::Parent
     }
 
-    /// Returns true for a tag as a whole, not for a value within one. Names in a twin contain no
-    /// dot.
-    fn is_tag(&self) -> bool {
-        self.path.strip_prefix("tags.").is_some_and(|name| !name.contains('.'))
+    /// Returns true for the thumbprint in either slot.
+    pub(crate) fn is_of_thumbprint(&self) -> bool {
+        matches!(self.path, DifferencePath::PrimaryThumbprint | DifferencePath::SecondaryThumbprint)
     }
 }
 
@@ -121,15 +208,15 @@ impl fmt::Display for Difference {
 
 /// The reason code of an identity that is left unchanged because of these differences.
 pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
-    let any = |test: fn(&str) -> bool| differences.iter().any(|difference| test(&difference.path));
+    use DifferencePath as Path;
+    let any = |test: fn(&Path) -> bool| differences.iter().any(|difference| test(&difference.path));
+    let is_of_credential = |path: &Path| {
+        matches!(path, Path::Auth | Path::Keys | Path::PrimaryThumbprint | Path::SecondaryThumbprint)
+    };
     match () {
-        () if any(|path| path == "auth" || path == "keys" || path.ends_with("_thumbprint")) => {
-            ReasonCode::CredentialDiffers
-        }
-        () if any(|path| path == "status" || path == "status_reason") => ReasonCode::StatusDiffers,
-        () if any(|path| path.starts_with("tags.") || path.starts_with("desired.")) => {
-            ReasonCode::TwinDiffers
-        }
+        () if any(is_of_credential) => ReasonCode::CredentialDiffers,
+        () if any(|path| matches!(path, Path::Status | Path::StatusReason)) => ReasonCode::StatusDiffers,
+        () if any(|path| matches!(path, Path::Tag(_) | Path::Desired(_))) => ReasonCode::TwinDiffers,
         () => ReasonCode::IdentityDiffers,
     }
 }
@@ -158,7 +245,8 @@ impl Comparison {
     /// other part of its twin.
     pub(crate) fn of_desired(spec: &IdentitySpec, found: &PropertySection) -> Self {
         let mut differences = Vec::new();
-        contained("desired", &spec.state.desired, Some(&found.values), &mut differences);
+        SectionComparison::new(DifferencePath::Desired, &mut differences)
+            .note_missing(&spec.state.desired, Some(&found.values));
         match differences.is_empty() {
             true => Self::InSync,
             false if found.version > 1 => Self::TwinModified(differences),
@@ -181,18 +269,21 @@ impl Comparison {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
         let expected_tags = creator_tag::without(&spec.state.tags);
-        for (section, expected, found) in
-            [("tags", &*expected_tags, tags), ("desired", &spec.state.desired, desired)]
-        {
-            contained(section, expected, found, &mut differences);
+        let sections: [(PathOf, _, _); 2] = [
+            (DifferencePath::Tag, &*expected_tags, tags),
+            (DifferencePath::Desired, &spec.state.desired, desired),
+        ];
+        for (path_of, expected, found) in sections {
+            let mut section = SectionComparison::new(path_of, &mut differences);
+            section.note_missing(expected, found);
             if let (ExtraValues::Differ, Some(found), false) = (extra, found, expected.is_empty()) {
-                surplus(section, expected, found, &mut differences);
+                section.note_extra(expected, found);
             }
         }
         let is_creators = |difference: &Difference| {
             difference.expected.is_null()
                 && creator_tag::is_creators(&difference.found)
-                && difference.is_tag()
+                && matches!(&difference.path, DifferencePath::Tag(names) if names.len() == 1)
         };
         differences.retain(|difference| !is_creators(difference));
         match differences.is_empty() {
@@ -256,7 +347,9 @@ pub(crate) fn is_marked_as_staged(twin: &Twin) -> bool {
 fn is_staged(spec: &IdentitySpec, twin: &Twin, differences: &[Difference]) -> bool {
     spec.state.status_on_hub() == Status::Disabled
         && is_marked_as_staged(twin)
-        && differences.iter().all(|difference| difference.path.starts_with("status"))
+        && differences.iter().all(|difference| {
+            matches!(difference.path, DifferencePath::Status | DifferencePath::StatusReason)
+        })
 }
 
 /// Returns true if a service wrote to the twin after its creation. The twin's `version` counts all
@@ -278,19 +371,19 @@ fn is_blank(twin: &Twin) -> bool {
 fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     let mut differences = Vec::new();
     let (state, into) = (&spec.state, &mut differences);
-    check("auth", auth_type(&state.auth), twin.authentication_type.as_str(), into);
+    check(DifferencePath::Auth, auth_type(&state.auth), twin.authentication_type.as_str(), into);
     let slots = [twin.x509_thumbprint.primary_thumbprint, twin.x509_thumbprint.secondary_thumbprint];
     if let AuthSpec::Thumbprint { primary, secondary } = state.auth {
         let upper = |thumbprint: Option<Thumbprint>| thumbprint.map(Thumbprint::in_upper_case);
         let [found_primary, found_secondary] = in_slots_of([primary, secondary], slots);
-        check("primary_thumbprint", upper(primary), upper(found_primary), into);
-        check("secondary_thumbprint", upper(secondary), upper(found_secondary), into);
+        check(DifferencePath::PrimaryThumbprint, upper(primary), upper(found_primary), into);
+        check(DifferencePath::SecondaryThumbprint, upper(secondary), upper(found_secondary), into);
     }
     if let (AuthSpec::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
         (&state.auth, twin.authentication_type.as_str())
     {
         into.push(Difference {
-            path: "primary_thumbprint".to_owned(),
+            path: DifferencePath::PrimaryThumbprint,
             expected: json!("that of a certificate still to be issued"),
             found: json!(slots[0]),
         });
@@ -298,19 +391,24 @@ fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     if spec.identity.module().is_none() {
         let scope = scope_of_parent(twin);
         let parent = scope.and_then(parent_in).or(scope);
-        check("status", state.status_on_hub(), twin.status, into);
-        check("status_reason", state.status_reason_on_hub(), twin.status_reason.as_ref(), into);
-        check("edge", state.edge, is_edge(twin), into);
-        check(PARENT, state.parent.as_ref().map(DeviceId::as_str), parent, into);
+        check(DifferencePath::Status, state.status_on_hub(), twin.status, into);
+        check(DifferencePath::StatusReason, state.status_reason_on_hub(), twin.status_reason.as_ref(), into);
+        check(DifferencePath::Edge, state.edge, is_edge(twin), into);
+        check(DifferencePath::Parent, state.parent.as_ref().map(DeviceId::as_str), parent, into);
     }
     differences
 }
 
 /// Notes two values that differ. Hardly any do, so only then they become JSON.
-fn check<T: PartialEq + Serialize>(path: &str, expected: T, found: T, differences: &mut Vec<Difference>) {
+fn check<T: PartialEq + Serialize>(
+    path: DifferencePath,
+    expected: T,
+    found: T,
+    differences: &mut Vec<Difference>,
+) {
     if expected != found {
         let (expected, found) = (json!(expected), json!(found));
-        differences.push(Difference { path: path.to_owned(), expected, found });
+        differences.push(Difference { path, expected, found });
     }
 }
 
@@ -336,246 +434,5 @@ fn auth_type(auth: &AuthSpec) -> &'static str {
     }
 }
 
-/// The path of a device's parent.
-pub(crate) const PARENT: &str = "parent";
-
-/// The scope of the device's parent, where it has one.
-pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {
-    // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
-    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge(twin));
-    twin.parent_scopes.first().or(leaf_scope).map(String::as_str)
-}
-
-/// The scope of an edge device, which its children name.
-pub(crate) fn own_scope(twin: &Twin) -> Option<&str> {
-    twin.device_scope.as_deref().filter(|_| is_edge(twin))
-}
-
-fn is_edge(twin: &Twin) -> bool {
-    twin.capabilities.unwrap_or_default().iot_edge
-}
-
-/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
-pub(crate) fn parent_in(scope: &str) -> Option<&str> {
-    let name = scope.strip_prefix("ms-azure-iot-edge://")?;
-    name.rsplit_once('-').map(|(device, _generation)| device)
-}
-
-/// Notes every value of `expected` that `found` does not hold. Extra values of the hub are not compared.
-fn contained(
-    path: &str,
-    expected: &JsonObject,
-    found: Option<&JsonObject>,
-    differences: &mut Vec<Difference>,
-) {
-    for (name, expected) in expected {
-        match (expected, found.and_then(|found| found.get(name))) {
-            (expected, Some(found)) if same_value(expected, found) => {}
-            (Value::Object(expected), Some(Value::Object(found))) => {
-                contained(&format!("{path}.{name}"), expected, Some(found), differences);
-            }
-            (expected, found) => differences.push(Difference {
-                path: format!("{path}.{name}"),
-                expected: expected.clone(),
-                found: found.cloned().unwrap_or(Value::Null),
-            }),
-        }
-    }
-}
-
-/// Notes every value of `found` that `expected` does not name.
-fn surplus(path: &str, expected: &JsonObject, found: &JsonObject, differences: &mut Vec<Difference>) {
-    for (name, value) in found {
-        let path = format!("{path}.{name}");
-        match (expected.get(name), value) {
-            (Some(Value::Object(expected)), Value::Object(found)) => {
-                surplus(&path, expected, found, differences);
-            }
-            (Some(_), _) => {}
-            (None, found) => {
-                differences.push(Difference { path, expected: Value::Null, found: found.clone() });
-            }
-        }
-    }
-}
-
-/// Equality of JSON values in which `1` and `1.0` are one number.
-fn same_value(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_value(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(name, value)| right.get(name).is_some_and(|other| same_value(value, other)))
-        }
-        _ => left == right,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::spec::StateSpec;
-    use hub_types::IdentityId;
-    use hub_types::identity::StatusReason;
-    use serde_json::from_value;
-
-    fn spec(tags: Value, desired: Value) -> IdentitySpec {
-        IdentitySpec {
-            identity: IdentityId::parse("d", None).unwrap(),
-            state: StateSpec {
-                auth: AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
-                status: Status::Enabled,
-                status_reason: None,
-                hold: None,
-                edge: false,
-                parent: None,
-                tags: tags.as_object().cloned().unwrap().into(),
-                desired: desired.as_object().cloned().unwrap().into(),
-            },
-        }
-    }
-
-    /// A twin with the identity of [`spec`] after `writes` writes by a service.
-    fn twin(tags: Value, desired: Value, writes: u64) -> Twin {
-        let mut desired = desired;
-        desired["$version"] = json!(1 + writes);
-        from_value(json!({
-            "deviceId": "d", "etag": "AAAAAAAAAAE=", "version": 2 + writes, "authenticationType": "selfSigned",
-            "x509Thumbprint": {"primaryThumbprint": "ab".repeat(32), "secondaryThumbprint": null},
-            "capabilities": {"iotEdge": false}, "tags": tags,
-            "properties": {"desired": desired, "reported": {"$version": 1}},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn all_the_batch_wants_is_equal_whatever_else_is_there() {
-        let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
-        let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
-        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);
-        assert_eq!(Comparison::of(&spec, None), Comparison::Missing);
-    }
-
-    #[test]
-    fn thumbprints_are_equal_in_either_slot() {
-        let mut spec = spec(json!({}), json!({}));
-        let thumbprint = |byte: &str| byte.repeat(32).parse().ok();
-        let (new, old, other) = (thumbprint("ab"), thumbprint("cd"), thumbprint("ef"));
-        let mut found = twin(json!({}), json!({}), 0);
-        let mut compare = |expected: [Option<_>; 2], slots: [Option<_>; 2]| {
-            let [primary, secondary] = expected;
-            spec.state.auth = AuthSpec::Thumbprint { primary, secondary };
-            [found.x509_thumbprint.primary_thumbprint, found.x509_thumbprint.secondary_thumbprint] = slots;
-            let comparison = Comparison::of(&spec, Some(&found));
-            comparison.differences().iter().map(Difference::to_string).collect::<Vec<_>>()
-        };
-        let nothing = Vec::<String>::new();
-        assert_eq!(compare([new, old], [new, old]), nothing);
-        assert_eq!(compare([new, old], [old, new]), nothing, "as a rotation leaves it");
-        assert_eq!(compare([new, None], [None, new]), nothing);
-        let missing = compare([new, old], [None, new]);
-        assert_eq!(missing.len(), 1, "{missing:?}");
-        assert!(missing[0].starts_with("secondary_thumbprint: ") && missing[0].ends_with("hub has null"));
-        assert_eq!(compare([new, None], [old, new]).len(), 1, "a second certificate is let in");
-        assert_eq!(compare([new, old], [other, None]).len(), 2);
-    }
-
-    #[test]
-    fn a_blank_twin_waits_for_its_initial_values() {
-        let spec = spec(json!({"site": "m"}), json!({"a": 1}));
-        let found = twin(json!({}), json!({}), 0);
-        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::TwinNotWritten);
-    }
-
-    #[test]
-    fn a_twin_that_somebody_has_written_since_is_kept() {
-        let spec = spec(json!({}), json!({"a": {"b": 1}}));
-        let found = twin(json!({}), json!({"a": {"b": 2}}), 1);
-        let difference = Difference { path: "desired.a.b".into(), expected: json!(1), found: json!(2) };
-        assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
-        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::TwinModified(vec![difference]));
-    }
-
-    #[test]
-    fn what_a_device_reads_itself_is_judged_as_what_a_service_reads() {
-        let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1}}));
-        let of = |desired, writes| {
-            let twin = twin(json!({}), desired, writes);
-            Comparison::of_desired(&spec, &twin.properties.desired)
-        };
-        assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Comparison::InSync);
-        assert_eq!(of(json!({}), 0), Comparison::TwinNotWritten);
-        assert!(matches!(of(json!({"a": {"b": 2}}), 0), Comparison::TwinDiffers(_)));
-        assert!(matches!(of(json!({"a": {"b": 2}}), 1), Comparison::TwinModified(_)));
-    }
-
-    #[test]
-    fn another_initial_twin_is_a_difference() {
-        let spec = spec(json!({}), json!({"a": 1}));
-        let found = twin(json!({}), json!({"a": 2}), 0);
-        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::TwinDiffers(_)));
-    }
-
-    #[test]
-    fn extra_values_of_a_twin_count_only_where_the_whole_is_compared() {
-        let spec = spec(json!({}), json!({"a": {"b": 1}}));
-        let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
-        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);
-        let whole = Comparison::under(TwinPolicy::Replace, &spec, Some(&found));
-        let paths: Vec<_> =
-            whole.differences().iter().map(|d| (d.path.as_str(), d.expected.is_null())).collect();
-        // The batch says nothing of tags, so they are not compared.
-        assert_eq!(paths, [("desired.a.c", true), ("desired.d", true)]);
-    }
-
-    #[test]
-    fn a_device_that_waits_for_its_modules_is_told_from_one_that_somebody_enabled() {
-        let mut spec = spec(json!({}), json!({}));
-        spec.state.status = Status::Disabled;
-        let mut found = twin(json!({}), json!({}), 0);
-        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::IdentityDiffers(_)));
-        found.status_reason = StatusReason::new(STAGED).ok();
-        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::Staged(_)));
-        spec.state.edge = true;
-        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::IdentityDiffers(_)));
-    }
-
-    #[test]
-    fn another_thumbprint_or_status_is_a_difference_and_its_case_is_not() {
-        let mut other = spec(json!({}), json!({}));
-        assert_eq!(Comparison::of(&other, Some(&twin(json!({}), json!({}), 0))), Comparison::InSync);
-        other.state.auth = AuthSpec::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
-        other.state.status = Status::Disabled;
-        let comparison = Comparison::of(&other, Some(&twin(json!({}), json!({}), 0)));
-        let paths: Vec<_> = comparison.differences().iter().map(|d| d.path.as_str()).collect();
-        assert_eq!(paths, ["primary_thumbprint", "status"]);
-    }
-
-    #[test]
-    fn a_difference_that_the_twin_does_not_show_is_one_of_the_identity() {
-        let difference = Difference { path: "parent".into(), expected: json!("gw"), found: json!("other") };
-        let differs = |comparison: Comparison| comparison.and_differs(difference.clone());
-        let alone = Comparison::IdentityDiffers(vec![difference.clone()]);
-        assert_eq!(differs(Comparison::InSync), alone);
-        assert_eq!(differs(Comparison::TwinModified(vec![difference.clone()])), alone);
-        let both = Comparison::IdentityDiffers(vec![difference.clone(), difference.clone()]);
-        assert_eq!(differs(Comparison::Staged(vec![difference.clone()])), both);
-    }
-
-    #[test]
-    fn a_leaf_and_an_edge_device_know_their_parents() {
-        let mut found = twin(json!({}), json!({}), 0);
-        found.device_scope = Some("ms-azure-iot-edge://gate-way-7-639000000000000001".into());
-        let parent = |found: &Twin| scope_of_parent(found).and_then(parent_in).map(str::to_owned);
-        assert_eq!(parent(&found).as_deref(), Some("gate-way-7"));
-        found.capabilities = Some(hub_types::identity::Capabilities { iot_edge: true });
-        assert_eq!(parent(&found), None);
-        found.parent_scopes = vec!["ms-azure-iot-edge://root-1".into()];
-        assert_eq!(parent(&found).as_deref(), Some("root"));
-    }
-}
+mod tests;

@@ -33,7 +33,7 @@ impl Scopes {
     pub(crate) fn of_twin(twin: Option<&Twin>) -> Self {
         let Some(twin) = twin else { return Self::default() };
         Self {
-            is_edge: twin.capabilities.unwrap_or_default().iot_edge,
+            is_edge: is_edge(twin),
             device: twin.device_scope.clone(),
             parents: (!twin.parent_scopes.is_empty()).then(|| twin.parent_scopes.clone()),
         }
@@ -63,6 +63,29 @@ impl Scopes {
             (false, false) | (true, true) => self,
         }
     }
+}
+
+/// The scope of the device's parent, where it has one.
+pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {
+    // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
+    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge(twin));
+    twin.parent_scopes.first().or(leaf_scope).map(String::as_str)
+}
+
+/// The scope of an edge device, which its children name.
+pub(crate) fn own_scope(twin: &Twin) -> Option<&str> {
+    twin.device_scope.as_deref().filter(|_| is_edge(twin))
+}
+
+/// Returns true if the twin is that of an edge device.
+pub(crate) fn is_edge(twin: &Twin) -> bool {
+    twin.capabilities.unwrap_or_default().iot_edge
+}
+
+/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
+pub(crate) fn parent_in(scope: &str) -> Option<&str> {
+    let name = scope.strip_prefix("ms-azure-iot-edge://")?;
+    name.rsplit_once('-').map(|(device, _generation)| device)
 }
 
 #[cfg(test)]

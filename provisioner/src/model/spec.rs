@@ -13,9 +13,8 @@ use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
 use serde::{Deserialize, Serialize};
 
-use crate::model::compare::{parent_in, scope_of_parent};
 use crate::model::digest::Sha256Digest;
-use crate::model::scopes::Scopes;
+use crate::model::scopes::{Scopes, is_edge, parent_in, scope_of_parent};
 
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
@@ -212,7 +211,7 @@ impl IdentitySpec {
             auth,
             status: twin.status,
             status_reason: twin.status_reason.clone(),
-            edge: twin.capabilities.unwrap_or_default().iot_edge,
+            edge: is_edge(twin),
             parent,
             ..StateSpec::default()
         };

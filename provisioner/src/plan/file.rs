@@ -294,7 +294,7 @@ const CUT_OFF: &str = "the file is cut off";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::compare::Etags;
+    use crate::model::etags::Etags;
     use crate::model::options::ApplyRules;
     use crate::plan::{Action, Planner};
     use hub_types::Etag;

@@ -357,7 +357,8 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::compare::{Difference, Etags};
+    use crate::model::compare::{Difference, DifferencePath};
+    use crate::model::etags::Etags;
     use crate::model::options::{ApplyMode, TwinPolicy};
     use crate::model::spec::IdentitySpec;
     use serde_json::json;
@@ -389,7 +390,7 @@ mod tests {
 
     fn other_credential() -> Comparison {
         Comparison::IdentityDiffers(vec![Difference {
-            path: "auth".into(),
+            path: DifferencePath::Auth,
             expected: json!("certificateAuthority"),
             found: json!("sas"),
         }])
@@ -397,7 +398,7 @@ mod tests {
 
     fn other_status() -> Comparison {
         Comparison::IdentityDiffers(vec![Difference {
-            path: "status".into(),
+            path: DifferencePath::Status,
             expected: json!("enabled"),
             found: json!("disabled"),
         }])

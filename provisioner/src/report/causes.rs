@@ -141,7 +141,7 @@ fn has_own_text(reason: Option<ReasonCode>) -> bool {
 
 /// The values that differ: `another value of `status``.
 fn others(differences: &[Difference]) -> String {
-    let mut paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
+    let mut paths: Vec<String> = differences.iter().map(|difference| difference.path.to_string()).collect();
     paths.dedup();
     match paths.as_slice() {
         [] => "other values".into(),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn difference(path: &str) -> Difference {
-        Difference { path: path.into(), expected: json!(1), found: json!(2) }
+        Difference { path: path.parse().unwrap(), expected: json!(1), found: json!(2) }
     }
 
     fn conflict(path: &str) -> Record {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, LedgerError, LedgerRow, Operator, Record, Run, Session};
-use crate::model::compare::{Difference, Etags};
+use crate::model::compare::Difference;
+use crate::model::etags::Etags;
 use crate::model::run_id::RunId;
 
 /// A row of a report.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{CertificateMismatches, Connections};
 use crate::clock::Timestamp;
 use crate::ledger::{LedgerRow, Verification};
-use crate::model::compare::{Comparison, Difference, Observation};
+use crate::model::compare::{Comparison, Difference, DifferencePath, Observation};
 
 /// The result of verifying a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -126,7 +126,8 @@ impl Verified {
         mut find: impl FnMut(&IdentityId) -> Result<Option<PathBuf>, E>,
     ) -> Result<(), E> {
         for drift in &mut self.drifts {
-            let is_about_it = drift.differences.iter().any(|one| one.path == "primary_thumbprint");
+            let is_about_it =
+                drift.differences.iter().any(|one| one.path == DifferencePath::PrimaryThumbprint);
             if let (true, None, Ok(identity)) =
                 (is_about_it, &drift.certificate, IdentityId::from_common_name(&drift.identity))
             {
@@ -186,7 +187,7 @@ pub(super) fn drift(comparison: &Comparison) -> Option<Vec<Difference>> {
         Comparison::InSync | Comparison::TwinModified(_) => None,
         Comparison::Missing => Some(Vec::new()),
         Comparison::TwinNotWritten => Some(vec![Difference {
-            path: "twin".into(),
+            path: DifferencePath::Twin,
             expected: "written".into(),
             found: "never written".into(),
         }]),
@@ -200,7 +201,7 @@ pub(super) fn drift(comparison: &Comparison) -> Option<Vec<Difference>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::compare::Etags;
+    use crate::model::etags::Etags;
     use crate::model::spec::{IdentitySpec, StateSpec};
     use crate::verify::certificates::CertificateMismatch;
 
@@ -217,7 +218,7 @@ mod tests {
     }
 
     fn other_thumbprint() -> Comparison {
-        let path = "primary_thumbprint".to_owned();
+        let path = DifferencePath::PrimaryThumbprint;
         Comparison::IdentityDiffers(vec![Difference { path, expected: "A".into(), found: "B".into() }])
     }
 

@@ -4,9 +4,9 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::maintain::Maintain;
-use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::model::maintenance::Maintenance;
 use crate::model::scopes::Scopes;
 

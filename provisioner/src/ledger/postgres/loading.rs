@@ -16,8 +16,8 @@ use super::connection::Connection;
 use super::value::parameter;
 use super::{credentials, rows};
 use crate::clock::Timestamp;
-use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
+use crate::model::etags::Etags;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 

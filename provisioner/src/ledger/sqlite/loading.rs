@@ -14,8 +14,8 @@ use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, R
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::clock::Timestamp;
-use crate::model::compare::Etags;
 use crate::model::digest::Sha256Digest;
+use crate::model::etags::Etags;
 use crate::model::run_id::RunId;
 use crate::model::spec::IdentitySpec;
 

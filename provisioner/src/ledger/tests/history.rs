@@ -89,7 +89,7 @@ pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger
 pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b", "c"], &[]);
     let difference =
-        Difference { path: "status".into(), expected: json!("enabled"), found: json!("disabled") };
+        Difference { path: DifferencePath::Status, expected: json!("enabled"), found: json!("disabled") };
     let seen = |name, drift| VerifiedRow { identity: identity(name), etags: etags("1", "2"), drift };
     let all = [seen("a", None), seen("b", Some(vec![difference.clone()])), seen("c", Some(Vec::new()))];
     ledger.set_seen(run, &all).unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{ChangeDecision, Refusal, if_same_certificate};
 use crate::ledger::unfinished_run;
-use crate::model::compare::Difference;
+use crate::model::compare::{Difference, DifferencePath};
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
@@ -107,7 +107,7 @@ fn other_reason(twin: &Twin, hold: &Hold) -> ChangeDecision {
             hold.run
         ),
         differences: vec![Difference {
-            path: "status_reason".to_owned(),
+            path: DifferencePath::StatusReason,
             expected: json!(hold.reason),
             found: json!(twin.status_reason),
         }],

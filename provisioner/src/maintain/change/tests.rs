@@ -7,6 +7,7 @@ use hub_types::identity::StatusReason;
 use serde_json::{Value, from_value, json};
 
 use super::*;
+use crate::model::compare::DifferencePath;
 use crate::model::maintenance::Maintenance;
 use crate::model::spec::{QUARANTINE, StateSpec};
 
@@ -70,7 +71,7 @@ fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
     let swapped = add(Some(OLD), &twin(Some(OTHER), None));
     assert!(reason(&swapped).contains("a different unit"));
     let ChangeDecision::Refuse(Refusal { differences, .. }) = swapped else { unreachable!() };
-    assert_eq!(differences[0].path, "primary_thumbprint");
+    assert_eq!(differences[0].path, DifferencePath::PrimaryThumbprint);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::*;
 use crate::audit;
 use crate::ledger::{RowState, Totals};
-use crate::model::compare::Etags;
 use crate::model::effect::Effect;
+use crate::model::etags::Etags;
 use crate::report::write_page;
 use crate::testing::model_hub::{Identity, Logged, What};
 
