@@ -9,6 +9,7 @@
 mod comparable;
 mod crls;
 mod der;
+mod graph;
 mod issuers;
 mod leaf;
 pub(crate) mod name_constraints;

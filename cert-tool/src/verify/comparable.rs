@@ -4,6 +4,7 @@
 //! Signatures are verified over what was signed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -173,8 +174,18 @@ fn of_validator(constraints: &[u8]) -> Option<Vec<u8>> {
 pub(super) struct Signed {
     /// The signed part of each copy, with that of its original.
     originals: HashMap<Vec<u8>, Vec<u8>>,
-    /// Digests of what was verified, so that it is verified once for all certificates below.
-    verified: Mutex<HashSet<Vec<u8>>>,
+    /// Digests of keys with signatures and what they sign, each with the result, so that it is verified
+    /// once for all certificates below.
+    verified: Mutex<HashMap<Vec<u8>, bool>>,
+    /// The number of signatures that were verified.
+    count: AtomicUsize,
+}
+
+/// Tells whether the result of a verification is needed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    Kept,
+    Dropped,
 }
 
 impl Signed {
@@ -184,6 +195,28 @@ impl Signed {
         let original = original.unwrap_or_else(|| signed.clone());
         self.originals.insert(signed, original);
         copy.der
+    }
+
+    /// Returns false if the signature of a certificate is not one with this key. Returns true as well if
+    /// that cannot be known, because the algorithm is not supported.
+    pub(super) fn is_possible(&self, certificate: &[u8], key_info: &[u8], memory: Memory) -> bool {
+        let Some((message, algorithm, signature)) = signature_parts(certificate) else { return true };
+        let Some((key_algorithm, key)) = key_parts(key_info) else { return true };
+        let mut fitting = self.algorithms(None).into_iter().filter(|one| {
+            one.signature_alg_id().as_ref() == algorithm && one.public_key_alg_id().as_ref() == key_algorithm
+        });
+        let Some(fitting) = fitting.next() else { return true };
+        let verified = match memory {
+            Memory::Kept => fitting.verify_once(key, message, signature),
+            Memory::Dropped => fitting.verify_counted(key, message, signature),
+        };
+        verified.is_ok()
+    }
+
+    /// The number of signatures that were verified.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Algorithms that verify signatures over originals.
@@ -213,12 +246,15 @@ impl OverSigned<'_> {
         }
         let digest = digest.finish().as_ref().to_vec();
         let verified = || self.signed.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if verified().contains(&digest) {
-            return Ok(());
-        }
-        self.algorithm.verify_signature(key, message, signature)?;
-        verified().insert(digest);
-        Ok(())
+        let known = verified().get(&digest).copied();
+        let is_good = known.unwrap_or_else(|| self.verify_counted(key, message, signature).is_ok());
+        verified().insert(digest, is_good);
+        if is_good { Ok(()) } else { Err(InvalidSignature) }
+    }
+
+    fn verify_counted(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        self.signed.count.fetch_add(1, Ordering::Relaxed);
+        self.algorithm.verify_signature(key, message, signature)
     }
 }
 
@@ -229,7 +265,7 @@ impl SignatureVerificationAlgorithm for OverSigned<'_> {
         }
         let of_leaf = self.leaf.filter(|copy| copy.signed.0 == message);
         let original = of_leaf.and_then(|copy| copy.signed.1.as_deref());
-        self.algorithm.verify_signature(key, original.unwrap_or(message), signature)
+        self.verify_counted(key, original.unwrap_or(message), signature)
     }
 
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -239,6 +275,20 @@ impl SignatureVerificationAlgorithm for OverSigned<'_> {
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         self.algorithm.signature_alg_id()
     }
+}
+
+/// The signed part of a certificate, the algorithm of its signature, and the signature.
+fn signature_parts(certificate: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let parts = elements(content_of(certificate, SEQUENCE)?)?;
+    let [signed, algorithm, signature] = parts.as_slice() else { return None };
+    Some((signed.whole, algorithm.content, signature.content.strip_prefix(&[0])?))
+}
+
+/// The algorithm of a public key, and the key.
+fn key_parts(key_info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let parts = elements(content_of(key_info, SEQUENCE)?)?;
+    let [algorithm, key] = parts.as_slice() else { return None };
+    Some((algorithm.content, key.content.strip_prefix(&[0])?))
 }
 
 const VERSION: u8 = 0xa0;

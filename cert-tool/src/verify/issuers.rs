@@ -8,6 +8,7 @@ use x509_parser::prelude::FromDer;
 
 use super::comparable::{Signed, Spelling, copy_issuer};
 use super::crls::Named;
+use super::graph::Node;
 use super::name_constraints::{self, IssuerConstraints, JudgedNames};
 use super::profile::{self, PathPosition};
 use super::{Check, CheckName, Verification, leaf};
@@ -51,6 +52,11 @@ impl<'a> Issuer<'a> {
     /// The issuer as a trusted one; `None` where it can't be one.
     pub(super) fn anchor(&self) -> Option<TrustAnchor<'static>> {
         anchor_from_trusted_cert(&self.copy).ok().map(|anchor| anchor.to_owned())
+    }
+
+    /// The issuer in the graph.
+    pub(super) fn node(&self) -> Node<'a> {
+        Node::new(self.certificate, &self.parsed)
     }
 
     /// Its issuer and serial number.

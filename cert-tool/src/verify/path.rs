@@ -1,18 +1,18 @@
-//! The path from the certificate to a trusted one: what rustls-webpki says of it.
+//! The path from the certificate to a trusted one: the paths of the graph of issuers, what rustls-webpki says of each,
+//! and which is the best.
 
-use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use time::OffsetDateTime;
-use webpki::{
-    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptions, VerifiedPath,
-};
+use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptions};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::comparable::{Copy, Signed, Spelling, copy_leaf};
 use super::crls::{List, Named};
+use super::graph::{Graph, Node, SearchEnd};
 use super::issuers::{self, Issuer};
 use super::profile::PathPosition;
 use super::{Check, CheckName, Verification, crls, obstacle, words};
@@ -26,6 +26,7 @@ pub(super) struct Paths<'a> {
     anchors: Vec<TrustAnchor<'static>>,
     anchor_places: Vec<usize>,
     copies: Vec<CertificateDer<'static>>,
+    graph: Graph<'a>,
     pub(super) lists: Vec<List>,
     spelling: Spelling,
     signed: Signed,
@@ -43,9 +44,11 @@ impl<'a> Paths<'a> {
         let lists = by.crls.iter().map(|list| List::read(list, (&spelling, &mut signed), by)).collect();
         // What can't be an anchor can't be trusted; the others still can.
         let anchors = trusted.iter().enumerate().filter_map(|(place, one)| Some((place, one.anchor()?)));
-        let (anchor_places, anchors) = anchors.unzip();
+        let (anchor_places, anchors): (Vec<_>, Vec<_>) = anchors.unzip();
+        let anchor_nodes = anchor_places.iter().filter_map(|place| trusted.get(*place)).map(Issuer::node);
+        let graph = Graph::new(anchor_nodes.collect(), between.iter().map(Issuer::node).collect(), &signed);
         let copies = between.iter().map(|one| one.copy.clone()).collect();
-        Self { trusted, between, anchors, anchor_places, copies, lists, spelling, signed }
+        Self { trusted, between, anchors, anchor_places, copies, graph, lists, spelling, signed }
     }
 
     /// Looks at everything that needs the certificates above a certificate.
@@ -162,9 +165,6 @@ fn spelling_of(by: &Verification<'_>) -> Spelling {
     spelling
 }
 
-/// The judge of a path that webpki found: an error has webpki look for a different one.
-type PathJudge<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), Error> + 'a;
-
 /// The search for the paths of one certificate.
 pub(super) struct Search<'a> {
     pub(super) paths: &'a Paths<'a>,
@@ -176,67 +176,84 @@ pub(super) struct Search<'a> {
 /// The places of the issuers on a path, from the leaf's issuer up, and that of the anchor.
 #[derive(Debug)]
 pub(super) struct Path {
-    issuers: Vec<usize>,
-    anchor: usize,
+    pub(super) issuers: Vec<usize>,
+    pub(super) anchor: usize,
 }
 
 impl Search<'_> {
     /// The path of which there is least to say; with none, why.
     ///
-    /// The validator takes the first that it finds. Another may be better: the trusted certificate
-    /// may be there twice, expired and renewed, or an issuer with and without the right to issue.
+    /// The first path may not be the best: the trusted certificate may be there twice, expired and
+    /// renewed, or an issuer with and without the right to issue.
     fn best(&self, leaf: (&Certificate, &X509Certificate<'_>)) -> Result<(Path, Vec<Check>), Error> {
-        let best: RefCell<Option<(Path, Vec<Check>)>> = RefCell::new(None);
-        let judge = |verified: &VerifiedPath<'_>| {
-            let path = self.path(verified).ok_or(Error::UnknownIssuer)?;
-            let above: Vec<_> =
-                path.issuers.iter().filter_map(|place| self.paths.between.get(*place)).collect();
-            let place = self.paths.anchor_places.get(path.anchor).ok_or(Error::UnknownIssuer)?;
-            let anchor = self.paths.trusted.get(*place).ok_or(Error::UnknownIssuer)?;
-            let faults = issuers::checks(leaf, &above, anchor);
-            let is_good = faults.is_empty();
-            let mut best = best.borrow_mut();
-            if best.as_ref().is_none_or(|(_, other)| weight(&faults) < weight(other)) {
-                *best = Some((path, faults));
+        let mut best: Option<(Path, Vec<Check>)> = None;
+        let mut error = None;
+        let node = Node::new(leaf.0, leaf.1);
+        let end = self.paths.graph.visit(&node, &self.paths.signed, |path| {
+            match self.judge(&path, leaf) {
+                Err(found) => error = error.take().or(Some(found)),
+                Ok(faults) => {
+                    let is_good = faults.is_empty();
+                    if best.as_ref().is_none_or(|(_, other)| weight(&faults) < weight(other)) {
+                        best = Some((path, faults));
+                    }
+                    if is_good {
+                        return ControlFlow::Break(());
+                    }
+                }
             }
-            if is_good { Ok(()) } else { Err(Error::UnknownIssuer) }
-        };
-        let end = self.run((&self.paths.anchors, &self.paths.copies), None, Some(&judge));
-        match best.into_inner() {
-            Some(best) => Ok(best),
-            None => Err(end.err().unwrap_or(Error::UnknownIssuer)),
+            ControlFlow::Continue(())
+        });
+        let is_given_up = end == SearchEnd::GivenUp;
+        match best {
+            Some((path, mut faults)) => {
+                if is_given_up && weight(&faults).0 > 0 {
+                    let text = words::of(&Error::MaximumPathBuildCallsExceeded);
+                    faults.push(Check::new(CheckName::Chain, Some(text)));
+                }
+                Ok((path, faults))
+            }
+            None if is_given_up => Err(Error::MaximumPathBuildCallsExceeded),
+            None if end == SearchEnd::TooLong => Err(Error::MaximumPathDepthExceeded),
+            None => {
+                Err(error.unwrap_or_else(|| self.run((&[], &[]), None).err().unwrap_or(Error::UnknownIssuer)))
+            }
         }
+    }
+
+    /// Returns the faults of a path and the advice on it; an error where the validator refuses it.
+    fn judge(&self, path: &Path, leaf: (&Certificate, &X509Certificate<'_>)) -> Result<Vec<Check>, Error> {
+        self.go(path, None)?;
+        let above: Vec<_> = path.issuers.iter().filter_map(|place| self.paths.between.get(*place)).collect();
+        let place = self.paths.anchor_places.get(path.anchor).ok_or(Error::UnknownIssuer)?;
+        let anchor = self.paths.trusted.get(*place).ok_or(Error::UnknownIssuer)?;
+        Ok(issuers::checks(leaf, &above, anchor))
     }
 
     /// Goes a path again, with revocation lists.
     pub(super) fn revocation(&self, path: &Path, options: RevocationOptions<'_>) -> Result<(), Error> {
+        self.go(path, Some(options))
+    }
+
+    /// Has the validator go a path.
+    fn go(&self, path: &Path, revocation: Option<RevocationOptions<'_>>) -> Result<(), Error> {
         let anchor = self.paths.anchors.get(path.anchor).ok_or(Error::UnknownIssuer)?;
         let copies = path.issuers.iter().filter_map(|place| self.paths.copies.get(*place));
         let between: Vec<_> = copies.map(|copy| CertificateDer::from(copy.as_ref())).collect();
-        self.run((std::slice::from_ref(anchor), &between), Some(options), None)
+        self.run((std::slice::from_ref(anchor), &between), revocation)
     }
 
     fn run(
         &self,
         (anchors, between): (&[TrustAnchor<'_>], &[CertificateDer<'_>]),
         revocation: Option<RevocationOptions<'_>>,
-        judge: Option<&PathJudge<'_>>,
     ) -> Result<(), Error> {
         let leaf = EndEntityCert::try_from(&self.leaf)?;
         let algorithms = self.paths.signed.algorithms(self.copy);
         let algorithms: Vec<_> =
             algorithms.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
-        leaf.verify_for_usage(&algorithms, anchors, between, self.moment, AnyUsage, revocation, judge)?;
+        leaf.verify_for_usage(&algorithms, anchors, between, self.moment, AnyUsage, revocation, None)?;
         Ok(())
-    }
-
-    fn path(&self, verified: &VerifiedPath<'_>) -> Option<Path> {
-        let place = |der: CertificateDer<'_>| self.paths.copies.iter().position(|copy| *copy == der);
-        let issuers: Option<Vec<_>> =
-            verified.intermediate_certificates().map(|one| place(one.der())).collect();
-        // Trusted certificates may have one name and key, so the place decides.
-        let anchor = self.paths.anchors.iter().position(|one| std::ptr::eq(one, verified.anchor()))?;
-        Some(Path { issuers: issuers?, anchor })
     }
 }
 
@@ -262,3 +279,6 @@ fn moment(certificate: &Certificate, at: OffsetDateTime) -> UnixTime {
     let seconds = at.clamp(from, until.max(from)).unix_timestamp();
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,12 @@ pub(super) fn of(error: &Error) -> String {
         Error::MalformedDnsIdentifier => "a certificate on the way has an invalid DNS name",
         Error::MaximumNameConstraintComparisonsExceeded
         | Error::MaximumPathBuildCallsExceeded
-        | Error::MaximumPathDepthExceeded
         | Error::MaximumSignatureChecksExceeded => {
-            "there are too many certificates of the same names to find the way to a trusted one"
+            "the search for a good way to a trusted certificate was given up, because too many ways lead from CA to CA: \
+             give only the CAs that have signed it"
+        }
+        Error::MaximumPathDepthExceeded => {
+            "more than six CAs are between it and the trusted certificate, which is not supported"
         }
         Error::NameConstraintViolation => {
             "an issuer limits DNS names or IP addresses, and not all of these are within the limits"
