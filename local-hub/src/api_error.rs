@@ -1,4 +1,4 @@
-//! The error responses of the hub.
+//! The error responses of the hub and of the DPS.
 
 use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
 
@@ -14,24 +14,22 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 #[error("{name}: {text}")]
 pub(crate) struct ApiError {
     pub(crate) status: u16,
+    /// The number of the code, 0 if it has none.
+    pub(crate) number: u32,
     pub(crate) name: &'static str,
     pub(crate) text: String,
 }
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { status: code.http_status(), name: code.name(), text: text.into() }
+        Self { status: code.http_status(), number: code.number(), name: code.name(), text: text.into() }
     }
 
-    /// The number of the code, 0 if it has none.
-    pub(crate) fn number(&self) -> u32 {
-        ErrorCode::from_name(self.name).map_or(0, ErrorCode::number)
-    }
-
-    /// An operation of IoT Hub that this hub does not support.
+    /// An operation of the service that is not supported here.
     pub(crate) fn not_implemented(operation: &str) -> Self {
         Self {
             status: 501,
+            number: 0,
             name: "NotImplemented",
             text: format!("the local hub does not implement the operation {operation}"),
         }

@@ -136,7 +136,7 @@ impl Effect {
         Some(match code {
             Some(ErrorCode::ThrottlingException) => ApiError::throttled(operation),
             Some(code) => ApiError::new(*code, FAULT_TEXT),
-            None => ApiError { status: *status, name: "BadGateway", text: FAULT_TEXT.to_owned() },
+            None => ApiError { status: *status, number: 0, name: "BadGateway", text: FAULT_TEXT.to_owned() },
         })
     }
 }

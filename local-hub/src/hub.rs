@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::access::entra::Entra;
 use crate::access::policy::{OWNER, Policies};
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::blobs::Blobs;
 use crate::clock::{self, Clock, MovableClock};
 use crate::configurations::Configurations;
@@ -123,7 +124,7 @@ impl Hub {
         &self.policies
     }
 
-    pub(crate) fn clock(&self) -> &MovableClock {
+    pub(crate) fn clock(&self) -> &Arc<MovableClock> {
         &self.clock
     }
 
@@ -159,10 +160,6 @@ impl Hub {
         &self.throttle
     }
 
-    pub(crate) fn faults(&self) -> &Injector {
-        &self.faults
-    }
-
     /// Replaces the faults. Stale pages show the registry in its present state.
     pub(crate) fn set_faults(&self, faults: Faults) {
         let needs_copy = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
@@ -179,10 +176,6 @@ impl Hub {
     /// The time in seconds since 1970-01-01, for the expiry of tokens.
     pub(crate) fn unix_seconds(&self) -> u64 {
         u64::try_from(self.clock.now().unix_timestamp()).unwrap_or(0)
-    }
-
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        clock::timestamp(&*self.clock)
     }
 
     /// Reads under the lock: all other operations wait while `read` runs.
@@ -216,14 +209,6 @@ impl Hub {
         durable(self.write_in_memory(is_running, write)?).await
     }
 
-    /// Refuses all operations once the store can't be written: data in memory may not be durable.
-    pub(crate) fn check_durable(&self) -> ApiResult<()> {
-        match &self.lock().backing {
-            Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
-            _ => Ok(()),
-        }
-    }
-
     /// Ends the store's writer after everything passed to it is durable.
     pub(crate) fn close(&self) {
         let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
@@ -255,6 +240,23 @@ impl Hub {
         // A panic inside an operation may leave that one write half done; all others are whole, and
         // a hub that goes on is worth more than one that answers nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Hub {
+    fn faults(&self) -> &Injector {
+        &self.faults
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        clock::timestamp(&*self.clock)
+    }
+
+    fn check_durable(&self) -> ApiResult<()> {
+        match &self.lock().backing {
+            Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,12 +12,13 @@
 //! | `cli`, `local_hub` | the command line; the start and end of a hub, and its scheduler |
 //! | `management`, `roll_out` | the management port; the application of configurations |
 //! | `http` | the service API |
+//! | `rest` | requests and responses over HTTPS, whichever service they are for |
 //! | `mqtt`, `amqp`, `job_runner` | devices; the error for AMQP clients; imports, exports and scheduled jobs |
 //! | `listener`, `request_log` | TLS connections; the log of requests and of refused connections |
 //! | `hub` | the registry, configurations, jobs and connections under one lock, and the store behind it |
 //! | `storage`, `throttle`, `device_to_cloud`, `blobs` | the data folder; throttles and quotas; messages to the cloud; containers of jobs |
 //! | `configurations`, `query`, `jobs`, `access`, `registry`, `configuration_content`, `twin` | plain structures and rules without I/O, except that `access` reads certificates |
-//! | `faults`, `clock`, `api_error`, `ids` | values that all rooms use |
+//! | `backend`, `faults`, `clock`, `api_error`, `ids` | values that all rooms use |
 
 pub use clock::{Clock, MovableClock, SystemClock};
 pub use error::{Error, Result};
@@ -29,6 +30,7 @@ pub use throttle::{Charging, Throttling};
 mod access;
 mod amqp;
 mod api_error;
+mod backend;
 mod blobs;
 pub mod cli;
 mod clock;
@@ -49,6 +51,7 @@ mod mqtt;
 mod query;
 mod registry;
 mod request_log;
+mod rest;
 mod roll_out;
 mod storage;
 mod throttle;

@@ -13,6 +13,7 @@ use self::listeners::{BoundAddresses, Listeners, bind_if_set};
 use self::scheduler::run_scheduler;
 use crate::access::certificates::{Authority, DeviceCas};
 use crate::access::policy::{OWNER, Policies};
+use crate::backend::Backend;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, MovableClock};
 use crate::device_to_cloud::MessageLog;

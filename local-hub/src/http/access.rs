@@ -6,10 +6,11 @@ use hub_types::ErrorCode;
 use hub_types::id::decode_path_segment;
 use hub_types::sas::SasToken;
 
-use super::routes::RouteMatch;
-use crate::access::policy::Policy;
+use crate::access::policy::{Policy, Right};
 use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
+use crate::rest::ApiOperation;
+use crate::rest::routes::RouteMatch;
 
 /// The kind of credentials of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +37,20 @@ impl Caller {
 }
 
 /// Authorizes a caller with a token that is valid for this hub and has the operation's right.
-pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &RouteMatch) -> ApiResult<Caller> {
+pub(crate) fn authorize(
+    hub: &Hub,
+    headers: &HeaderMap,
+    uri: &Uri,
+    found: &RouteMatch<Hub>,
+) -> ApiResult<Caller> {
     if called_host(headers, uri).is_some_and(|host| hub.is_for_devices(host)) {
         return Err(no_access(
             "this host is for devices; the service API has the host of the connection string",
         ));
     }
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if found.is_for_devices() && !header.is_some_and(names_policy) {
+    // Devices request these operations with credentials of their own.
+    if found.right == Right::DeviceConnect && !header.is_some_and(names_policy) {
         // No such operation is implemented, and a device is to hear of that rather than of its token.
         return Ok(Caller::Device);
     }
@@ -65,7 +72,13 @@ fn names_policy(header: &str) -> bool {
     SasToken::parse(header).is_ok_and(|token| token.policy().is_some())
 }
 
-fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &RouteMatch) -> ApiResult<()> {
+fn by_policy(
+    hub: &Hub,
+    text: &str,
+    headers: &HeaderMap,
+    uri: &Uri,
+    found: &RouteMatch<Hub>,
+) -> ApiResult<()> {
     let token = SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))?;
     let policy = signer(hub, &token)?;
     if token.is_expired(hub.unix_seconds()) {

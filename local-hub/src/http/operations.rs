@@ -15,11 +15,12 @@ use super::handlers::{
     bulk, cloud_to_device, configurations, devices, import_export, keys, methods, modules, query,
     scheduled_jobs, statistics, twins,
 };
-use super::reply::Reply;
-use super::routes::Route;
 use crate::access::policy::Right;
 use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
+use crate::rest::ApiOperation;
+use crate::rest::reply::Reply;
+use crate::rest::routes::Route;
 
 /// The access of an operation to the content of the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,7 @@ macro_rules! operations {
 
         /// The routes of the complete API of version 2021-04-12, the additions of 2024-03-31, the
         /// earlier previews that clients still use, and the device operations over HTTPS.
-        pub(crate) const ROUTES: &[Route] = &[
+        pub(crate) const ROUTES: &[Route<Hub>] = &[
             $($(Route {
                 method: Method::$method,
                 path: $path,
@@ -221,17 +222,17 @@ operations! {
     }
 }
 
-impl Operation {
-    /// Returns true if the operation changes nothing.
-    pub(crate) const fn only_reads(self) -> bool {
-        matches!(self.properties().access, Access::Reads)
-    }
-
-    /// The name for logs and error messages.
-    pub(crate) const fn name(self) -> &'static str {
+impl ApiOperation for Operation {
+    fn name(self) -> &'static str {
         self.properties().name
     }
 
+    fn only_reads(self) -> bool {
+        matches!(self.properties().access, Access::Reads)
+    }
+}
+
+impl Operation {
     /// The throttling, unless the operation is not implemented or its handler throttles it.
     pub(crate) const fn meter(self) -> Option<Meter> {
         self.properties().meter
@@ -250,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::access::policy::Policies;
+    use crate::rest::routes::{self, RouteMatch};
 
     /// Compares the table with a file, which different tests compare with the responses of a running
     /// hub. Writes the file instead if snapshots are to be updated.
@@ -275,5 +277,52 @@ mod tests {
             return fs::write(file, content).unwrap();
         }
         assert_eq!(fs::read_to_string(file).unwrap(), content, "INSTA_UPDATE=always writes the file");
+    }
+
+    fn find(method: &Method, path: &str) -> Result<RouteMatch<Hub>, ApiError> {
+        routes::find(method, path)
+    }
+
+    fn operation(method: Method, path: &str) -> Result<Operation, u16> {
+        find(&method, path).map(|found| found.operation).map_err(|error| error.status)
+    }
+
+    #[test]
+    fn overlapping_paths_are_told_apart_by_their_method() {
+        assert_eq!(operation(Method::POST, "/devices/query"), Ok(Operation::Query));
+        assert_eq!(operation(Method::GET, "/devices/query"), Ok(Operation::GetDevice));
+        assert_eq!(operation(Method::GET, "/devices/keys/modules"), Ok(Operation::ListModules));
+        assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::QueryScheduledJobs));
+        let modules = operation(Method::GET, "/digitaltwins/models/d");
+        assert_eq!(modules, Ok(Operation::NotImplemented("GetDigitalTwinModel")));
+    }
+
+    #[test]
+    fn paths_are_read_in_any_letter_case_and_ids_are_not() {
+        let received = operation(Method::GET, "/devices/d/messages/devicebound");
+        assert_eq!(received, Ok(Operation::NotImplemented("ReceiveDeviceBoundNotification")));
+        let ids = find(&Method::GET, "/Devices/Pump").map(|found| found.ids);
+        assert_eq!(ids, Ok(vec!["Pump".to_owned()]));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_difference() {
+        assert_eq!(operation(Method::GET, "/devices/"), Ok(Operation::ListDevices));
+        assert_eq!(operation(Method::GET, "/devices/d/"), Ok(Operation::GetDevice));
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_refused() {
+        assert_eq!(operation(Method::GET, "/"), Err(404));
+        assert_eq!(operation(Method::GET, "/devices//modules"), Err(404));
+        assert_eq!(operation(Method::GET, "/devices/d/modules/m/x"), Err(404));
+        assert_eq!(operation(Method::PATCH, "/devices/d"), Err(405));
+        assert_eq!(operation(Method::GET, "/devices/%ff"), Err(400));
+    }
+
+    #[test]
+    fn ids_are_decoded() {
+        let found = find(&Method::GET, "/twins/a%23b%25/modules/%24edgeAgent").map(|found| found.ids);
+        assert_eq!(found, Ok(vec!["a#b%".to_owned(), "$edgeAgent".to_owned()]));
     }
 }

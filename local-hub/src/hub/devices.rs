@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Hub;
 use crate::access::credentials::{Credentials, Denied, admit};
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::hub::connections::{ConnectionHandle, Downlink};
 use crate::registry::{CloudToDeviceMessage, Feed, Journal, Quality, Subscriptions};
 

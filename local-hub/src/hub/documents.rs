@@ -4,6 +4,7 @@ use hub_types::Timestamp;
 
 use super::{Hub, HubState, durable, not_durable};
 use crate::api_error::ApiResult;
+use crate::backend::Backend;
 use crate::configurations::Configurations;
 use crate::jobs::Jobs;
 use crate::storage::store::{Committed, Row, Subject};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Hub;
 use crate::access::credentials::Credentials;
+use crate::backend::Backend;
 use crate::device_to_cloud::{Message, MessageLog, MessageSource, PropertyBag};
 use crate::registry::{Change, Journal, Registry};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hub, HubState, durable};
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::configurations::{ConfigurationsFile, ExportedConfigurations};
 use crate::registry::{DevicesFile, ExportedDevices, Journal, Registry};
 use crate::storage::store::{Committed, Stored};

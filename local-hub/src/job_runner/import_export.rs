@@ -6,6 +6,7 @@ use hub_types::ErrorCode;
 
 use super::{export, import};
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::blobs::{BlobError, Blobs, Container};
 use crate::hub::Hub;
 use crate::ids::random::RequestIds;

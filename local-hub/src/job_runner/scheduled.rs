@@ -10,6 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::clock::{self, Clock};
 use crate::hub::Hub;
 use crate::hub::direct_methods::{MethodRequest, invoke};
@@ -135,7 +136,7 @@ async fn record_outcomes(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> 
             for (device, done) in waiting.zip(outcomes) {
                 device.updated = now;
                 device.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
-                device.error = done.err().map(|error| (error.number(), error.text));
+                device.error = done.err().map(|error| (error.number, error.text));
             }
         }))
     })

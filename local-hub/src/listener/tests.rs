@@ -10,6 +10,7 @@ use super::open_files::allow_many_connections;
 use super::*;
 use crate::access::certificates::Authority;
 use crate::access::policy::Policies;
+use crate::backend::Backend;
 use crate::hub::Hub;
 use crate::storage::store::Stored;
 
@@ -39,7 +40,7 @@ impl Scene {
         let authority = Authority::generate().unwrap();
         let tls = authority.server_config(&["localhost".to_owned()]).unwrap();
         let hub = Arc::new(Hub::standalone(Stored::default(), None, Policies::generate()));
-        let log = Arc::new(ConnectionLog::new(Arc::clone(&hub), None));
+        let log = Arc::new(ConnectionLog::new(Arc::clone(hub.clock()), None));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();
         let offline = hub.faults().offline();
@@ -102,7 +103,7 @@ async fn two_thousand_half_open_connections_keep_nobody_out_and_end() {
 async fn a_client_that_only_connects_costs_a_small_task() {
     let scene = Scene::set().await;
     let tls = scene.authority.server_config(&["localhost".to_owned()]).unwrap();
-    let log = Arc::new(ConnectionLog::new(Arc::clone(&scene.hub), None));
+    let log = Arc::new(ConnectionLog::new(Arc::clone(scene.hub.clock()), None));
     let connection = Connection {
         tls: Arc::new(tls),
         protocol: Arc::new(Echo),

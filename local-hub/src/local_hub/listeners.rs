@@ -10,13 +10,15 @@ use tokio::net::TcpListener;
 use super::config::Config;
 use crate::access::certificates::DeviceCas;
 use crate::amqp::Amqp;
+use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::http::{Https, Service};
 use crate::hub::Hub;
 use crate::listener::Listener;
-use crate::mqtt::Authenticator;
+use crate::mqtt::{Authenticator, Mqtts};
 use crate::request_log::RequestLog;
 use crate::request_log::connection::ConnectionLog;
+use crate::rest::server::Https;
+use crate::rest::service::Service;
 
 /// The addresses for clients while the hub does not serve yet.
 pub(super) struct BoundAddresses {
@@ -50,7 +52,7 @@ impl BoundAddresses {
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (https_tls, device_tls) = (Arc::new(https_tls), Arc::new(device_tls));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(hub), cas, log.clone()));
-        let connections = Arc::new(ConnectionLog::new(Arc::clone(hub), log.clone()));
+        let connections = Arc::new(ConnectionLog::new(Arc::clone(hub.clock()), log.clone()));
         let service = Service::new(Arc::clone(hub), log);
         let mqtt_inside = self.mqtt.is_some().then(|| Arc::clone(&authenticator));
         let service = Arc::new(Https::new(service, mqtt_inside));
@@ -59,7 +61,16 @@ impl BoundAddresses {
         Listeners {
             https: (Listener::serve(https, https_tls, service, log(), offline()), https_addr),
             mqtt: self.mqtt.map(|(mqtt, address)| {
-                (Listener::serve(mqtt, Arc::clone(&device_tls), authenticator, log(), offline()), address)
+                (
+                    Listener::serve(
+                        mqtt,
+                        Arc::clone(&device_tls),
+                        Arc::new(Mqtts(authenticator)),
+                        log(),
+                        offline(),
+                    ),
+                    address,
+                )
             }),
             amqp: self.amqp.map(|(amqp, address)| {
                 (Listener::serve(amqp, device_tls, Arc::new(Amqp), log(), offline()), address)

@@ -24,6 +24,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::operation_names;
 use crate::api_error::ApiError;
+use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::device_to_cloud::{Filter, Reader};
 use crate::faults::Faults;

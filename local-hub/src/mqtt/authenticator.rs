@@ -8,20 +8,23 @@ use hub_types::{DeviceId, IdentityId};
 use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
 use rustls_pki_types::CertificateDer;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::operation::DeviceOperation;
-use super::topic::{self, Uplink};
+use super::session::Session;
+use super::topic::Uplink;
 use super::username::UserName;
-use super::wire::SessionEnd;
+use super::wire::{Wire, has_wildcard};
+use super::{Accepted, ByteStream, MqttClient, MqttService};
 use crate::access::certificates::DeviceCas;
 use crate::access::credentials::{Credentials, Denied};
 use crate::access::policy::Right;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::ApiResult;
 use crate::hub::connections::ConnectionHandle;
 use crate::hub::{ConnectInfo, Hub};
+use crate::listener::resettable::Reset;
 use crate::registry::Subscriptions;
-use crate::request_log::{self, DeviceLine, RequestLog};
+use crate::request_log::{self, RequestLog};
 
 /// The hub, and the CAs for client certificates.
 #[derive(Debug)]
@@ -42,9 +45,12 @@ pub(crate) struct Client {
     agent: Option<String>,
 }
 
-impl Client {
-    /// The client's name for itself, in the form of the request log.
-    pub(crate) fn agent(&self) -> Option<&str> {
+impl MqttClient for Client {
+    fn identity(&self) -> String {
+        self.info.identity.to_string()
+    }
+
+    fn agent(&self) -> Option<&str> {
         self.agent.as_deref().and_then(|agent| request_log::agent(agent.as_bytes()))
     }
 }
@@ -53,54 +59,29 @@ impl Authenticator {
     pub(crate) fn new(hub: Arc<Hub>, cas: DeviceCas, log: Option<Arc<RequestLog>>) -> Self {
         Self { hub, cas, log }
     }
+}
 
-    /// Writes a line into the request log, if there is one.
-    pub(crate) fn log(&self, line: &DeviceLine<'_>) {
-        if let Some(log) = &self.log {
-            log.write(line);
-        }
+impl MqttService for Authenticator {
+    type Backend = Hub;
+    type Operation = DeviceOperation;
+    type Client = Client;
+    type Connection = (ConnectionHandle, Subscriptions);
+
+    fn backend(&self) -> &Hub {
+        &self.hub
     }
 
-    /// Logs a CONNECT that was refused before it was read completely, by the identity that it
-    /// claims.
-    pub(crate) fn log_refused(&self, connect: &Connect, error: &ApiError) {
+    fn request_log(&self) -> Option<&RequestLog> {
+        self.log.as_deref()
+    }
+
+    fn claimed(connect: &Connect) -> (Option<String>, Option<String>) {
         let claimed = connect.user_name().and_then(UserName::parse);
-        self.log(&DeviceLine {
-            time: self.hub.timestamp(),
-            operation: DeviceOperation::Connect.name(),
-            identity: claimed.as_ref().map(|name| name.identity.to_string()),
-            agent: claimed.as_ref().and_then(|name| request_log::agent(name.agent.as_ref()?.as_bytes())),
-            status: Some(error.status),
-            errorcode: Some(error.name),
-            fault: None,
-            reason: Some(&error.text),
-            milliseconds: 0,
-        });
+        claimed.map_or((None, None), |name| (Some(name.identity.to_string()), name.agent))
     }
 
-    /// Logs the end of a connection.
-    pub(crate) fn log_end(&self, client: &Client, opened_at: Instant, ended: &SessionEnd) {
-        self.log(&DeviceLine {
-            time: self.hub.timestamp(),
-            operation: "DeviceDisconnect",
-            identity: Some(client.info.identity.to_string()),
-            agent: client.agent(),
-            status: None,
-            errorcode: None,
-            fault: None,
-            reason: Some(ended.name()),
-            milliseconds: u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-        });
-    }
-
-    /// Connects a client, at the connection rate of the hub's tier.
-    pub(crate) async fn open(&self, info: &ConnectInfo) -> ApiResult<(ConnectionHandle, Subscriptions)> {
-        self.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await?;
-        self.hub.connect(info).map_err(Denied::into_api_error)
-    }
-
-    /// Reads CONNECT. Checks that need no registry are made here; the others when the hub connects.
-    pub(crate) fn read(&self, connect: &Connect, presented: &[CertificateDer<'_>]) -> Result<Client, Denied> {
+    /// Checks that need no registry are made here; the others when the hub connects.
+    fn read(&self, connect: &Connect, presented: &[CertificateDer<'_>]) -> Result<Client, Denied> {
         let name = connect.user_name().and_then(UserName::parse);
         let name = name.ok_or_else(|| denied("the user name names no hub and identity"))?;
         if connect.client_id() != name.identity.common_name() {
@@ -124,6 +105,29 @@ impl Authenticator {
         Ok(Client { info, expiry, has_api_version: name.api_version.is_some(), agent: name.agent })
     }
 
+    /// Connects a client, at the connection rate of the hub's tier.
+    async fn open(&self, client: &Client) -> ApiResult<(ConnectionHandle, Subscriptions)> {
+        self.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await?;
+        self.hub.connect(&client.info).map_err(Denied::into_api_error)
+    }
+
+    async fn serve<S>(
+        &self,
+        accepted: Accepted<'_, Self>,
+        wire: Wire<S>,
+        reset: &Reset,
+        stop: &CancellationToken,
+    ) where
+        S: ByteStream,
+    {
+        let Accepted { client, connection: (connection, kept), connect, attempt } = accepted;
+        let session = Session::new(self, client, connect.keep_alive(), connection, kept, wire, stop);
+        let (ended, session) = session.serve(attempt).await;
+        session.close(connect, ended, reset).await;
+    }
+}
+
+impl Authenticator {
     fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Credentials, Denied> {
         let checked = self.cas.check(presented, self.hub.unix_seconds());
         checked
@@ -169,8 +173,7 @@ fn check_will(connect: &Connect, identity: &IdentityId) -> Result<(), Denied> {
     let Some(topic) = connect.will_topic() else {
         return Ok(());
     };
-    if topic::has_wildcard(topic) || !matches!(Uplink::parse(topic, identity), Some(Uplink::Telemetry { .. }))
-    {
+    if has_wildcard(topic) || !matches!(Uplink::parse(topic, identity), Some(Uplink::Telemetry { .. })) {
         return Err(denied(
             "the topic of the will is not one of the identity's topics for messages to the cloud",
         ));

@@ -6,31 +6,29 @@ use mqtt_protocol_core::mqtt::packet::Packet;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls_pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::attempt::Attempt;
-use super::authenticator::Authenticator;
-use super::operation::DeviceOperation;
-use super::session::Session;
+use super::attempt::{Attempt, log_refused};
 use super::wire::{SessionEnd, Wire};
+use super::{Accepted, ByteStream, MqttOperation, MqttService};
 use crate::api_error::ApiError;
 use crate::listener::resettable::Reset;
 use crate::request_log::connection::Peer;
 
 /// Serves MQTT on a stream until it ends. `presented` are the client's certificates; `reset` ends
 /// the underlying connection with an RST.
-pub(crate) async fn run<S>(
-    authenticator: &Authenticator,
+pub(crate) async fn run<M, S>(
+    service: &M,
     stream: S,
     presented: &[CertificateDer<'_>],
     peer: &Peer,
     reset: &Reset,
     stop: &CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    M: MqttService,
+    S: ByteStream,
 {
     let mut wire = Wire::new(stream);
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
@@ -46,31 +44,29 @@ pub(crate) async fn run<S>(
     if has_reserved_flag(&connect) {
         return peer.log_refused("the reserved flag of CONNECT is set (MQTT-3.1.2-3)");
     }
-    let client = match authenticator.read(&connect, presented) {
+    let client = match service.read(&connect, presented) {
         Ok(client) => client,
         Err(denied) => {
             let error = denied.into_api_error();
-            authenticator.log_refused(&connect, &error);
+            log_refused(service, &connect, &error);
             return refuse(wire, &connect, &error).await;
         }
     };
-    let attempt = Attempt::begin(authenticator, &client, DeviceOperation::Connect);
+    let attempt = Attempt::begin(service, &client, M::Operation::CONNECT);
     let attempt = match stop.run_until_cancelled(attempt).await {
         Some(Ok(attempt)) => attempt,
         Some(Err(SessionEnd::Reset)) => return reset.demand(),
         Some(Err(_)) | None => return,
     };
     let opened = match attempt.check() {
-        Ok(()) => authenticator.open(&client.info).await,
+        Ok(()) => service.open(&client).await,
         Err(error) => Err(error),
     };
     attempt.ended(opened.as_ref().map(|_| 200));
     match opened {
-        Ok((connection, kept)) => {
-            let session =
-                Session::new(authenticator, &client, connect.keep_alive(), connection, kept, wire, stop);
-            let (ended, session) = session.serve(&attempt).await;
-            session.close(&connect, ended, reset).await;
+        Ok(connection) => {
+            let accepted = Accepted { client: &client, connection, connect: &connect, attempt: &attempt };
+            service.serve(accepted, wire, reset, stop).await;
         }
         Err(error) => refuse(wire, &connect, &error).await,
     }
@@ -91,7 +87,7 @@ fn not_mqtt(error: MqttError) -> &'static str {
     }
 }
 
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, connect: &Connect, error: &ApiError) {
+async fn refuse<S: ByteStream>(mut wire: Wire<S>, connect: &Connect, error: &ApiError) {
     let client = connect.client_id();
     tracing::warn!(client, "a connection is refused: {}", error.text);
     let code = match error.status {

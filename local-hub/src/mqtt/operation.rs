@@ -1,6 +1,8 @@
 //! The operations of devices and modules over MQTT, by their names in faults and the request log.
 //! The names differ from all names of the service API.
 
+use super::MqttOperation;
+
 macro_rules! operations {
     ($($(#[$doc:meta])* $operation:ident = $name:literal;)*) => {
         /// An operation of a device or module, or of the hub towards one.
@@ -9,9 +11,12 @@ macro_rules! operations {
             $($(#[$doc])* $operation,)*
         }
 
-        impl DeviceOperation {
-            /// The name in faults and the request log.
-            pub(crate) fn name(self) -> &'static str {
+        impl MqttOperation for DeviceOperation {
+            const CONNECT: Self = Self::Connect;
+
+            const DISCONNECT: &'static str = "DeviceDisconnect";
+
+            fn name(self) -> &'static str {
                 match self {
                     $(Self::$operation => $name,)*
                 }

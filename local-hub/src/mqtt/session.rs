@@ -14,12 +14,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, log_end};
 use super::authenticator::{Authenticator, Client};
 use super::operation::DeviceOperation;
 use super::topic;
-use super::wire::{SessionEnd, Wire};
-use crate::faults::Effect;
+use super::wire::{SessionEnd, Wire, idle_timeout};
 use crate::hub::Hub;
 use crate::hub::connections::{ConnectionHandle, MethodAnswer};
 use crate::listener::resettable::Reset;
@@ -97,7 +96,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Responds to CONNECT, then serves until the end.
-    pub(super) async fn serve(mut self, connect: &Attempt<'_>) -> (SessionEnd, Self) {
+    pub(super) async fn serve(mut self, connect: &Attempt<'_, Authenticator>) -> (SessionEnd, Self) {
         if let Err(ended) = self.accept(connect).await {
             return (ended, self);
         }
@@ -108,7 +107,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    async fn accept(&mut self, connect: &Attempt<'_>) -> Result<(), SessionEnd> {
+    async fn accept(&mut self, connect: &Attempt<'_, Authenticator>) -> Result<(), SessionEnd> {
         tracing::debug!(identity = %self.identity, "connected");
         let before = self.wire.waiting();
         self.wire.connack(ConnectReturnCode::Accepted, !self.subscriptions.is_empty())?;
@@ -117,7 +116,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Begins an operation; the error is a fault that ends the connection.
-    async fn begin(&self, operation: DeviceOperation) -> Result<Attempt<'a>, SessionEnd> {
+    async fn begin(&self, operation: DeviceOperation) -> Result<Attempt<'a, Authenticator>, SessionEnd> {
         tokio::select! {
             biased;
             () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
@@ -128,31 +127,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// Applies the effect of a fault to the output of an operation, which begins after the first
     /// `before` bytes.
-    async fn apply_fault(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), SessionEnd> {
-        match attempt.effect() {
-            Some(Effect::LoseAnswer) => {
-                self.wire.truncate(before);
-                Err(SessionEnd::Fault)
-            }
-            Some(Effect::HalfAnswer) => {
-                self.wire.truncate(before.midpoint(self.wire.waiting()));
-                Err(SessionEnd::Fault)
-            }
-            Some(Effect::Drip(rate)) => tokio::select! {
-                () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
-                () = self.stop.cancelled() => Err(SessionEnd::Stopped),
-                dripped = self.wire.drip(*rate) => dripped,
-            },
-            _ => Ok(()),
+    async fn apply_fault(
+        &mut self,
+        attempt: &Attempt<'_, Authenticator>,
+        before: usize,
+    ) -> Result<(), SessionEnd> {
+        tokio::select! {
+            biased;
+            () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
+            () = self.stop.cancelled() => Err(SessionEnd::Stopped),
+            done = self.wire.apply_fault(attempt.effect(), before) => done,
         }
-    }
-
-    /// Logs an operation as done. If a fault refuses it, ends the connection, because MQTT has no
-    /// other way to report the failure.
-    fn require_success(&self, attempt: &Attempt<'_>, status: u16) -> Result<(), SessionEnd> {
-        let done = attempt.check();
-        attempt.ended(done.as_ref().map(|()| status));
-        done.map_err(|error| SessionEnd::Refused(error.text))
     }
 
     /// Waits for the next event, and handles it.
@@ -192,7 +177,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             _ => tracing::debug!(%identity, "a connection ends: {ended}"),
         }
         drop(self.guard);
-        self.authenticator.log_end(self.client, self.opened_at, &ended);
+        log_end(self.authenticator, self.client, self.opened_at, &ended);
         if matches!(ended, SessionEnd::Reset) {
             return reset.demand();
         }
@@ -223,15 +208,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 }
 
-/// The longest silence of a client: one and a half times the keep-alive, up to IoT Hub's bound;
-/// without a keep-alive, the bound.
-fn idle_timeout(keep_alive: u16) -> Duration {
-    match keep_alive {
-        0 => MAX_IDLE,
-        seconds => Duration::from_secs(seconds.into()).mul_f32(1.5).min(MAX_IDLE),
-    }
-}
-
 /// Resolves when a token has expired. It checks repeatedly, because the hub's clock may be moved.
 async fn expired(hub: &Hub, expiry: Option<u64>) {
     let Some(expiry) = expiry else {
@@ -243,4 +219,3 @@ async fn expired(hub: &Hub, expiry: Option<u64>) {
 }
 
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
-const MAX_IDLE: Duration = Duration::from_secs(1767);

@@ -59,10 +59,10 @@ impl TestClient {
     fn silent(authenticator: &Arc<Authenticator>) -> Self {
         let (stream, far_end) = duplex(64 * 1024);
         let authenticator = Arc::clone(authenticator);
-        let log = Arc::new(ConnectionLog::new(Arc::clone(&authenticator.hub), None));
-        let peer = Peer::new(log, Authenticator::SCHEME, ([127, 0, 0, 1], 1).into());
+        let log = Arc::new(ConnectionLog::new(Arc::clone(authenticator.hub.clock()), None));
+        let peer = Peer::new(log, Mqtts::<Authenticator>::SCHEME, ([127, 0, 0, 1], 1).into());
         tokio::spawn(async move {
-            run(&authenticator, far_end, &[], &peer, &Reset::default(), &CancellationToken::new()).await;
+            run(&*authenticator, far_end, &[], &peer, &Reset::default(), &CancellationToken::new()).await;
         });
         Self { stream, mqtt: Connection::new(Version::V3_1_1), received: VecDeque::new() }
     }

@@ -68,11 +68,6 @@ impl<'t> Uplink<'t> {
     }
 }
 
-/// Returns true if a topic has a character that only a topic filter may have (MQTT-3.3.2-2).
-pub(crate) fn has_wildcard(topic: &str) -> bool {
-    topic.contains(['+', '#'])
-}
-
 /// The feeds that a topic filter selects; empty if the filter is not this identity's. In addition
 /// to the documented filters, these are those of nanoFramework (`$iothub/twin/#`) and of Azure RTOS
 /// and IoT Central's Python client (`$iothub/methods/#`).

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::topic::twin_response;
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::hub::Hub;
 
 /// The response to a twin request.
@@ -57,7 +58,7 @@ pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> ApiRe
 pub(crate) fn error_response(hub: &Hub, rid: &str, error: &ApiError) -> Response {
     let now = hub.timestamp().to_string();
     let payload = json!({
-        "errorCode": error.number(),
+        "errorCode": error.number,
         "message": format!("ErrorCode:{};{}", error.name, error.text),
         "trackingId": format!("{rid}-TimeStamp:{now}"),
         "timestampUtc": now,

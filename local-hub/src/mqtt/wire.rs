@@ -10,11 +10,12 @@ use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{Connack, Publish};
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos};
-use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError, SubackReturnCode};
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
+use crate::faults::Effect;
 use crate::registry::Quality;
 
 /// A stream with its MQTT state and its output buffer.
@@ -168,12 +169,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Discards buffered output that is not sent yet, except for the first `bytes` bytes.
-    pub(crate) fn truncate(&mut self, bytes: usize) {
+    fn truncate(&mut self, bytes: usize) {
         self.output.truncate(bytes);
     }
 
     /// Sends the buffered output at this many bytes per second.
-    pub(crate) async fn drip(&mut self, bytes_per_second: u32) -> Result<(), SessionEnd> {
+    async fn drip(&mut self, bytes_per_second: u32) -> Result<(), SessionEnd> {
         let step = usize::try_from(bytes_per_second.div_ceil(DRIPS_PER_SECOND)).unwrap_or(usize::MAX);
         while self.output.has_remaining() {
             let drop = self.output.split_to(step.min(self.output.len()));
@@ -182,6 +183,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             sleep(Duration::from_secs(1) / DRIPS_PER_SECOND).await;
         }
         Ok(())
+    }
+
+    /// Applies the effect of a fault to the output of an operation, which begins after the first
+    /// `before` bytes.
+    pub(crate) async fn apply_fault(
+        &mut self,
+        effect: Option<&Effect>,
+        before: usize,
+    ) -> Result<(), SessionEnd> {
+        match effect {
+            Some(Effect::LoseAnswer) => {
+                self.truncate(before);
+                Err(SessionEnd::Fault)
+            }
+            Some(Effect::HalfAnswer) => {
+                self.truncate(before.midpoint(self.waiting()));
+                Err(SessionEnd::Fault)
+            }
+            Some(Effect::Drip(rate)) => self.drip(*rate).await,
+            _ => Ok(()),
+        }
     }
 
     /// Sends the buffered output, if the client reads it soon, and closes the connection.
@@ -239,10 +261,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// Refuses a message that breaks a rule whichever topic it has.
+pub(crate) fn check_publish(publish: &Publish) -> Result<(), SessionEnd> {
+    if has_wildcard(publish.topic_name()) {
+        let text = "it publishes to a topic with a wildcard, `+` or `#` (MQTT-3.3.2-2)";
+        return Err(SessionEnd::Violation(text.to_owned()));
+    }
+    if publish.qos() == Qos::ExactlyOnce {
+        return Err(SessionEnd::Violation("Azure has no quality of service 2".to_owned()));
+    }
+    Ok(())
+}
+
+/// Returns true if a topic has a character that only a topic filter may have (MQTT-3.3.2-2).
+pub(crate) fn has_wildcard(topic: &str) -> bool {
+    topic.contains(['+', '#'])
+}
+
+/// The granted quality of a subscription: Azure grants 1 at most.
+pub(crate) fn grant(asked: Qos) -> (Quality, SubackReturnCode) {
+    match asked {
+        Qos::AtMostOnce => (Quality::AtMostOnce, SubackReturnCode::SuccessMaximumQos0),
+        Qos::AtLeastOnce | Qos::ExactlyOnce => (Quality::AtLeastOnce, SubackReturnCode::SuccessMaximumQos1),
+    }
+}
+
+/// The longest silence of a client: one and a half times the keep-alive, up to IoT Hub's bound;
+/// without a keep-alive, the bound.
+pub(crate) fn idle_timeout(keep_alive: u16) -> Duration {
+    match keep_alive {
+        0 => MAX_IDLE,
+        seconds => Duration::from_secs(seconds.into()).mul_f32(1.5).min(MAX_IDLE),
+    }
+}
+
 const DRIPS_PER_SECOND: u32 = 10;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The size of the largest message, with the longest topic and the fixed header.
 pub(crate) const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;
+const MAX_IDLE: Duration = Duration::from_secs(1767);
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 const MAX_UNACKNOWLEDGED: u16 = 100;
 const READ_BYTES: usize = 4096;

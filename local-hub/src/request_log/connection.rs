@@ -9,20 +9,20 @@ use rustls_pki_types::CertificateDer;
 
 use crate::access::certificates::identity_in;
 use crate::api_error::ApiError;
-use crate::hub::Hub;
+use crate::clock::{self, MovableClock};
 use crate::request_log::{ConnectionLine, RequestLog};
 
-/// The destinations for refused connections: a warning in the hub's log, and a line in the request
+/// The destinations for refused connections: a warning in the log of this process, and a line in the request
 /// log if there is one.
 #[derive(Debug)]
 pub(crate) struct ConnectionLog {
-    hub: Arc<Hub>,
+    clock: Arc<MovableClock>,
     requests: Option<Arc<RequestLog>>,
 }
 
 impl ConnectionLog {
-    pub(crate) fn new(hub: Arc<Hub>, requests: Option<Arc<RequestLog>>) -> Self {
-        Self { hub, requests }
+    pub(crate) fn new(clock: Arc<MovableClock>, requests: Option<Arc<RequestLog>>) -> Self {
+        Self { clock, requests }
     }
 }
 
@@ -68,7 +68,7 @@ impl Peer {
         tracing::warn!(listener, %peer, identity, "a connection is refused: {reason}");
         if let Some(requests) = &self.log.requests {
             requests.write(&ConnectionLine {
-                time: self.log.hub.timestamp(),
+                time: clock::timestamp(&*self.log.clock),
                 operation: "RefusedConnection",
                 listener,
                 peer,

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::{BulkEntry, attributes};
+use crate::rest::reply::Reply;
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let items: Vec<Value> = call.json()?;

@@ -10,11 +10,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::clock;
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::NewMessage;
+use crate::rest::reply::Reply;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

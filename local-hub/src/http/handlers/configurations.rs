@@ -10,9 +10,9 @@ use crate::api_error::{ApiError, ApiResult};
 use crate::configuration_content::{ContentKind, TwinSettings};
 use crate::configurations::{ConfigurationSpec, EtagCondition, condition_error, query_errors};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::DeviceContent;
+use crate::rest::reply::Reply;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());

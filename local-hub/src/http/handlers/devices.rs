@@ -5,8 +5,8 @@ use hub_types::identity::DeviceSpec;
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
+use crate::rest::reply::Reply;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::job_runner::{ImportExportRequest, begin_import_export};
 use crate::jobs::{Job, JobStatus, JobWork};
+use crate::rest::reply::Reply;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::KeySlot;
+use crate::rest::reply::Reply;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,9 +4,9 @@ use hub_types::limits::OperationClass;
 
 use crate::api_error::ApiResult;
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::hub::direct_methods::{MethodRequest, invoke};
+use crate::rest::reply::Reply;
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let identity = call.identity()?;

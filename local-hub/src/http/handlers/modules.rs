@@ -4,8 +4,8 @@ use hub_types::identity::ModuleSpec;
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
+use crate::rest::reply::Reply;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;

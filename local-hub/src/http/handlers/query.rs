@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query, QuerySource};
+use crate::rest::reply::Reply;
 
 #[derive(Deserialize)]
 struct QueryBody {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api_error::{ApiError, ApiResult};
+use crate::backend::Backend;
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::job_runner::begin_scheduled;
 use crate::jobs::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
+use crate::rest::reply::Reply;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::api_error::ApiResult;
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::Registry;
+use crate::rest::reply::Reply;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

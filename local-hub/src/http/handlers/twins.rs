@@ -4,11 +4,11 @@ use hub_types::twin::{TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch};
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::ApiVersion;
 use crate::http::call::Call;
-use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::{Registry, Shape};
+use crate::rest::reply::Reply;
+use crate::rest::version::ApiVersion;
 
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let identity = call.identity()?;

@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), SessionEnd> {
         if let Some(sequence) = self.messages.remove(&id) {
             let attempt = self.begin(DeviceOperation::CompleteMessage).await?;
-            self.require_success(&attempt, 204)?;
+            attempt.require_success(204)?;
             self.complete(sequence).await;
             self.apply_fault(&attempt, self.wire.waiting()).await?;
         }
@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(None);
         }
         let attempt = self.begin(operation).await?;
-        self.require_success(&attempt, 200)?;
+        attempt.require_success(200)?;
         if operation == DeviceOperation::ReceiveDesired {
             self.hub.throttle().charge(payload.len());
         }

@@ -2,7 +2,6 @@
 
 use hub_types::ErrorCode;
 use hub_types::limits::{MAX_METHOD_BYTES, MAX_TELEMETRY_BYTES, OperationClass};
-use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe};
 use mqtt_protocol_core::mqtt::result_code::SubackReturnCode;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::operation::DeviceOperation;
 use super::super::topic::{self, Uplink};
 use super::super::twin::{self, Response};
-use super::super::wire::SessionEnd;
+use super::super::wire::{SessionEnd, check_publish, grant};
 use super::Session;
 use crate::api_error::{ApiError, ApiResult};
 use crate::hub::connections::MethodAnswer;
@@ -19,13 +18,7 @@ use crate::registry::{Feed, Quality};
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), SessionEnd> {
         let topic = publish.topic_name();
-        if topic::has_wildcard(topic) {
-            let text = "it publishes to a topic with a wildcard, `+` or `#` (MQTT-3.3.2-2)";
-            return Err(SessionEnd::Violation(text.to_owned()));
-        }
-        if publish.qos() == Qos::ExactlyOnce {
-            return Err(SessionEnd::Violation("IoT Hub has no quality of service 2".to_owned()));
-        }
+        check_publish(publish)?;
         let uplink = Uplink::parse(topic, self.identity);
         let uplink =
             uplink.ok_or_else(|| SessionEnd::Violation(format!("it may not publish to `{topic}`")))?;
@@ -97,13 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let refused = attempt.check().err();
         let mut codes = Vec::new();
         for entry in subscribe.entries() {
-            // IoT Hub grants 1 at most. Other filters than its own it does not grant at all.
-            let (quality, code) = match entry.sub_opts().qos() {
-                Qos::AtMostOnce => (Quality::AtMostOnce, SubackReturnCode::SuccessMaximumQos0),
-                Qos::AtLeastOnce | Qos::ExactlyOnce => {
-                    (Quality::AtLeastOnce, SubackReturnCode::SuccessMaximumQos1)
-                }
-            };
+            let (quality, code) = grant(entry.sub_opts().qos());
+            // Other filters than its own are not granted at all.
             let feeds = topic::feeds(entry.topic_filter(), self.identity);
             let granted = refused.is_none() && !feeds.is_empty();
             for feed in feeds.iter().filter(|_| granted) {
@@ -122,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), SessionEnd> {
         let attempt = self.begin(DeviceOperation::Unsubscribe).await?;
-        self.require_success(&attempt, 200)?;
+        attempt.require_success(200)?;
         for filter in unsubscribe.entries() {
             for feed in topic::feeds(filter.as_str(), self.identity) {
                 self.set_subscription(*feed, None);

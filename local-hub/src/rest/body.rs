@@ -7,18 +7,7 @@ use hub_types::ErrorCode;
 use hyper::body::{Body, Bytes};
 use tokio::time::timeout;
 
-use super::operations::Operation;
 use crate::api_error::{ApiError, ApiResult};
-
-/// The largest body that an operation takes.
-pub(crate) fn limit(operation: Operation) -> usize {
-    match operation {
-        // 100 items with twins of full size.
-        Operation::BulkRegistry => 8 * 1024 * 1024,
-        // Ample for a twin of full size with its metadata, which clients send back.
-        _ => 2 * 1024 * 1024,
-    }
-}
 
 /// Returns the body, if it is not too large.
 pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> ApiResult<Bytes> {
@@ -61,11 +50,8 @@ fn too_large(limit: usize) -> ApiError {
 }
 
 fn too_slow() -> ApiError {
-    ApiError {
-        status: 408,
-        name: ErrorCode::GenericTimeout.name(),
-        text: "the body took too long to arrive".to_owned(),
-    }
+    let text = "the body took too long to arrive";
+    ApiError { status: 408, ..ApiError::new(ErrorCode::GenericTimeout, text) }
 }
 
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -19,23 +18,24 @@ use super::reply::HttpResponse;
 use super::response_body::Interrupted;
 use super::service::Service;
 use super::websocket::{self, SubProtocol};
+use super::{Api, Presented};
 use crate::amqp;
 use crate::listener::Protocol;
 use crate::listener::resettable::Resettable;
-use crate::mqtt::{self, Authenticator};
+use crate::mqtt::{self, MqttService};
 use crate::request_log::connection::Peer;
 
-/// The HTTPS listener's protocol.
+/// The protocol of an HTTPS listener: a REST API, and MQTT inside of WebSockets.
 #[derive(Debug)]
-pub(crate) struct Https {
-    service: Arc<Service>,
-    /// The authenticator of devices, if devices may connect.
-    authenticator: Option<Arc<Authenticator>>,
+pub(crate) struct Https<A, M> {
+    service: Arc<Service<A>>,
+    /// The service inside of WebSockets, if devices may connect.
+    mqtt: Option<Arc<M>>,
 }
 
-impl Https {
-    pub(crate) fn new(service: Service, authenticator: Option<Arc<Authenticator>>) -> Self {
-        Self { service: Arc::new(service), authenticator }
+impl<A: Api, M: MqttService> Https<A, M> {
+    pub(crate) fn new(service: Service<A>, mqtt: Option<Arc<M>>) -> Self {
+        Self { service: Arc::new(service), mqtt }
     }
 }
 
@@ -43,22 +43,22 @@ impl Https {
 #[derive(Clone, Default)]
 struct PendingUpgrade(Arc<Mutex<Option<(SubProtocol, OnUpgrade)>>>);
 
-impl Protocol for Https {
+impl<A: Api, M: MqttService> Protocol for Https<A, M> {
     const MAX_CONNECTIONS: usize = 10_000;
 
     const SCHEME: &'static str = "https";
 
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Peer, stop: CancellationToken) {
-        let presented: Vec<CertificateDer<'static>> =
-            stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let presented = Presented::from(stream.get_ref().1.peer_certificates().unwrap_or_default());
         let switch = PendingUpgrade::default();
         let (stream, reset) = Resettable::new(stream);
         let asked = AtomicBool::new(false);
         let serve = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
             let (https, peer, switch, reset) = (&self, &peer, switch.clone(), reset.clone());
+            let presented = Presented::clone(&presented);
             async move {
-                let answer = https.respond(request, peer, &switch).await;
+                let answer = https.respond(request, presented, peer, &switch).await;
                 if answer.as_ref().is_err_and(|cut| *cut == Interrupted::Reset) {
                     reset.demand();
                 }
@@ -92,10 +92,10 @@ impl Protocol for Https {
             Ok(upgraded) => websocket::bytes_in(upgraded).await,
             Err(error) => return tracing::debug!(%error, "a connection did not become a WebSocket"),
         };
-        match (protocol, &self.authenticator) {
+        match (protocol, &self.mqtt) {
             (SubProtocol::Amqp, _) => amqp::refuse(stream, &peer, &stop).await,
-            (SubProtocol::Mqtt, Some(authenticator)) => {
-                mqtt::run(authenticator, stream, &presented, &peer, &reset, &stop).await
+            (SubProtocol::Mqtt, Some(service)) => {
+                mqtt::run(&**service, stream, &presented, &peer, &reset, &stop).await
             }
             // No such WebSocket is opened.
             (SubProtocol::Mqtt, None) => {}
@@ -113,19 +113,20 @@ fn note_refused(error: &hyper::Error, asked: bool, peer: &Peer) {
     }
 }
 
-impl Https {
+impl<A: Api, M: MqttService> Https<A, M> {
     async fn respond(
         &self,
         mut request: Request<Incoming>,
+        presented: Presented,
         peer: &Peer,
         switch: &PendingUpgrade,
     ) -> Result<HttpResponse, Interrupted> {
         if request.uri().path() != websocket::PATH {
-            return self.service.respond(request).await;
+            return self.service.respond(request, presented).await;
         }
         match websocket::accept(&request) {
-            Ok((SubProtocol::Mqtt, _)) | Err(_) if self.authenticator.is_none() => {
-                self.service.respond(request).await
+            Ok((SubProtocol::Mqtt, _)) | Err(_) if self.mqtt.is_none() => {
+                self.service.respond(request, presented).await
             }
             Ok((protocol, response)) => {
                 switch.set(protocol, hyper::upgrade::on(&mut request));

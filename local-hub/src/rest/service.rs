@@ -9,47 +9,49 @@ use http::{HeaderValue, Request};
 use hyper::body::{Body, Bytes};
 use tokio::time::sleep;
 
-use super::access::Caller;
-use super::api_version::{ApiVersion, RequestedVersion};
 use super::call::Call;
-use super::operations::{self, Operation};
-use super::reply::{self, HttpResponse, Reply, error_response};
+use super::reply::{self, HttpResponse};
 use super::response_body::{Interrupted, ResponseBody};
 use super::routes::{self, RouteMatch};
-use super::{access, body, handlers, throttling};
+use super::version::{ApiVersion, RequestedVersion};
+use super::{Api, ApiOperation, Presented, body};
 use crate::api_error::{ApiError, ApiResult};
 use crate::faults::{Effect, InjectedFault};
-use crate::hub::Hub;
 use crate::ids::random::RequestIds;
 use crate::registry::Counts;
 use crate::request_log::{self, RequestLine, RequestLog, UnknownVersion};
 
 /// The state that all connections share.
 #[derive(Debug)]
-pub(crate) struct Service {
-    hub: Arc<Hub>,
+pub(crate) struct Service<A> {
+    api: Arc<A>,
     log: Option<Arc<RequestLog>>,
     ids: RequestIds,
 }
 
-impl Service {
-    pub(crate) fn new(hub: Arc<Hub>, log: Option<Arc<RequestLog>>) -> Self {
-        Self { hub, log, ids: RequestIds::new() }
+impl<A: Api> Service<A> {
+    pub(crate) fn new(api: Arc<A>, log: Option<Arc<RequestLog>>) -> Self {
+        Self { api, log, ids: RequestIds::new() }
     }
 
     /// Responds to one request, unless a fault cuts the connection first.
-    pub(crate) async fn respond<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Interrupted>
+    pub(crate) async fn respond<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        presented: Presented,
+    ) -> Result<HttpResponse, Interrupted>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
-        let found = routes::find(&parts.method, parts.uri.path());
+        let found = routes::find::<A>(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let asked = RequestedVersion::of(&parts.uri);
+        let asked = A::requested_version(&parts.uri);
         let version = asked.as_ref().ok().cloned();
-        let request = ReceivedRequest { parts, operation, version, id: self.ids.next(), at: Instant::now() };
-        let call = match found.and_then(|found| self.admit(found, asked, &request.parts)) {
-            Ok(admitted) => read(admitted, &request.parts, body).await,
+        let head = RequestHead { parts, presented };
+        let request = ReceivedRequest { head, operation, version, id: self.ids.next(), at: Instant::now() };
+        let call = match found.and_then(|found| self.admit(found, asked, &request.head)) {
+            Ok(admitted) => read(admitted, &request.head, body).await,
             Err(error) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
@@ -57,7 +59,7 @@ impl Service {
             }
         };
         let injected = match &call {
-            Ok(call) => self.hub.faults().inject(call.operation.name()),
+            Ok(call) => self.api.faults().inject(call.operation.name()),
             Err(_) => InjectedFault::default(),
         };
         if !injected.delay.is_zero() {
@@ -80,24 +82,24 @@ impl Service {
 
     /// The response to a request that names no operation.
     pub(crate) fn refuse(&self, error: &ApiError) -> HttpResponse {
-        error_response(error, &self.ids.next(), self.hub.timestamp())
+        self.api.error_response(error, &self.ids.next())
     }
 
     /// The response of a fault that replaces the operation.
     async fn fault_response(
         &self,
-        request: &ReceivedRequest,
+        request: &ReceivedRequest<A>,
         injected: &InjectedFault,
     ) -> Option<Result<HttpResponse, Interrupted>> {
         let unanswered = RequestOutcome { fault: injected.name(), ..RequestOutcome::default() };
         match injected.effect.as_ref()? {
             effect @ Effect::Status { status, code, retry_after } => {
-                let error = effect.error(request.operation.map_or("Unknown", Operation::name))?;
+                let error = effect.error(request.operation.map_or("Unknown", ApiOperation::name))?;
                 let errorcode = code.map(|_| error.name);
                 self.log(request, RequestOutcome { status: Some(*status), errorcode, ..unanswered });
                 let mut response = match code {
                     None => reply::gateway_response(*status),
-                    Some(_) => error_response(&error, &request.id, self.hub.timestamp()),
+                    Some(_) => self.api.error_response(&error, &request.id),
                 };
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
@@ -110,7 +112,7 @@ impl Service {
             }
             Effect::Hang(duration) => {
                 self.log(request, unanswered);
-                self.hub.faults().hang(*duration).await;
+                self.api.faults().hang(*duration).await;
                 Some(Err(Interrupted::Close))
             }
             _ => None,
@@ -119,13 +121,13 @@ impl Service {
 
     async fn complete(
         &self,
-        call: ApiResult<Call>,
-        request: &ReceivedRequest,
+        call: ApiResult<Call<A>>,
+        request: &ReceivedRequest<A>,
         injected: InjectedFault,
     ) -> HttpResponse {
-        let answer = match call {
-            Ok(call) => self.perform(call, injected.effect.as_ref()).await,
-            Err(error) => Err(error),
+        let answer = match (call, self.api.check_durable()) {
+            (Ok(call), Ok(())) => self.api.perform(call, injected.effect.as_ref()).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
         };
         let (status, errorcode, counts) = match &answer {
             Ok(reply) => (reply.status.as_u16(), None, reply.counts),
@@ -134,38 +136,21 @@ impl Service {
         self.log(request, RequestOutcome { status: Some(status), errorcode, counts, fault: injected.name() });
         match answer {
             Ok(reply) => reply.into_response(&request.id),
-            Err(error) => error_response(&error, &request.id, self.hub.timestamp()),
+            Err(error) => self.api.error_response(&error, &request.id),
         }
-    }
-
-    /// Performs the operation. With the fault of a stale page, a query runs over the data of then.
-    async fn perform(&self, call: Call, effect: Option<&Effect>) -> ApiResult<Reply> {
-        let (operation, sent) = (call.operation, call.body.len());
-        let is_stale = operation == Operation::Query && effect == Some(&Effect::StalePage);
-        let stale = if is_stale { self.hub.stale() } else { None };
-        self.hub.check_durable()?;
-        throttling::admit(&self.hub, operation).await?;
-        let caller = call.caller;
-        let done = match stale {
-            Some(stale) => handlers::query::page(&*stale, call).await,
-            None => operations::perform(&self.hub, call).await,
-        };
-        let reply = done.map_err(|error| caller.adapt(error))?;
-        throttling::charge(&self.hub, operation, sent, reply.body_len());
-        Ok(reply)
     }
 
     fn admit(
         &self,
-        found: RouteMatch,
+        found: RouteMatch<A>,
         asked: ApiResult<RequestedVersion>,
-        parts: &Parts,
-    ) -> ApiResult<Admitted> {
-        let caller = access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
+        head: &RequestHead,
+    ) -> ApiResult<Admitted<A>> {
+        let caller = self.api.authorize(head, &found)?;
         Ok(Admitted { found, caller, version: asked?.served })
     }
 
-    fn log(&self, request: &ReceivedRequest, outcome: RequestOutcome) {
+    fn log(&self, request: &ReceivedRequest<A>, outcome: RequestOutcome) {
         let Some(log) = &self.log else {
             return;
         };
@@ -177,12 +162,17 @@ impl Service {
             })
         });
         log.write(&RequestLine {
-            time: self.hub.timestamp(),
+            time: self.api.timestamp(),
             request_id: &request.id,
-            method: request.parts.method.as_str(),
-            path: request.parts.uri.path(),
-            agent: request.parts.headers.get(USER_AGENT).and_then(|name| request_log::agent(name.as_bytes())),
-            operation: request.operation.map(Operation::name),
+            method: request.head.parts.method.as_str(),
+            path: request.head.parts.uri.path(),
+            agent: request
+                .head
+                .parts
+                .headers
+                .get(USER_AGENT)
+                .and_then(|name| request_log::agent(name.as_bytes())),
+            operation: request.operation.map(ApiOperation::name),
             version,
             status,
             errorcode,
@@ -193,19 +183,27 @@ impl Service {
     }
 }
 
-/// The parts of a request, without its body.
-struct ReceivedRequest {
-    parts: Parts,
-    operation: Option<Operation>,
+/// A request before its body.
+#[derive(Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) parts: Parts,
+    /// The client's certificates.
+    pub(crate) presented: Presented,
+}
+
+/// A request, without its body.
+struct ReceivedRequest<A: Api> {
+    head: RequestHead,
+    operation: Option<A::Operation>,
     version: Option<RequestedVersion>,
     id: String,
     at: Instant,
 }
 
 /// The operation of a request, its caller, and the version of the API.
-struct Admitted {
-    found: RouteMatch,
-    caller: Caller,
+struct Admitted<A: Api> {
+    found: RouteMatch<A>,
+    caller: A::Caller,
     version: ApiVersion,
 }
 
@@ -228,11 +226,11 @@ fn apply_fault(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpRe
     }
 }
 
-async fn read<B>(admitted: Admitted, parts: &Parts, body: B) -> ApiResult<Call>
+async fn read<A: Api, B>(admitted: Admitted<A>, head: &RequestHead, body: B) -> ApiResult<Call<A>>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let Admitted { found, caller, version } = admitted;
-    let body = body::read(body, body::limit(found.operation)).await?;
-    Ok(Call::new(found, caller, version, parts.uri.clone(), parts.headers.clone(), body))
+    let body = body::read(body, A::body_limit(found.operation)).await?;
+    Ok(Call::new(found, caller, version, head, body))
 }
