@@ -3,7 +3,7 @@
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::symmetric_key::{KeyError, SymmetricKey, SymmetricKeys};
+use crate::symmetric_key::{KeyDocument, KeyError, KeyMembers, KeyPairError, SymmetricKeys};
 use crate::thumbprint::{Thumbprint, ThumbprintError};
 
 /// The way in which a device or a module authenticates itself.
@@ -59,10 +59,8 @@ impl Serialize for Authentication {
     /// two overwrite a `type` that came before them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let keys = match self {
-            Self::Sas(Some(keys)) => {
-                KeyMembers { primary_key: Some(&keys.primary), secondary_key: Some(&keys.secondary) }
-            }
-            _ => KeyMembers { primary_key: None, secondary_key: None },
+            Self::Sas(keys) => KeyMembers::of(keys.as_ref()),
+            _ => KeyMembers::default(),
         };
         let mut object = serializer.serialize_struct("Authentication", 3)?;
         object.serialize_field("symmetricKey", &keys)?;
@@ -125,25 +123,11 @@ struct AuthenticationDocument {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct KeyDocument {
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ThumbprintDocument {
     #[serde(alias = "PrimaryThumbprint")]
     primary_thumbprint: Option<String>,
     #[serde(alias = "SecondaryThumbprint")]
     secondary_thumbprint: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyMembers<'a> {
-    primary_key: Option<&'a SymmetricKey>,
-    secondary_key: Option<&'a SymmetricKey>,
 }
 
 impl TryFrom<AuthenticationDocument> for Authentication {
@@ -170,18 +154,11 @@ fn inferred_type(thumbprints: &ThumbprintDocument) -> String {
     if any { "selfSigned" } else { "sas" }.to_owned()
 }
 
-impl KeyDocument {
-    fn parse(self) -> Result<Option<SymmetricKeys>, AuthenticationError> {
-        let key = |member, text: Option<String>| match text {
-            Some(text) if !text.is_empty() => SymmetricKey::try_from(text)
-                .map(Some)
-                .map_err(|source| AuthenticationError::Key { member, source }),
-            _ => Ok(None),
-        };
-        match (key("primaryKey", self.primary_key)?, key("secondaryKey", self.secondary_key)?) {
-            (Some(primary), Some(secondary)) => Ok(Some(SymmetricKeys { primary, secondary })),
-            (None, None) => Ok(None),
-            _ => Err(AuthenticationError::OneKeyOnly),
+impl From<KeyPairError> for AuthenticationError {
+    fn from(error: KeyPairError) -> Self {
+        match error {
+            KeyPairError::Key { member, source } => Self::Key { member, source },
+            KeyPairError::OneKeyOnly => Self::OneKeyOnly,
         }
     }
 }

@@ -12,12 +12,14 @@
 //! | numbers, checked in their text form | [`number`] |
 //! | versions for optimistic concurrency, times on the wire | [`etag`], [`timestamp`] |
 //! | access tokens and connection strings | [`sas`], [`connection_string`] |
+//! | the Device Provisioning Service | [`dps`] |
 //! | detection of secrets in text | [`secret_text`] |
 //! | error codes and limits of the service | [`error_code`], [`limits`] |
 
 pub mod authentication;
 pub mod bulk;
 pub mod connection_string;
+pub mod dps;
 pub mod error_code;
 pub mod etag;
 pub mod id;

@@ -85,6 +85,64 @@ pub struct SymmetricKeys {
     pub secondary: SymmetricKey,
 }
 
+/// The member `symmetricKey` of a document as clients write it: a key may be absent, null, or an
+/// empty string.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyDocument {
+    primary_key: Option<String>,
+    secondary_key: Option<String>,
+}
+
+impl KeyDocument {
+    /// Reads both keys, or none.
+    pub(crate) fn parse(self) -> Result<Option<SymmetricKeys>, KeyPairError> {
+        let key = |member, text: Option<String>| match text {
+            Some(text) if !text.is_empty() => {
+                SymmetricKey::try_from(text).map(Some).map_err(|source| KeyPairError::Key { member, source })
+            }
+            _ => Ok(None),
+        };
+        match (key("primaryKey", self.primary_key)?, key("secondaryKey", self.secondary_key)?) {
+            (Some(primary), Some(secondary)) => Ok(Some(SymmetricKeys { primary, secondary })),
+            (None, None) => Ok(None),
+            _ => Err(KeyPairError::OneKeyOnly),
+        }
+    }
+}
+
+/// The same member as services write it.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyMembers<'a> {
+    primary_key: Option<&'a SymmetricKey>,
+    secondary_key: Option<&'a SymmetricKey>,
+}
+
+impl<'a> KeyMembers<'a> {
+    /// The members for keys; nulls without keys.
+    pub(crate) fn of(keys: Option<&'a SymmetricKeys>) -> Self {
+        Self { primary_key: keys.map(|keys| &keys.primary), secondary_key: keys.map(|keys| &keys.secondary) }
+    }
+}
+
+/// The reason why two texts are not a pair of keys. It never repeats the texts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyPairError {
+    /// A text that is not a valid key.
+    #[error("{member} is not valid: {source}")]
+    Key {
+        /// The member with the key.
+        member: &'static str,
+        /// The fault of the key.
+        source: KeyError,
+    },
+    /// Only one of the two keys.
+    #[error("either no keys or both keys can be set")]
+    OneKeyOnly,
+}
+
 /// The reason why a text is not a symmetric key. It never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
