@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use hub_types::DeviceId;
 use hub_types::identity::Status;
+use tokio_util::sync::CancellationToken;
 
-use crate::driver::RunDriver;
+use crate::driver::{RunDriver, Task};
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Ended, Holds, LedgerRow, Record, RowState, RunState};
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
-use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
-use operation::ApplyOperation;
+use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
+use operation::{ApplyOperation, Provisioning};
 
 pub(crate) mod lifecycle;
 mod operation;
@@ -43,17 +44,19 @@ impl<H: Hub> Apply<H> {
         let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
         let operation =
             ApplyOperation::new(self.hub.clone(), holds, self.keys, self.look_first, self.options);
-        let worker = ApplyWorker { driver: RunDriver::new(self.hub, operation) };
+        let stop = self.pool.stop.clone();
+        let worker = ApplyWorker { driver: RunDriver::new(self.hub, operation), stop };
         self.pool.run(worker).await
     }
 }
 
 struct ApplyWorker<H> {
     driver: RunDriver<H, ApplyOperation<H>>,
+    stop: CancellationToken,
 }
 
 impl<H: Hub> ChunkWork for ApplyWorker<H> {
-    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
+    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<ChunkEnd, RunError> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.spec.identity.module().is_none());
@@ -66,12 +69,34 @@ impl<H: Hub> ChunkWork for ApplyWorker<H> {
         closed.extend(settled.closed);
         let (modules, orphans) = split_off_orphans(modules, &closed);
         writer.record(orphans).await?;
+        let (modules, end) = self.modules_to_begin(modules, &settled.staged);
         let tasks = modules.into_iter().map(|row| operation.task(row, false));
         self.driver.settle(writer, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
         let staged = settled.staged.into_iter().map(|task| operation.with_modules_there(task));
         self.driver.settle(writer, staged.collect()).await?;
-        Ok(())
+        Ok(end)
+    }
+}
+
+impl<H: Hub> ApplyWorker<H> {
+    /// The modules that are begun, and the end of their chunk. After a request to stop, these are only the
+    /// modules of devices that are enabled until their modules exist: such a device must not stay so.
+    fn modules_to_begin(
+        &self,
+        modules: Vec<LedgerRow>,
+        staged: &[Task<Provisioning>],
+    ) -> (Vec<LedgerRow>, ChunkEnd) {
+        if !self.stop.is_cancelled() {
+            return (modules, ChunkEnd::Complete);
+        }
+        let all = modules.len();
+        let is_of_staged = |module: &LedgerRow| {
+            staged.iter().any(|device| device.identity().device() == module.spec.identity.device())
+        };
+        let begun: Vec<LedgerRow> = modules.into_iter().filter(is_of_staged).collect();
+        let end = if begun.len() == all { ChunkEnd::Complete } else { ChunkEnd::Stopped };
+        (begun, end)
     }
 }
 

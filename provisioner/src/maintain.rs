@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::driver::{RunDriver, Task};
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Holds, RunState};
 use crate::model::maintenance::Maintenance;
-use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
+use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use check::VerifyMaintenance;
 pub(crate) use connect_check::{CertificateCheck, connect_check};
 pub(crate) use dry_run::{DryRun, DryRunSummary};
@@ -47,7 +49,8 @@ impl<H: Hub> Maintain<H> {
         let holds = Holds::of_run(&ledger, undo).await?;
         let operation =
             ChangeOperation::new(self.hub.clone(), holds, self.maintenance, self.certificate_check);
-        let worker = MaintenanceWorker { driver: RunDriver::new(self.hub, operation) };
+        let stop = self.pool.stop.clone();
+        let worker = MaintenanceWorker { driver: RunDriver::new(self.hub, operation), stop };
         let state = self.pool.run(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
             // What was taken back may be given to others: a wrong label can be corrected.
@@ -59,10 +62,11 @@ impl<H: Hub> Maintain<H> {
 
 struct MaintenanceWorker<H> {
     driver: RunDriver<H, ChangeOperation<H>>,
+    stop: CancellationToken,
 }
 
 impl<H: Hub> ChunkWork for MaintenanceWorker<H> {
-    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
+    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<ChunkEnd, RunError> {
         let Chunk { rows, closed, .. } = chunk;
         let operation = self.driver.operation();
         let tasks: Vec<Task<Changing>> = rows.into_iter().map(|row| operation.task(row)).collect();
@@ -76,9 +80,12 @@ impl<H: Hub> ChunkWork for MaintenanceWorker<H> {
                 let is_device = |task: &Task<Changing>| task.identity().module().is_none();
                 let (devices, modules): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_device);
                 self.driver.settle(writer, devices).await?;
+                if self.stop.is_cancelled() && !modules.is_empty() {
+                    return Ok(ChunkEnd::Stopped);
+                }
                 self.driver.settle(writer, modules).await?;
             }
         }
-        Ok(())
+        Ok(ChunkEnd::Complete)
     }
 }

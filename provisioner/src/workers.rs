@@ -37,15 +37,25 @@ pub(crate) struct WorkerPool {
     pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
+/// The end of the work on a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkEnd {
+    /// Every row has come to its end.
+    Complete,
+    /// A request to stop came first: rows are left for the time when the run is resumed.
+    Stopped,
+}
+
 /// The work of a worker on a chunk.
 pub(crate) trait ChunkWork: Send + Sync + 'static {
-    /// Works on every row of the chunk until it ends, and records the results. While it waits for the
-    /// hub, others may write to the ledger; [`ChunkWriter::mark_sent`] waits for them before it writes.
+    /// Works on every row of the chunk until it ends, and records the results, or leaves rows if the run is to
+    /// stop. While it waits for the hub, others may write to the ledger; [`ChunkWriter::mark_sent`] waits for
+    /// them before it writes.
     fn work_on(
         &self,
         chunk: Chunk,
         writer: &ChunkWriter,
-    ) -> impl Future<Output = Result<(), RunError>> + Send;
+    ) -> impl Future<Output = Result<ChunkEnd, RunError>> + Send;
 }
 
 /// The reason why a run could not continue. The results so far are in the ledger.
@@ -104,7 +114,7 @@ impl WorkerPool {
 
     async fn run_workers_in(
         &self,
-        running: &mut JoinSet<Result<LedgerGuard, RunError>>,
+        running: &mut JoinSet<Result<Option<LedgerGuard>, RunError>>,
         work: Arc<impl ChunkWork>,
     ) -> Result<RunState, RunError> {
         let (run, workers) = (self.run, self.workers.max(1));
@@ -133,8 +143,10 @@ impl WorkerPool {
                     let writer = ChunkWriter::new(chunk.lease, own, self.progress.clone());
                     let work = work.clone();
                     running.spawn(async move {
-                        work.work_on(chunk, &writer).await?;
-                        Ok(writer.finish().await?)
+                        match work.work_on(chunk, &writer).await? {
+                            ChunkEnd::Complete => Ok(Some(writer.finish().await?)),
+                            ChunkEnd::Stopped => Ok(None),
+                        }
                     });
                 }
                 Claim::Finished => return Ok(RunState::Finished),
@@ -195,7 +207,7 @@ async fn wait(stop: &CancellationToken) {
 
 /// The result of a worker that has ended.
 fn joined(
-    ended: Option<Result<Result<LedgerGuard, RunError>, JoinError>>,
+    ended: Option<Result<Result<Option<LedgerGuard>, RunError>, JoinError>>,
 ) -> Result<Option<LedgerGuard>, RunError> {
     match ended {
         None => Ok(None),
@@ -204,7 +216,7 @@ fn joined(
             tracing::warn!("{error}");
             Ok(None)
         }
-        Some(ended) => ended?.map(Some),
+        Some(ended) => ended?,
     }
 }
 

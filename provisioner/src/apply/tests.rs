@@ -1,6 +1,7 @@
 //! The driver against a hub that loses answers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hub_types::IdentityId;
@@ -224,6 +225,48 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });
     assert_eq!(BATCH.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
     assert_eq!(ledger.lock().totals(run).unwrap(), Totals { rows: 5, created: 5, ..Totals::default() });
+}
+
+/// Applies a batch whose run is asked to stop while its first call is under way.
+async fn stopped_during_devices(
+    batch: Batch<'_>,
+    hub: &Arc<ModelHub>,
+    ledger: &SharedLedger,
+) -> (RunId, Totals) {
+    let run = batch.load(ledger);
+    let apply = batch.apply(hub, ledger, run);
+    let stop = apply.pool.stop.clone();
+    hub.calls_until_joined.store(0, Ordering::SeqCst);
+    let (state, ()) = tokio::join!(apply.run(), async {
+        hub.joined.notified().await;
+        stop.cancel();
+    });
+    assert_eq!(state.unwrap(), RunState::Interrupted);
+    (run, ledger.lock().totals(run).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_modules_are_begun_after_a_request_to_stop() {
+    let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+    let (run, totals) = stopped_during_devices(BATCH, &hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, created: 2, pending: 3, ..Totals::default() });
+    assert_eq!(hub.identities.lock().unwrap().len(), 2, "only the devices are there");
+    assert_eq!(BATCH.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
+    assert_eq!(ledger.lock().totals(run).unwrap(), Totals { rows: 5, created: 5, ..Totals::default() });
+    check_whole(&hub);
+}
+
+/// A device that is to be disabled is enabled until it has its modules.
+#[tokio::test(start_paused = true)]
+async fn a_device_is_not_left_enabled_by_a_request_to_stop() {
+    let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+    let quarantine = Batch { status: Status::Disabled, ..BATCH };
+    let (run, totals) = stopped_during_devices(quarantine, &hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, created: 5, ..Totals::default() });
+    let is_enabled =
+        |name: &str| hub.identities.lock().unwrap()[&identity_of(name)].status == Status::Enabled;
+    assert!(!is_enabled("a") && !is_enabled("b"));
+    assert_eq!(quarantine.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
 }
 
 #[tokio::test]

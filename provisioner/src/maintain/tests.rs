@@ -1,6 +1,7 @@
 //! The driver against a hub that loses answers.
 
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hub_types::IdentityId;
@@ -210,6 +211,29 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
 
     let (_, totals) = factory.maintain_all(Maintenance::DropNewThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_modules_are_changed_after_a_request_to_stop() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let rows: Vec<_> = NAMES.iter().map(|name| spec(name, "BB", Some("AA"))).collect();
+    let run = factory.load(Some(Maintenance::AddThumbprint), &rows);
+    let maintain = factory.maintain(&Maintenance::AddThumbprint, run);
+    let stop = maintain.pool.stop.clone();
+    factory.hub.calls_until_joined.store(0, Ordering::SeqCst);
+    let (state, ()) = tokio::join!(maintain.run(), async {
+        factory.hub.joined.notified().await;
+        stop.cancel();
+    });
+    assert_eq!(state.unwrap(), RunState::Interrupted);
+    let totals = factory.ledger.lock().totals(run).unwrap();
+    assert_eq!(totals, Totals { rows: 6, updated: 3, pending: 3, ..Totals::default() });
+
+    let resumed = factory.maintain(&Maintenance::AddThumbprint, run).run().await;
+    assert_eq!(resumed.unwrap(), RunState::Finished);
+    let totals = factory.check(&Maintenance::AddThumbprint, run).await;
+    assert_eq!(totals, Totals { rows: 6, updated: 6, ..Totals::default() });
 }
 
 /// A change to the hub after the batch by a different client.
