@@ -15,8 +15,8 @@ pub(crate) use check::check;
 pub(crate) use failed_rows::write_failed_rows_beside;
 pub(crate) use failed_rows::{FailedRowsError, write_failed_rows};
 pub(crate) use issued::{
-    IssuedCredential, complete_rows, find_issued, find_issued_with, issued_elsewhere, key_source, not_issued,
-    profile_row, refuse_unissuable,
+    IssuePreview, IssuedCredential, complete_rows, find_ca, find_issued, find_issued_with, issued_elsewhere,
+    key_source, not_issued, profile_row,
 };
 pub(crate) use ledger_sink::LedgerSink;
 pub(crate) use ledger_sink::{BatchChoice, BatchFile, LoadRules};

@@ -64,6 +64,48 @@ fn the_column_and_the_option_choose_the_profile() -> Result<()> {
 }
 
 #[test]
+fn a_plan_refuses_what_an_apply_refuses_because_of_a_profile() -> Result<()> {
+    let station = station(
+        "device_id,profile,x_serial\ngw-1,gateway,SN-1\ngw-2,gateway,\ngw-3,gatewai,SN-3\npump-1,pump,\nvalve-1,,\n",
+    )?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let plan = |more: &[&str], code| -> Result<Ended> {
+        let args = [&["plan", "batch.csv", "--output", "batch.plan", "--format", "json"], more].concat();
+        station.provision(&hub, args)?.expect_code(code)
+    };
+    let unknown = plan(&["--issue", "pki", "--profile", "pomp"], 2)?;
+    assert!(
+        unknown.stderr.contains("there is no profile `pomp`; the CA has `gateway`, `pump`"),
+        "{}",
+        unknown.stderr
+    );
+    let missing = plan(&["--issue", "pky"], 3)?;
+    assert!(missing.stderr.contains("there is no CA in `pky`"), "{}", missing.stderr);
+    station.write("pki/policy.toml", "subjects = 'OU=Plant.*'\n")?;
+    let forbidden = plan(&["--issue", "pki"], 3)?;
+    assert!(forbidden.stderr.contains("`OU=Pumps` does not match `OU=Plant.*`"), "{}", forbidden.stderr);
+    assert!(!station.path("batch.plan").exists(), "there is no plan to carry out");
+    station.write("pki/policy.toml", "identities = '(gw|pump)-[0-9]+'\n")?;
+
+    let planned: serde_json::Value = serde_json::from_str(&plan(&["--issue", "pki"], 1)?.stdout)?;
+    station.provision(&hub, ["apply", "batch.plan"])?.expect_code(1)?;
+    let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
+    let report: serde_json::Value = serde_json::from_str(&report.stdout)?;
+    for (row, part) in planned["rows"].as_array().into_iter().flatten().zip(REFUSED) {
+        let mut done = report["rows"].as_array().into_iter().flatten();
+        let done = done.find(|done| done["device_id"] == row["identity"]).cloned().unwrap_or_default();
+        assert_eq!(row["action"] == "refuse", !part.is_empty(), "{row}");
+        assert!(row["reason"].as_str().unwrap_or_default().contains(part), "{row}");
+        assert_eq!(done["state"] == "failed", !part.is_empty(), "{done}");
+    }
+    Ok(())
+}
+
+/// A part of the reason why each row is refused; empty for rows that are not.
+const REFUSED: [&str; 5] =
+    ["", "`serialNumber` yields nothing", "there is no profile `gatewai`", "", "rule `identities`"];
+
+#[test]
 fn check_tells_which_rows_their_profile_can_not_serve() -> Result<()> {
     let station = station("device_id,profile,x_serial\ngw-1,gateway,\ngw-2,gatewai,SN-2\npump-1,,\n")?;
     let clean = station.run("provisioner", ["check", "batch.csv"])?.expect_code(0)?;

@@ -313,6 +313,11 @@ impl IssuedLookup {
         Ok(Some(Self { index, output }))
     }
 
+    /// Returns true if the CA has issued a certificate for an identity, in any folder.
+    pub fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
+        self.index.contains(identity)
+    }
+
     /// The reason why an identity would get no certificate in the folder because of the one that it has.
     pub fn refusal(&self, identity: &IdentityId) -> Result<Option<Refusal>, Error> {
         if !self.index.contains(identity)? {

@@ -1,21 +1,22 @@
 //! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
 
 use hub_types::shown::ShownPath;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cert_tool::{
-    Columns, CsrInput, IssuedCertificate, IssuedList, IssuedLookup, KeySource, ProfileRow, PublicKeyInput,
-    Refusal,
+    CertificateAuthority, Columns, CsrInput, IssueOptions, IssuedCertificate, IssuedList, IssuedLookup,
+    KeySource, ProfileRow, Profiles, PublicKeyInput, Refusal, RowCheck,
 };
 use cli_support::causes::with_causes;
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use super::load::LoadError;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::ledger::{IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter};
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
+use crate::target::Target;
 
 /// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
 /// certificate is not in `list` stay as they are.
@@ -42,27 +43,72 @@ pub(crate) fn find_issued_with(
     })
 }
 
-/// Refuses the rows of a run to which no certificate would be issued, because of the one that the CA has
-/// issued before. The CA's index is only read.
-pub(crate) fn refuse_unissuable(
-    ledger: &mut Ledger,
-    run: RunId,
-    folders: &IssueFolders,
-) -> Result<(), LoadError> {
-    let Some(lookup) = IssuedLookup::open(&folders.ca, &folders.out)? else { return Ok(()) };
-    complete_rows(ledger, run, |ledger, rows| {
-        let mut refused = Vec::new();
-        for identity in rows.iter().map(|row| &row.spec.identity) {
-            let record = match lookup.refusal(identity)? {
-                None => continue,
-                Some(Refusal::IssuedElsewhere { .. }) => issued_elsewhere(lookup.folder_of(identity)?),
-                Some(refusal) => not_issued(&refusal),
-            };
-            refused.push((identity.clone(), record));
+/// Returns true if there is a CA in a folder, and false if `apply` makes a test CA there, which it does only for the
+/// embedded hub: elsewhere a folder without a CA is a typing error.
+pub(crate) fn find_ca(folder: &Path, target: &Target) -> Result<bool, LoadError> {
+    match (CertificateAuthority::exists(folder), target) {
+        (false, Target::Remote { .. }) => Err(LoadError::NoCa { folder: folder.to_owned() }),
+        (exists, _) => Ok(exists),
+    }
+}
+
+/// The refusals of certificates that a CA would issue. Its key is not used, and its index is only read.
+pub(crate) struct IssuePreview {
+    /// `None` for a test CA that is still to be made, which refuses nothing.
+    issuer: Option<RowCheck>,
+    /// `None` while nothing was issued.
+    lookup: Option<IssuedLookup>,
+}
+
+impl IssuePreview {
+    /// Reads the policy, the profiles and the index of a CA. `profile` is that of rows that name none: the CA must
+    /// have it.
+    pub(crate) fn open(
+        folders: &IssueFolders,
+        profile: Option<&String>,
+        target: &Target,
+    ) -> Result<Self, LoadError> {
+        let issuing = IssueOptions { profile: profile.cloned(), ..IssueOptions::new(clock::now()) };
+        let issuer = if find_ca(&folders.ca, target)? {
+            Some(RowCheck::open(&folders.ca, &issuing)?)
+        } else {
+            // A test CA has no profiles.
+            profile.map(|name| Profiles::default().find(name).map(drop)).transpose()?;
+            None
+        };
+        Ok(Self { issuer, lookup: IssuedLookup::open(&folders.ca, &folders.out)? })
+    }
+
+    /// Refuses the rows of a run to which no certificate would be issued: because of the one that the CA has
+    /// issued before, or because of its policy and the row's profile.
+    pub(crate) fn refuse_rows(&self, ledger: &mut Ledger, run: RunId) -> Result<(), LoadError> {
+        complete_rows(ledger, run, |ledger, rows| {
+            let mut refused = Vec::new();
+            for row in rows {
+                if let Some(record) = self.refusal(&row.spec)? {
+                    refused.push((row.spec.identity.clone(), record));
+                }
+            }
+            ledger.refuse(run, &refused, &Timestamp::now())?;
+            Ok(Vec::new())
+        })
+    }
+
+    fn refusal(&self, spec: &IdentitySpec) -> Result<Option<Record>, LoadError> {
+        let identity = &spec.identity;
+        if let Some(lookup) = &self.lookup
+            && lookup.contains(identity)?
+        {
+            return Ok(match lookup.refusal(identity)? {
+                None => None,
+                Some(Refusal::IssuedElsewhere { .. }) => Some(issued_elsewhere(lookup.folder_of(identity)?)),
+                Some(refusal) => Some(not_issued(&refusal)),
+            });
         }
-        ledger.refuse(run, &refused, &Timestamp::now())?;
-        Ok(Vec::new())
-    })
+        let checked =
+            self.issuer.as_ref().map_or(Ok(()), |ca| ca.check(identity, &profile_row(&spec.state.auth)));
+        Ok(checked.err().map(|refusal| not_issued(&refusal)))
+    }
 }
 
 /// The record of a row whose identity has its newest certificate in a different folder.

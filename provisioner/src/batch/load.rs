@@ -102,6 +102,12 @@ pub(crate) enum LoadError {
     /// The rows can't be kept.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// There is no CA.
+    #[error("there is no CA in `{}`", ShownPath(folder))]
+    NoCa {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The batch has problems.
     #[error("{} is not clean: {}; nothing was sent", ShownPath(path), problems(*errors, *bad_rows, *rows))]
     NotClean {

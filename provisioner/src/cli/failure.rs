@@ -231,6 +231,10 @@ impl From<LoadError> for Failure {
                 Self::new(Exit::BadInput, error).hint(hint)
             }
             LoadError::Ledger(error) => error.into(),
+            LoadError::NoCa { ref folder } => {
+                let hint = format!("make one with `cert-tool ca init {}`", ShownPath(folder));
+                Self::new(Exit::Refused, error).hint(hint)
+            }
             LoadError::Open(OpenError::Map(error)) => {
                 let hint = error.remedy.clone();
                 Self::new(Exit::BadInput, error).hint(hint)

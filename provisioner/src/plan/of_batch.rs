@@ -9,8 +9,8 @@ use cli_support::new_file;
 use super::file::{Header, PlanFileError, PlanWriter, VERSION};
 use super::{HubSnapshotReader, Plan, PlannedRow, Planner};
 use crate::batch::{
-    BatchChoice, CertificateSource, LoadError, LoadRules, Loaded, TemporaryRun, find_issued, open_issued,
-    open_owners, refuse_unissuable,
+    BatchChoice, CertificateSource, IssuePreview, LoadError, LoadRules, Loaded, TemporaryRun, find_issued,
+    open_issued, open_owners,
 };
 use crate::clock::Timestamp;
 use crate::hub::{HubError, HubSize};
@@ -97,6 +97,11 @@ impl BatchPlan {
         refuse_existing(output.as_deref())?;
         let target = Target::resolve(hub, ".".as_ref()).await?;
         target.announce(observer);
+        let issuing = options
+            .issue
+            .as_ref()
+            .map(|folders| IssuePreview::open(folders, options.profile.as_ref(), &target))
+            .transpose()?;
         let mut owners = open_owners(&location, observer.status_listener())?;
         let batch = batch.resolve(".".as_ref())?;
         options.map.clone_from(&batch.read.map);
@@ -105,8 +110,8 @@ impl BatchPlan {
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
         let TemporaryRun { mut ledger, run, loaded, input_sha256, spec_sha256 } = loaded;
-        if let Some(folders) = &options.issue {
-            refuse_unissuable(&mut ledger, run, folders)?;
+        if let Some(issuing) = issuing {
+            issuing.refuse_rows(&mut ledger, run)?;
         }
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;

@@ -49,12 +49,6 @@ pub(crate) enum RunFailure {
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// There is no CA.
-    #[error("there is no CA in `{}`", ShownPath(folder))]
-    NoCa {
-        /// The folder.
-        folder: PathBuf,
-    },
     /// The run is for a different hub.
     #[error("run {run} is for the hub {hub}, not for {found}")]
     OtherHub {

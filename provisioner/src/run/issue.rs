@@ -9,7 +9,9 @@ use cert_tool::{
 };
 
 use super::error::RunFailure;
-use crate::batch::{IssuedCredential, complete_rows, issued_elsewhere, key_source, not_issued, profile_row};
+use crate::batch::{
+    IssuedCredential, complete_rows, find_ca, issued_elsewhere, key_source, not_issued, profile_row,
+};
 use crate::clock::{Timestamp, now};
 use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, RowFilter, RunState};
 use crate::model::observer::{Activity, RunObserver};
@@ -35,13 +37,11 @@ impl Certificates {
     ) -> Result<Option<Self>, RunFailure> {
         let Some(IssueFolders { ca: folder, out }) = folders else { return Ok(None) };
         let now = now();
-        let ca = match (CertificateAuthority::exists(&folder), target) {
-            (true, _) => CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?,
-            (false, Target::Embedded { .. }) => {
-                observer.note(&format_args!("CA: made a test CA in {}", ShownPath(&folder)));
-                CertificateAuthority::init(&folder, &CaOptions::default(), now)?
-            }
-            (false, Target::Remote { .. }) => return Err(RunFailure::NoCa { folder }),
+        let ca = if find_ca(&folder, target)? {
+            CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?
+        } else {
+            observer.note(&format_args!("CA: made a test CA in {}", ShownPath(&folder)));
+            CertificateAuthority::init(&folder, &CaOptions::default(), now)?
         };
         // A fault in them is told before anything is done.
         ca.profiles()?;

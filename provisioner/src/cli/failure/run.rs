@@ -1,6 +1,5 @@
 //! The exit codes and hints of failures of a run.
 
-use hub_types::shown::ShownPath;
 use std::path::Path;
 
 use cli_support::exit::Exit;
@@ -21,9 +20,6 @@ impl From<RunFailure> for Failure {
                 "name the run's batch file with `--batch FILE`; the ledger keeps no symmetric keys"
                     .to_owned(),
             ),
-            RunFailure::NoCa { folder } => {
-                (Exit::Refused, format!("make one with `cert-tool ca init {}`", ShownPath(folder)))
-            }
             RunFailure::NothingToDo { run, reason } => (Exit::BadInput, what_to_do(*run, *reason)),
             RunFailure::OtherHub { .. } => {
                 (Exit::BadInput, "name that hub, as for the command that began the run".to_owned())
