@@ -60,6 +60,7 @@ pub use ca::{
     KeyPlace, ParentCa, ProfileSummary, RenewedCa, SignedCa, SubordinateOptions, import_ca, rekey_ca,
     renew_ca, request_ca,
 };
+pub use encoding::time::rfc3339;
 pub use error::Error;
 pub use error::refusal::Refusal;
 pub use error::secret_for::SecretFor;

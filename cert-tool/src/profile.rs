@@ -18,9 +18,9 @@ mod template;
 use hub_types::shown::ShownPath;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
 use time::OffsetDateTime;
 
+use crate::encoding::time::rfc3339;
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::policy::{NameKind, Policy};
@@ -165,8 +165,8 @@ impl Profile {
         }
         words.extend(self.own.iter().map(|own| format!("extension {}", own.oid)));
         words.extend(self.dates.days.map(|days| format!("{days} days")));
-        words.extend(self.dates.not_before.map(|date| format!("from {}", moment(date))));
-        words.extend(self.dates.not_after.map(|date| format!("until {}", moment(date))));
+        words.extend(self.dates.not_before.map(|date| format!("from {}", rfc3339(date))));
+        words.extend(self.dates.not_after.map(|date| format!("until {}", rfc3339(date))));
         for (count, what) in [
             (self.crl_distribution_points.len(), "CRL distribution points"),
             (self.ca_issuers.len(), "CA issuers"),
@@ -246,10 +246,6 @@ impl Profile {
             false => format!("{}:{line}", ShownPath(&self.path)),
         }
     }
-}
-
-fn moment(date: OffsetDateTime) -> String {
-    date.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| date.to_string())
 }
 
 /// id-ce-subjectAltName, 2.5.29.17.

@@ -260,7 +260,7 @@ fn report_same(keys: &[SpilledKey], findings: &mut Findings<'_>) -> u64 {
         let needless = if first.subject == Subject::ModuleOf { MAX_MODULES_PER_DEVICE } else { 1 };
         // The two slots of one row may hold the same.
         for spilled in same.iter().skip(needless).filter(|spilled| spilled.line != first.line) {
-            let field = *Field::ALL.get(usize::from(spilled.column)).unwrap_or(&Field::DeviceId);
+            let field = Field::numbered(spilled.column);
             let flaw = match spilled.subject {
                 Subject::ModuleOf => too_many_modules(),
                 Subject::Credential => same_credential(field, first.line),

@@ -185,6 +185,12 @@ impl Field {
         &OF_DEVICES
     }
 
+    /// The column with a number of `Field as u8`.
+    #[expect(clippy::expect_used, reason = "only numbers of columns are kept")]
+    pub(crate) fn numbered(number: u8) -> Self {
+        *Self::ALL.get(usize::from(number)).expect("the number is that of a column")
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         let squashed = squash(name);
         let mut fields = Self::ALL.iter().copied();

@@ -10,7 +10,7 @@ use cert_tool::{
     CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
     NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SignedCa,
     SubordinateOptions, Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca,
-    request_ca,
+    request_ca, rfc3339,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -25,7 +25,7 @@ use super::args::{
 };
 use super::failure::{Failure, unread_input};
 use super::output::Output;
-use super::record::{CertificateRecord, rfc3339};
+use super::record::CertificateRecord;
 
 pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
     let now = OffsetDateTime::now_utc();

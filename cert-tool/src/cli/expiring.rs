@@ -3,7 +3,7 @@
 use hub_types::shown::ShownPath;
 use std::path::Path;
 
-use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup};
+use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup, rfc3339};
 use cli_support::exit::Exit;
 use cli_support::new_file::{Existing, NewFile, Readers};
 use time::OffsetDateTime;
@@ -12,7 +12,6 @@ use super::args::ExpiringArgs;
 use super::failure::{Failure, unwritable};
 use super::index::EntryRecord;
 use super::output::Output;
-use super::record::rfc3339;
 
 pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Failure> {
     let until = OffsetDateTime::now_utc().truncate_to_second() + args.within;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use cert_tool::{
-    IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason, SubordinateCa, Tier,
+    IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason, SubordinateCa, Tier, rfc3339,
 };
 use cli_support::exit::Exit;
 use hub_types::shown::ShownBare;
@@ -17,7 +17,6 @@ use time::OffsetDateTime;
 use super::args::{CrlArgs, FindArgs, ListArgs, RevokeArgs, WhichArgs};
 use super::failure::Failure;
 use super::output::Output;
-use super::record::rfc3339;
 
 pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Exit, Failure> {
     let lookup = if args.revoked { Lookup::Revoked } else { Lookup::All };

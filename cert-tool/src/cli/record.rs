@@ -4,13 +4,11 @@ use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::Path;
 
-use cert_tool::{Certificate, Issued, IssuedCertificate, Outcome, Refusal};
+use cert_tool::{Certificate, Issued, IssuedCertificate, Outcome, Refusal, rfc3339};
 use cli_support::causes::with_causes;
 use hub_types::IdentityId;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::origin::RefusedFile;
 
@@ -161,11 +159,6 @@ impl fmt::Display for CertificateRecord {
         writeln!(f, "  SHA-1:      {}", self.sha1)?;
         write!(f, "  SHA-256:    {}", self.sha256)
     }
-}
-
-pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
-    // Only years beyond 9999 have no such form, and certificates can't have them either.
-    time.format(&Rfc3339).unwrap_or_default()
 }
 
 const REFUSED: &str = "refused";

@@ -153,14 +153,15 @@ pub(crate) fn append(out: &mut Vec<u8>, label: &str, der: &[u8]) {
 
 /// Appends base64 in lines. It is encoded as a whole, which is faster than by lines, so far behind
 /// that each line then moves forward to its place: no further buffer has to be wiped.
+#[expect(clippy::expect_used, reason = "the buffer was made for this number of digits")]
 fn append_lines(out: &mut Vec<u8>, der: &[u8]) {
     let digits = der.len().div_ceil(3) * 4;
     let lines = digits.div_ceil(LINE_CHARS);
     let start = out.len();
     out.resize(start + digits + lines, b'\n');
-    let body = out.get_mut(start..).unwrap_or_default();
-    // There is just room for it, so this can't fail.
-    let _ = BASE64.encode_slice(der, body.get_mut(lines..).unwrap_or_default());
+    let (_, body) = out.split_at_mut(start);
+    let (_, behind) = body.split_at_mut(lines);
+    BASE64.encode_slice(der, behind).expect("there is just room for the digits");
     for line in 0..lines {
         let from = line * LINE_CHARS;
         let length = LINE_CHARS.min(digits - from);

@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Returns a time in the form of RFC 3339.
-pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
-    // Only years beyond 9999 have no such form, and certificates can't have them either.
-    time.format(&Rfc3339).unwrap_or_default()
+/// Returns a time in the form of RFC 3339. A year beyond 9999 has no such form, so such a time is
+/// written as ISO 8601 writes it.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }

@@ -51,8 +51,9 @@ fn base32(bytes: &[u8]) -> String {
     digits
 }
 
+#[expect(clippy::expect_used, reason = "base 32 has a digit for five bits")]
 fn base32_digit(value: u32) -> char {
-    char::from_digit(value & 31, 32).unwrap_or_default()
+    char::from_digit(value & 31, 32).expect("five bits are a digit of base 32")
 }
 
 /// A mark that no escaped character begins with: the codes that `_2b` stands for are below 0x80.

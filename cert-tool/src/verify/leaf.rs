@@ -12,7 +12,7 @@ use super::profile::{self, PathPosition};
 use super::{Check, CheckName, Purpose, Verification};
 use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
-use crate::x509::algorithm::algorithm_text;
+use crate::x509::algorithm::{algorithm_text, has_broken_hash};
 use crate::x509::certificate::Certificate;
 use crate::x509::name::attribute_text;
 
@@ -93,9 +93,8 @@ fn key(certificate: &Certificate) -> Option<String> {
 
 /// A hash for which two documents with the same value can be made.
 pub(super) fn signature(parsed: &X509Certificate<'_>) -> Option<String> {
-    let algorithm = algorithm_text(&parsed.signature_algorithm);
-    let is_broken = algorithm.ends_with("SHA-1") || algorithm.ends_with("MD5");
-    is_broken.then(|| format!("it is signed by {algorithm}"))
+    let algorithm = &parsed.signature_algorithm;
+    has_broken_hash(algorithm).then(|| format!("it is signed by {}", algorithm_text(algorithm)))
 }
 
 fn serial(bytes: &[u8]) -> Option<String> {

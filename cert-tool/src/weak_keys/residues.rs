@@ -69,7 +69,7 @@ impl Modulus {
         let modulus = u128::from(value);
         let word = (1_u128 << Word::BITS) % modulus;
         let words = std::iter::successors(Some(1), |worth| Some(worth * word % modulus));
-        let words = words.take(MOST_WORDS).map(|worth| u64::try_from(worth).unwrap_or_default()).collect();
+        let words = words.take(MOST_WORDS).map(low_word).collect();
         Self { value, words }
     }
 
@@ -78,8 +78,13 @@ impl Modulus {
         // At most 128 terms of 64 + 57 bits each.
         let terms = number.as_words().iter().zip(&self.words);
         let sum: u128 = terms.map(|(word, worth)| u128::from(*word) * u128::from(*worth)).sum();
-        u64::try_from(sum % u128::from(self.value)).unwrap_or_default()
+        low_word(sum % u128::from(self.value))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a remainder is less than the modulus, a word")]
+fn low_word(remainder: u128) -> u64 {
+    remainder as u64
 }
 
 impl Pack {

@@ -2,13 +2,18 @@
 
 use cli_support::wrong_form::{self, Format};
 use serde_json::Error;
+use serde_json::error::Category;
 
 /// The reason with its place, `… at line 1, column 5`.
 pub(crate) fn text(error: &Error) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let reason = message.strip_suffix(&place).unwrap_or(&message);
-    let reason = if error.is_data() { plain(reason) } else { syntax(reason) };
+    let reason = match error.classify() {
+        Category::Data => plain(reason),
+        Category::Eof => "the JSON ends too early".to_owned(),
+        Category::Io | Category::Syntax => syntax(reason),
+    };
     match error.line() {
         0 => reason,
         line => format!("{reason} at line {line}, column {}", error.column()),
@@ -20,7 +25,6 @@ fn syntax(reason: &str) -> String {
         "recursion limit exceeded" => "objects and arrays are nested too deep".to_owned(),
         "unexpected end of hex escape" => "half a surrogate pair is escaped".to_owned(),
         "trailing characters" => "something follows the end of the JSON".to_owned(),
-        reason if reason.starts_with("EOF") => "the JSON ends too early".to_owned(),
         reason => format!("no JSON: {reason}"),
     }
 }

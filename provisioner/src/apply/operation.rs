@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use hub_types::IdentityId;
-use hub_types::identity::{Status, StatusReason};
+use hub_types::identity::Status;
 use hub_types::twin::Twin;
 
 use super::lifecycle::{Lifecycle, Outcome, Step, WriteRequest};
@@ -23,7 +23,7 @@ use crate::model::etags::Etags;
 use crate::model::hold::Hold;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
-use crate::model::spec::{GivenKeys, IdentitySpec};
+use crate::model::spec::{GivenKeys, IdentitySpec, own_reason};
 use crate::workers::RunError;
 
 /// The creation and update of identities on one hub. It learns from each set what to expect of the next.
@@ -136,7 +136,7 @@ impl Task<Provisioning> {
         }
         let mut staged = self.decider.spec.clone();
         staged.state.status = Status::Enabled;
-        staged.state.status_reason = StatusReason::new(STAGED).ok();
+        staged.state.status_reason = Some(own_reason(STAGED));
         staged.state.hold = None;
         Cow::Owned(staged)
     }

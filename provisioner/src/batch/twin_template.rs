@@ -164,11 +164,14 @@ impl TwinTemplates {
         cells: impl Iterator<Item = (&'c str, &'c str)> + Clone,
     ) -> Result<RenderedTwin, TemplateError> {
         let name = path.to_string_lossy().into_owned();
-        if !self.files.contains_key(path) {
-            let read = self.read(path, &name);
-            self.files.insert(path.to_owned(), read);
+        match self.files.get(path) {
+            Some(read) => read.clone()?,
+            None => {
+                let read = self.read(path, &name);
+                self.files.insert(path.to_owned(), read.clone());
+                read?;
+            }
         }
-        self.files.get(path).cloned().unwrap_or(Ok(()))?;
         let failed = |error| of_render(&error, std::iter::empty(), &[]);
         let template = self.environment.get_template(&name).map_err(failed)?;
         let rendered = template.render(minijinja::Value::from_pairs(cells.clone())).map_err(|error| {

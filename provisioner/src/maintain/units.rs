@@ -110,7 +110,7 @@ async fn with_used_system_modules(
     run: RunId,
     tasks: &[Task<Changing>],
 ) -> Result<HashMap<DeviceId, (ReasonCode, String)>, HubError> {
-    let modules: Vec<ModuleId> = SYSTEM_MODULES.iter().filter_map(|name| name.parse().ok()).collect();
+    let modules = system_modules();
     let looks =
         going_parents(tasks).flat_map(|(device, _)| modules.iter().map(move |module| (device, module)));
     let looks = looks.map(|(device, module)| async move {
@@ -193,7 +193,10 @@ fn has_children(children: &[&DeviceId]) -> Option<String> {
 }
 
 /// The modules that the hub gives every edge device.
-const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
+#[expect(clippy::expect_used, reason = "the names are constant")]
+fn system_modules() -> [ModuleId; 2] {
+    ["$edgeAgent", "$edgeHub"].map(|name| name.parse().expect("the name is that of a module"))
+}
 /// The number of children that a message names.
 const NAMED_CHILDREN: usize = 3;
 

@@ -152,7 +152,7 @@ impl StateSpec {
     /// that is to be disabled anyhow stays as it is.
     pub(crate) fn quarantine(&mut self) {
         if self.status == Status::Enabled {
-            self.hold = StatusReason::new(QUARANTINE).ok();
+            self.hold = Some(own_reason(QUARANTINE));
         }
     }
 
@@ -254,6 +254,12 @@ impl IdentitySpec {
             authentication: self.authentication(keys),
         })
     }
+}
+
+/// The status reason with a text of this program.
+#[expect(clippy::expect_used, reason = "the texts are constants that a status reason has room for")]
+pub(crate) fn own_reason(text: &'static str) -> StatusReason {
+    StatusReason::new(text).expect("a status reason has room for the text")
 }
 
 /// The status reason of a device in quarantine.

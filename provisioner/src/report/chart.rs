@@ -226,7 +226,8 @@ fn whole(number: f64) -> String {
 /// The next number of the form 1, 2 or 5 × 10ⁿ.
 fn round_up(number: f64) -> f64 {
     let decade = 10_f64.powf(number.max(0.1).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|step| step * decade).into_iter().find(|step| *step >= number).unwrap_or(1.0)
+    let steps = [1.0, 2.0, 5.0].map(|step| step * decade);
+    steps.into_iter().find(|step| *step >= number).unwrap_or(10.0 * decade)
 }
 
 fn count(number: usize) -> f64 {

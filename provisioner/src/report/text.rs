@@ -37,15 +37,20 @@ pub(super) fn duration(duration: Duration) -> String {
 }
 
 /// `2026-11-27T10:02:11Z` as `2026-11-27 10:02:11 UTC`; other texts stay unchanged.
+#[expect(clippy::expect_used, reason = "every time has these parts")]
 pub(super) fn time(text: &str) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
-    time.and_then(|time| time.format(&format).ok()).unwrap_or_else(|| text.to_owned())
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => time.format(&format).expect("a time has a date and a time of day"),
+        Err(_) => text.to_owned(),
+    }
 }
 
 /// `10:02:11`.
+#[expect(clippy::expect_used, reason = "every time has these parts")]
 pub(super) fn clock(time: OffsetDateTime) -> String {
-    time.format(&format_description!("[hour]:[minute]:[second]")).unwrap_or_default()
+    let format = format_description!("[hour]:[minute]:[second]");
+    time.format(&format).expect("a time has a time of day")
 }
 
 #[cfg(test)]

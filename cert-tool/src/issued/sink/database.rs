@@ -94,8 +94,8 @@ impl PemTable {
                 for (id, made, pem) in rows {
                     let device = made.identity.device().as_str();
                     let module = made.identity.module().map(|module| module.as_str());
-                    // PEM is ASCII.
-                    let pem = std::str::from_utf8(&pem).unwrap_or_default();
+                    #[expect(clippy::expect_used, reason = "the encoder of PEM writes ASCII")]
+                    let pem = std::str::from_utf8(&pem).expect("PEM is ASCII");
                     insert.execute(params![id, device, module, pem])?;
                     *last = id;
                 }

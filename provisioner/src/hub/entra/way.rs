@@ -12,6 +12,7 @@ use azure_identity::{
     UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use cli_support::causes::with_causes;
+use reqwest::header::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -65,12 +66,16 @@ impl Way {
             Self::ManagedIdentity => managed_identity(environment, options, is_only).await,
             Self::WorkloadIdentity => workload_identity(environment, options),
         }?;
+        let ends_search = matches!(self, Self::ClientSecret | Self::WorkloadIdentity);
         match timeout(PATIENCE, credential.get_token(&[SCOPE], None)).await {
-            Ok(Ok(token)) => Ok(token),
-            Ok(Err(error)) => Err(Attempt {
-                ends_search: matches!(self, Self::ClientSecret | Self::WorkloadIdentity),
-                ..Attempt::from(error)
+            Ok(Ok(token)) if HeaderValue::from_str(token.token.secret()).is_err() => Err(Attempt {
+                ends_search,
+                ..Attempt::not_set_up(
+                    "its answer has a token with characters that no header of HTTP may have".to_owned(),
+                )
             }),
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err(Attempt { ends_search, ..Attempt::from(error) }),
             Err(_) => Err(Attempt {
                 may_pass: true,
                 ..Attempt::not_set_up(format!("no answer within {} s", PATIENCE.as_secs()))

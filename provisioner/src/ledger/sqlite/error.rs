@@ -4,7 +4,7 @@ use hub_types::shown::ShownPath;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{SQLITE_ERROR, SQLITE_IOERR_SHMSIZE};
 use rusqlite::types::Type;
 use rusqlite::{Error, ErrorCode};
 
@@ -25,8 +25,8 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
     match source {
         Error::ToSqlConversionFailure(source) => LedgerError::NotStorable(source),
         source => match source.sqlite_error_code() {
-            // A table that was there when the ledger was opened.
-            _ if source.to_string().starts_with("no such ") => {
+            // The statements are constant, and their tables were there when the ledger was opened.
+            _ if is_other_schema(&source) => {
                 LedgerError::Damaged { path, finding: "a table or a column is missing".to_owned() }
             }
             Some(ErrorCode::DatabaseCorrupt) => {
@@ -46,6 +46,13 @@ fn of_database(ledger: String, path: PathBuf, source: Error) -> LedgerError {
             None => LedgerError::Database { ledger, is_shared: false, source: source.into() },
         },
     }
+}
+
+/// Returns true if a statement does not fit the tables of the file: SQLite has no code of its own for a table or
+/// a column that is missing.
+fn is_other_schema(source: &Error) -> bool {
+    let is_generic = source.sqlite_extended_error_code() == Some(SQLITE_ERROR);
+    is_generic || matches!(source, Error::SqlInputError { .. })
 }
 
 /// Returns true if there is no room for the file with suffix `-shm`, which SQLite does not call a full disk.
