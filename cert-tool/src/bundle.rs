@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
 use crate::encoding::pem;
@@ -257,8 +257,7 @@ impl<'a> Bundler<'a> {
 
 /// Tells whether a certificate has signed the last one of a chain and itself.
 fn is_root_of(root: &Certificate, top: &Certificate) -> bool {
-    let parsed = (X509Certificate::from_der(root.der()), X509Certificate::from_der(top.der()));
-    let (Ok((_, upper)), Ok((_, lower))) = parsed else { return false };
+    let (upper, lower) = (root.parsed(), top.parsed());
     let has_signed = |below: &X509Certificate<'_>, certificate| {
         name::is_equal(below.issuer(), upper.subject()) && signature_fault(certificate, root).is_none()
     };

@@ -22,7 +22,6 @@ mod words;
 use hub_types::{IdentityId, Thumbprint};
 use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::keys::public::PublicKey;
 use crate::x509::certificate::Certificate;
@@ -205,10 +204,7 @@ impl<'a> Verifier<'a> {
 
     /// Judges a certificate, as [`verify_certificate`] does.
     pub fn verify(&self, certificate: &Certificate) -> Vec<Check> {
-        // A certificate is parsed when it is made, so this can't fail.
-        let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
-            return Vec::new();
-        };
+        let parsed = certificate.parsed();
         let mut checks = leaf::checks((certificate, &parsed), &self.by);
         if let Some(paths) = &self.paths {
             checks.extend(paths.checks((certificate, &parsed), &self.by));

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use x509_parser::prelude::{FromDer, X509Certificate};
-
 use super::init::CaOptions;
 use crate::error::Error;
 use crate::keys::handle::KeyHandle;
@@ -172,8 +170,7 @@ impl KeyFiles {
 
 /// Checks that a certificate is a CA's and that the key belongs to it; the error is the reason.
 pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) -> Result<(), &'static str> {
-    let parsed = X509Certificate::from_der(certificate.der());
-    let (_, certificate) = parsed.map_err(|_| "its certificate is damaged")?;
+    let certificate = certificate.parsed();
     if !certificate.is_ca() {
         return Err("its certificate is not one of a CA");
     }
@@ -192,16 +189,14 @@ pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) ->
 
 /// Refuses a CA whose key is weak, and tells the rule.
 pub(super) fn check_is_strong(certificate: &Certificate) -> Result<(), String> {
-    let parsed = X509Certificate::from_der(certificate.der());
-    let (_, parsed) = parsed.map_err(|_| "its certificate is damaged".to_owned())?;
-    weak_keys::check_unproven(parsed.public_key())
+    weak_keys::check_unproven(certificate.parsed().public_key())
         .map_err(|weak| format!("its key is not acceptable: {weak}"))
 }
 
 /// Refuses a CA that may not sign revocation lists.
 pub(crate) fn check_signs_lists(certificate: &Certificate, folder: &Path) -> Result<(), Error> {
-    let parsed = X509Certificate::from_der(certificate.der());
-    let usage = parsed.as_ref().ok().and_then(|(_, parsed)| parsed.key_usage().ok().flatten());
+    let parsed = certificate.parsed();
+    let usage = parsed.key_usage().ok().flatten();
     if usage.is_none_or(|usage| usage.value.crl_sign()) {
         return Ok(());
     }

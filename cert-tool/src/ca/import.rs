@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
 use super::limits::{Limits, path_length};
@@ -222,10 +221,7 @@ fn check_cas_below(folder: &Path, issuing: &Certificate, now: OffsetDateTime) ->
 fn check_chain(certificates: &[Certificate]) -> Result<(), String> {
     for pair in certificates.windows(2) {
         let [below, above] = pair else { continue };
-        let parsed = (X509Certificate::from_der(below.der()), X509Certificate::from_der(above.der()));
-        let (Ok((_, lower)), Ok((_, upper))) = parsed else {
-            return Err("a certificate of its chain is damaged".to_owned());
-        };
+        let (lower, upper) = (below.parsed(), above.parsed());
         let (lower_name, upper_name) = (ShownBare(below.subject()), ShownBare(above.subject()));
         if !name::is_equal(lower.issuer(), upper.subject()) {
             let issuer = ShownBare(below.issuer());
@@ -250,7 +246,6 @@ fn check_chain(certificates: &[Certificate]) -> Result<(), String> {
 }
 
 fn is_self_signed(certificate: &Certificate) -> bool {
-    X509Certificate::from_der(certificate.der()).is_ok_and(|(_, parsed)| {
-        parsed.subject().as_raw() == parsed.issuer().as_raw() && parsed.verify_signature(None).is_ok()
-    })
+    let parsed = certificate.parsed();
+    parsed.subject().as_raw() == parsed.issuer().as_raw() && parsed.verify_signature(None).is_ok()
 }

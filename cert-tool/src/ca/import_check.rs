@@ -4,7 +4,6 @@ use std::path::Path;
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::validity::validity_below;
 use crate::error::Error;
@@ -69,7 +68,7 @@ pub(super) fn check(
 
 /// Tells that a certificate claims to be signed by itself and is not.
 fn self_signature_fault(certificate: &Certificate) -> Option<String> {
-    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
+    let parsed = certificate.parsed();
     let is_self_issued = name::is_equal(parsed.subject(), parsed.issuer());
     if !is_self_issued || parsed.verify_signature(None).is_ok() {
         return None;

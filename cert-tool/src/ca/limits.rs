@@ -1,7 +1,6 @@
 //! [`Limits`]: what the certificate of a CA limits below it. A renewal keeps it.
 
 use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::error::Error;
 use crate::verify::name_constraints::IssuerConstraints;
@@ -24,7 +23,7 @@ pub(super) struct Limits {
 impl Limits {
     /// Reads the limits in a certificate.
     pub(super) fn of(certificate: &Certificate) -> Result<Self, Error> {
-        let (_, parsed) = X509Certificate::from_der(certificate.der()).map_err(|_| DAMAGED)?;
+        let parsed = certificate.parsed();
         let constraints =
             parsed.extensions().iter().find(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS);
         let value_of = |oid: &str| {
@@ -89,4 +88,3 @@ const OTHERS: [(&str, &str); 5] = [
     ("2.5.29.37", "extKeyUsage"),
     ("2.5.29.54", "inhibitAnyPolicy"),
 ];
-const DAMAGED: Error = Error::Crypto("reading the certificate of a CA");

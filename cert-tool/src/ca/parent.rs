@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, X509Name};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
 use super::limits::Limits;
@@ -251,12 +251,9 @@ impl ParentCa {
         if chain.any(|ca| weak_keys::usual_form(ca.public_key_info()) == key) {
             return refused(Refusal::KeyOfCa);
         }
-        let own = X509Certificate::from_der(self.certificate.der());
-        let asked = X509Name::from_der(request.raw_subject());
-        match (own, asked) {
-            (Ok((_, own)), Ok((_, asked))) if name::is_equal(own.subject(), &asked) => {
-                refused(Refusal::NameOfCa)
-            }
+        let own = self.certificate.parsed();
+        match X509Name::from_der(request.raw_subject()) {
+            Ok((_, asked)) if name::is_equal(own.subject(), &asked) => refused(Refusal::NameOfCa),
             _ => Ok(()),
         }
     }
@@ -302,8 +299,7 @@ impl ParentCa {
         days: u32,
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
-        let (_, parsed) = X509Certificate::from_der(other.der())
-            .map_err(|_| self.bad("the certificate that is to be signed is damaged".to_owned()))?;
+        let parsed = other.parsed();
         let is_itself = other.is_same_ca(&self.certificate);
         let validity = if is_itself {
             validity(days, now)?
@@ -352,8 +348,7 @@ impl ParentCa {
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
         let name = ShownBare(other.subject());
-        let (_, parsed) = X509Certificate::from_der(other.der())
-            .map_err(|_| self.bad("the certificate that is to be signed is damaged".to_owned()))?;
+        let parsed = other.parsed();
         if !parsed.is_ca() {
             return Err(self.bad(format!("it signs CAs, and `{name}` is not one")));
         }
@@ -383,9 +378,7 @@ impl ParentCa {
     /// Parses what was signed, and makes sure that its name is nobody else's.
     fn checked(&self, der: &[u8]) -> Result<Certificate, Error> {
         let certificate = Certificate::from_der(der).ok_or(Error::Crypto("encoding a certificate"))?;
-        let (_, parsed) =
-            X509Certificate::from_der(der).map_err(|_| Error::Crypto("encoding a certificate"))?;
-        self.check_name(parsed.subject().as_raw(), &certificate)?;
+        self.check_name(certificate.parsed().subject().as_raw(), &certificate)?;
         Ok(certificate)
     }
 
@@ -436,8 +429,7 @@ impl ParentCa {
         days: u32,
         now: OffsetDateTime,
     ) -> Result<(), Error> {
-        let parsed = X509Certificate::from_der(self.certificate.der());
-        let (_, parsed) = parsed.map_err(|_| self.bad("its certificate is damaged".to_owned()))?;
+        let parsed = self.certificate.parsed();
         let usage = parsed.key_usage().ok().flatten();
         let has_usages = usage.is_some_and(|usage| {
             usage.value.digital_signature() && usage.value.key_cert_sign() && usage.value.crl_sign()

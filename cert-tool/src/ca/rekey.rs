@@ -5,7 +5,6 @@ use std::path::Path;
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
 use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ROOT_KEY, Staging};
 use super::init::{self, CaOptions, root_name};
@@ -203,9 +202,7 @@ impl<'a> OldCa<'a> {
 }
 
 fn has_name_constraints(ca: &Certificate) -> bool {
-    X509Certificate::from_der(ca.der()).is_ok_and(|(_, parsed)| {
-        parsed.extensions().iter().any(|one| one.oid == OID_X509_EXT_NAME_CONSTRAINTS)
-    })
+    ca.parsed().extensions().iter().any(|one| one.oid == OID_X509_EXT_NAME_CONSTRAINTS)
 }
 
 /// The first part of the CAs' names, one generation on.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::folder::{self, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, ROOT_CERTIFICATE, ROOT_KEY};
 use super::parent::ParentCa;
@@ -106,9 +105,7 @@ fn request(folder: &Path, current: &Certificate, ask: &mut AskSecret<'_>) -> Res
     let bad = |reason: &str| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() };
     let key = ISSUING_KEY.open(folder, ask)?;
     folder::check_is_ca_for(current, key.as_ref()).map_err(bad)?;
-    let (_, parsed) =
-        X509Certificate::from_der(current.der()).map_err(|_| bad("its certificate is damaged"))?;
-    let der = encode_request_again(parsed.subject().as_raw(), key.as_ref())?;
+    let der = encode_request_again(current.parsed().subject().as_raw(), key.as_ref())?;
     let path = folder.join(ISSUING_REQUEST);
     fs::replace_private(&path, &pem::encode(pem::CERTIFICATE_REQUEST, &der))?;
     Ok(path)

@@ -3,14 +3,14 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use time::OffsetDateTime;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use x509_parser::x509::X509Name;
 
 use crate::encoding::time::rfc3339;
 use crate::inspect::document::{Content, Document};
 use crate::keys::public::PublicKey;
 use crate::x509::algorithm::algorithm_text;
-use crate::x509::certificate::{only_common_name, serial_text};
+use crate::x509::certificate::{Certificate, only_common_name, serial_text};
 use crate::x509::csr::CsrParts;
 use crate::x509::name::name_text;
 use hub_types::thumbprint::upper_hex;
@@ -46,7 +46,7 @@ impl Description {
         let mut facts = Facts::default();
         facts.text("file", document.place.to_string_lossy().into_owned());
         match &document.content {
-            Content::Certificate(certificate) => facts.certificate(certificate.der()),
+            Content::Certificate(certificate) => facts.certificate(certificate),
             Content::Crl(der) => facts.crl(der),
             Content::EncryptedKey(_) => facts.text("kind", "encrypted private key"),
             Content::PrivateKey(key) => facts.bare_key("private key", key),
@@ -119,11 +119,8 @@ impl Facts {
         self.push(name, Fact::Text(text.into()));
     }
 
-    fn certificate(&mut self, der: &[u8]) {
-        // It was parsed before, or there would be no such document.
-        let Ok((_, parsed)) = X509Certificate::from_der(der) else {
-            return;
-        };
+    fn certificate(&mut self, certificate: &Certificate) {
+        let parsed = certificate.parsed();
         self.text("kind", "certificate");
         self.subject(parsed.subject());
         self.text("issuer", name_text(parsed.issuer()));
@@ -134,7 +131,7 @@ impl Facts {
         self.text("signature", algorithm_text(&parsed.signature_algorithm));
         self.key(parsed.public_key().raw);
         self.extensions(parsed.extensions().iter());
-        self.thumbprints(der);
+        self.thumbprints(certificate.der());
     }
 
     fn request(&mut self, der: &[u8]) {

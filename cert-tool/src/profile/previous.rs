@@ -1,13 +1,13 @@
 //! The parts of a certificate that come from a profile: a renewal without a profile would lose
 //! them.
 
-use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
+use x509_parser::prelude::ParsedExtension;
 
 use crate::x509::certificate::Certificate;
 
 /// The parts of a certificate that only a profile gives; empty where there are none.
 pub(crate) fn parts_of_a_profile(certificate: &Certificate) -> Vec<&'static str> {
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else { return Vec::new() };
+    let parsed = certificate.parsed();
     let mut parts = Vec::new();
     if parsed.subject().iter_attributes().count() > 1 {
         parts.push("a subject");

@@ -253,7 +253,7 @@ fn usable(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result
 /// name, one is enough.
 fn may_sign(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> bool {
     let mut rights = by.trusted.iter().filter_map(|one| {
-        let (_, issuer) = X509Certificate::from_der(one.der()).ok()?;
+        let issuer = one.parsed();
         let usage = issuer.key_usage().ok().flatten();
         let is_issuer = name::is_equal(issuer.subject(), list.issuer());
         is_issuer.then(|| usage.is_none_or(|usage| usage.value.crl_sign()))

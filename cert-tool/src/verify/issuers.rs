@@ -4,7 +4,6 @@
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use webpki::anchor_from_trusted_cert;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
 use super::comparable::{Signed, Spelling, copy_issuer};
 use super::crls::Named;
@@ -31,22 +30,22 @@ pub(super) struct Issuer<'a> {
 }
 
 impl<'a> Issuer<'a> {
-    /// Reads a certificate; `None` where it is damaged.
+    /// Reads a certificate.
     pub(super) fn read(
         certificate: &'a Certificate,
         place: PathPosition,
         (spelling, signed): (&Spelling, &mut Signed),
         by: &Verification<'_>,
-    ) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-        Some(Self {
+    ) -> Self {
+        let parsed = certificate.parsed();
+        Self {
             certificate,
             copy: signed.add(copy_issuer(certificate.der(), spelling)).into(),
             is_self_issued: name::is_equal(parsed.subject(), parsed.issuer()),
             constraints: IssuerConstraints::of(&parsed),
             faults: faults_of(&parsed, place, by),
             parsed,
-        })
+        }
     }
 
     /// The issuer as a trusted one; `None` where it can't be one.

@@ -380,7 +380,7 @@ impl PathConstraints {
     /// Reads the constraints of the CAs that have any.
     pub(crate) fn of<'a>(issuers: impl Iterator<Item = &'a Certificate>) -> Self {
         let read = |issuer: &Certificate| {
-            let (_, parsed) = X509Certificate::from_der(issuer.der()).ok()?;
+            let parsed = issuer.parsed();
             Some((name_text(parsed.subject()), IssuerConstraints::of(&parsed)?))
         };
         Self(issuers.filter_map(read).collect())

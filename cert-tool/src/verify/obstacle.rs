@@ -1,9 +1,6 @@
 //! The place where a path to a trusted certificate ends, and why: the validator tells only that
 //! there is none.
 
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-
 use super::Verification;
 use crate::x509::certificate::Certificate;
 use crate::x509::name;
@@ -41,13 +38,11 @@ pub(super) fn find(certificate: &Certificate, by: &Verification<'_>) -> Option<S
 
 /// Certificates with the name of another's issuer, and whether each is trusted.
 fn issuers_of<'a>(below: &Certificate, by: &'a Verification<'_>) -> Vec<(&'a Certificate, bool)> {
-    let Ok((_, lower)) = X509Certificate::from_der(below.der()) else { return Vec::new() };
+    let lower = below.parsed();
     let trusted = by.trusted.iter().map(|one| (one, true));
     let all = trusted.chain(by.between.iter().map(|one| (one, false)));
     all.filter(|(one, is_trusted)| {
-        (*is_trusted || *one != below)
-            && X509Certificate::from_der(one.der())
-                .is_ok_and(|(_, upper)| name::is_equal(lower.issuer(), upper.subject()))
+        (*is_trusted || *one != below) && name::is_equal(lower.issuer(), one.parsed().subject())
     })
     .collect()
 }

@@ -37,7 +37,7 @@ impl<'a> Paths<'a> {
         let spelling = spelling_of(by);
         let mut signed = Signed::default();
         let mut all = |many: &'a [Certificate], place| -> Vec<_> {
-            many.iter().filter_map(|one| Issuer::read(one, place, (&spelling, &mut signed), by)).collect()
+            many.iter().map(|one| Issuer::read(one, place, (&spelling, &mut signed), by)).collect()
         };
         let (trusted, between) =
             (all(by.trusted, PathPosition::Trusted), all(by.between, PathPosition::Issuer));
@@ -152,10 +152,9 @@ impl<'a> Paths<'a> {
 fn spelling_of(by: &Verification<'_>) -> Spelling {
     let mut spelling = Spelling::default();
     for one in by.trusted.iter().chain(by.between) {
-        if let Ok((_, parsed)) = X509Certificate::from_der(one.der()) {
-            spelling.see(parsed.subject());
-            spelling.see(parsed.issuer());
-        }
+        let parsed = one.parsed();
+        spelling.see(parsed.subject());
+        spelling.see(parsed.issuer());
     }
     for list in by.crls {
         if let Ok((_, parsed)) = CertificateRevocationList::from_der(list) {

@@ -75,6 +75,13 @@ impl Certificate {
         })
     }
 
+    /// All parts of the certificate.
+    #[expect(clippy::expect_used, reason = "the bytes were parsed when the certificate was made")]
+    pub(crate) fn parsed(&self) -> X509Certificate<'_> {
+        let (_, parsed) = X509Certificate::from_der(&self.der).expect("a certificate can be parsed again");
+        parsed
+    }
+
     /// The common name, where there is exactly one.
     pub fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
@@ -98,7 +105,7 @@ impl Certificate {
     /// Returns the number of CAs that may stand below the certificate's CA, if the certificate
     /// limits it (RFC 5280 §4.2.1.9).
     pub fn path_length(&self) -> Option<u32> {
-        let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
+        let parsed = self.parsed();
         parsed.basic_constraints().ok().flatten()?.value.path_len_constraint
     }
 
@@ -110,10 +117,8 @@ impl Certificate {
     /// Tells whether two certificates are of the same CA: one name, byte for byte, and one key. A renewed CA is the
     /// same.
     pub(crate) fn is_same_ca(&self, other: &Self) -> bool {
-        let subject =
-            |of: &Self| X509Certificate::from_der(&of.der).map(|(_, it)| it.subject().as_raw().to_vec());
         self.public_key_info == other.public_key_info
-            && matches!((subject(self), subject(other)), (Ok(one), Ok(two)) if one == two)
+            && self.parsed().subject().as_raw() == other.parsed().subject().as_raw()
     }
 
     /// The thumbprint to register.

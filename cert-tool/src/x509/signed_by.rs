@@ -1,7 +1,6 @@
 //! [`signature_fault`]: whether one certificate is signed with the key of another, and if not, why.
 
 use x509_parser::error::X509Error;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::keys::public::PublicKey;
 use crate::x509::algorithm::algorithm_text;
@@ -18,8 +17,7 @@ pub(crate) enum SignatureFault {
 
 /// Verifies the signature of a certificate with the key of the one above it.
 pub(crate) fn signature_fault(below: &Certificate, above: &Certificate) -> Option<SignatureFault> {
-    let parsed = (X509Certificate::from_der(below.der()), X509Certificate::from_der(above.der()));
-    let (Ok((_, lower)), Ok((_, upper))) = parsed else { return Some(SignatureFault::OtherKey) };
+    let (lower, upper) = (below.parsed(), above.parsed());
     let key = PublicKey::from_der(upper.public_key().raw);
     if let Some(weakness) = key.as_ref().and_then(PublicKey::weakness) {
         let text =

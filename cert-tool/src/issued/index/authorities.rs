@@ -2,7 +2,7 @@
 //! revocation list is for both.
 
 use rusqlite::{OptionalExtension as _, Row, params};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+use x509_parser::prelude::X509Name;
 
 use super::revocation::{HOLD, Revocation};
 use super::{IssuanceIndex, Lookup};
@@ -89,8 +89,7 @@ impl IssuanceIndex {
 
 /// The subject in the form that all equal names have.
 fn name_of(certificate: &Certificate) -> Vec<u8> {
-    let parsed = X509Certificate::from_der(certificate.der());
-    parsed.map(|(_, parsed)| comparable(parsed.subject())).unwrap_or_else(|_| certificate.subject().into())
+    comparable(certificate.parsed().subject())
 }
 
 fn subordinate(row: &Row<'_>) -> Result<SubordinateCa, rusqlite::Error> {
