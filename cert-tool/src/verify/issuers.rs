@@ -89,6 +89,7 @@ pub(super) fn checks(
     for issuer in above {
         checks.extend(issuer.faults.iter().cloned());
         checks.extend(fault(CheckName::Signature, &issuer.parsed, leaf::signature(&issuer.parsed)));
+        checks.extend(below.last().and_then(|lower| advice_for_pair(lower, &issuer.parsed)));
         checks.extend(limits(issuer, &below, authorities));
         below.push(&issuer.parsed);
         authorities += usize::from(!issuer.is_self_issued);
@@ -96,6 +97,7 @@ pub(super) fn checks(
     // One that is trusted itself has been looked at.
     if anchor.certificate != certificate {
         checks.extend(anchor.faults.iter().cloned());
+        checks.extend(below.last().and_then(|lower| advice_for_pair(lower, &anchor.parsed)));
         checks.extend(limits(anchor, &below, authorities));
     }
     checks
@@ -143,11 +145,17 @@ fn faults_of(issuer: &X509Certificate<'_>, place: PathPosition, by: &Verificatio
         (CheckName::Extensions, leaf::extensions(issuer)),
         (CheckName::Profile, profile::fault(issuer, place)),
     ];
-    let advice = profile::advice_for_issuer(issuer).map(|text| Check {
-        advice: Some(format!("{}: {text}", name_text(issuer.subject()))),
-        ..Check::new(CheckName::Profile, None)
-    });
+    let advice = profile::advice_for_issuer(issuer).map(|text| advice(issuer, &text));
     found.into_iter().filter_map(|(name, text)| fault(name, issuer, text)).chain(advice).collect()
+}
+
+fn advice_for_pair(below: &X509Certificate<'_>, above: &X509Certificate<'_>) -> Option<Check> {
+    profile::advice_for_pair(below, above).map(|text| advice(below, &text))
+}
+
+fn advice(certificate: &X509Certificate<'_>, text: &str) -> Check {
+    let advice = Some(format!("{}: {text}", name_text(certificate.subject())));
+    Check { advice, ..Check::new(CheckName::Profile, None) }
 }
 
 fn fault(name: CheckName, issuer: &X509Certificate<'_>, text: Option<String>) -> Option<Check> {

@@ -23,7 +23,7 @@ pub(super) fn checks(
 ) -> Vec<Check> {
     let mut checks = vec![
         Check::new(CheckName::Dates, dates(certificate, by)),
-        Check::new(CheckName::Usage, usage(parsed, by)),
+        Check { advice: netscape_type(parsed, by), ..Check::new(CheckName::Usage, usage(parsed, by)) },
         Check::new(CheckName::NotACa, not_a_ca(parsed)),
         Check::new(CheckName::CommonName, common_name(parsed, by)),
         Check::new(CheckName::Key, key(certificate)),
@@ -74,6 +74,19 @@ fn usage(parsed: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> 
         (false, _) => Some(format!("its extended key usage lacks {name}")),
         (_, false) => Some("its key usage lacks digitalSignature".to_owned()),
     }
+}
+
+/// The certificate type of Netscape, which RFC 5280 does not know and OpenSSL obeys.
+fn netscape_type(parsed: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> {
+    let types = parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::NSCertType(types) => Some(types),
+        _ => None,
+    })?;
+    let (is_given, name) = match by.purpose.is_server() {
+        true => (types.ssl_server(), "servers"),
+        false => (types.ssl_client(), "clients"),
+    };
+    (!is_given).then(|| format!("its Netscape certificate type is not for {name}, and OpenSSL obeys it"))
 }
 
 fn not_a_ca(parsed: &X509Certificate<'_>) -> Option<String> {

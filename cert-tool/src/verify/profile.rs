@@ -11,7 +11,7 @@ use x509_parser::oid_registry::{OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJ
 use x509_parser::x509::X509Version;
 
 use crate::x509::certificate::only_common_name;
-use crate::x509::name;
+use crate::x509::name::{self, name_text};
 
 /// The place of a certificate on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,25 @@ pub(super) fn advice_for_issuer(certificate: &X509Certificate<'_>) -> Option<Str
     let has_none = certificate.key_usage().is_ok_and(|usage| usage.is_none());
     (certificate.version() == X509Version::V3 && has_none)
         .then(|| "it is a CA's, and has no key usage (RFC 5280 §4.2.1.3)".to_owned())
+}
+
+/// A departure that no path fails for, though some validators do not find the issuer: RFC 5280 lets them search by key
+/// identifiers.
+pub(super) fn advice_for_pair(below: &X509Certificate<'_>, above: &X509Certificate<'_>) -> Option<String> {
+    let found = authority_key_of(below)?;
+    let other_key =
+        found.key_identifier.as_ref().zip(subject_key(above)).is_some_and(|(it, own)| it.0 != own);
+    let other_serial = found.authority_cert_serial.is_some_and(|serial| serial != above.raw_serial());
+    let differing = match (other_key, other_serial) {
+        (true, _) => "subject key identifier",
+        (false, true) => "serial number",
+        (false, false) => return None,
+    };
+    Some(format!(
+        "its authority key identifier names a different {differing} than that of {}, so OpenSSL does not find its \
+         issuer (RFC 5280 §4.2.1.1)",
+        name_text(above.subject())
+    ))
 }
 
 /// RFC 5280 §4.2 and §5.2 say of most extensions whether they are critical.
@@ -134,9 +153,13 @@ fn of_issuer(certificate: &X509Certificate<'_>) -> Option<String> {
     Some(format!("its name constraint `{dotted}` for DNS names begins with a dot (RFC 5280 §4.2.1.10)"))
 }
 
-/// DNS names have the preferred syntax of RFC 1034 §3.5; the first label may be a wildcard.
+/// There is a name in the extension. DNS names have the preferred syntax of RFC 1034 §3.5; the first label may be a
+/// wildcard.
 fn alternative_names(certificate: &X509Certificate<'_>) -> Option<String> {
     let names = certificate.subject_alternative_name().ok().flatten()?.value;
+    if names.general_names.is_empty() {
+        return Some("its extension subjectAltName has no name (RFC 5280 §4.2.1.6)".to_owned());
+    }
     names.general_names.iter().find_map(|name| match name {
         GeneralName::DNSName(name) if !is_dns_name(name) => {
             Some(format!("`{name}` is no DNS name (RFC 5280 §4.2.1.6)"))

@@ -182,3 +182,68 @@ fn intermediates_stand_between_and_are_not_trusted() {
     let said = shop.run("verify out/devices/a/cert.pem --ca other/root.pem --intermediates ca/issuing.pem");
     assert!(said.code == 1 && said.out.contains("chain: FAILED"), "{}", said.out);
 }
+
+/// OpenSSL refuses these certificates, and others accept them.
+#[test]
+fn what_only_some_validators_refuse_is_advice() {
+    let shop = Shop::new();
+    let subject = "/CN=device01";
+    for (name, words) in [
+        ("ca", "req -x509 -subj /CN=CA -days 9 -addext keyUsage=critical,keyCertSign,cRLSign -out ca.pem"),
+        ("device", &format!("req -new -subj {subject} -out device.csr")),
+    ] {
+        shop.openssl(&format!("ecparam -name prime256v1 -genkey -noout -out {name}.key"));
+        shop.openssl(&format!("{words} -key {name}.key"));
+    }
+    let usual = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
+                 extendedKeyUsage=clientAuth\nsubjectKeyIdentifier=hash\n";
+    let by_key = "authorityKeyIdentifier=keyid\n";
+    for (extensions, check, advice) in [
+        (
+            "authorityKeyIdentifier=DER:30:06:80:04:01:02:03:04\n".to_owned(),
+            "profile",
+            Some(
+                "CN=device01: its authority key identifier names a different subject key identifier than that of CN=CA",
+            ),
+        ),
+        (
+            format!("{by_key}nsCertType=server\n"),
+            "usage",
+            Some("its Netscape certificate type is not for clients, and OpenSSL obeys it"),
+        ),
+        (
+            format!("{by_key}subjectAltName=DER:30:00\n"),
+            "profile",
+            Some("its extension subjectAltName has no name (RFC 5280 §4.2.1.6)"),
+        ),
+        (format!("{by_key}nsCertType=client,server\n"), "usage", None),
+        (by_key.to_owned(), "profile", None),
+    ] {
+        shop.write("extensions.cnf", &format!("{usual}{extensions}"));
+        shop.openssl(
+            "x509 -req -in device.csr -CA ca.pem -CAkey ca.key -days 9 -extfile extensions.cnf -out device.pem",
+        );
+        let words = ["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "ca.pem", "device.pem"];
+        let openssl =
+            std::process::Command::new("openssl").args(words).current_dir(shop.path("")).output().unwrap();
+        assert_eq!(openssl.status.success(), advice.is_none(), "OpenSSL: {extensions}");
+        let said = shop.run("verify device.pem --ca ca.pem --device-id device01");
+        assert_eq!(said.code, 0, "{extensions}: {}", said.out);
+        let line =
+            said.out.lines().find_map(|line| line.strip_prefix(&format!("device.pem: {check}: "))).unwrap();
+        match advice {
+            Some(advice) => assert!(line.starts_with(&format!("advice: {advice}")), "{line}"),
+            None => assert_eq!(line, "ok"),
+        }
+    }
+    shop.write("extensions.cnf", &format!("{usual}{by_key}subjectAltName=DER:30:00\n"));
+    shop.openssl(
+        "x509 -req -in device.csr -CA ca.pem -CAkey ca.key -days 9 -extfile extensions.cnf -out device.pem",
+    );
+    let said = shop.run("verify device.pem --ca ca.pem --for tls-client");
+    assert!(
+        said.code == 1 && said.out.contains("profile: FAILED: its extension subjectAltName"),
+        "{}",
+        said.out
+    );
+}
