@@ -10,6 +10,7 @@ mod expiring;
 mod extract;
 mod failure;
 mod index;
+mod input;
 mod inspect;
 mod interrupt;
 mod issue;

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use crate::encoding::time::rfc3339;
 use crate::error::refusal::Refusal;
 use crate::error::secret_for::SecretFor;
+use crate::input::location::STDIN;
 
 /// The reason why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -441,8 +442,8 @@ impl Error {
 /// The line that makes PBES2 of whatever OpenSSL reads. It asks for both passphrases and leaves the old file.
 fn convert_with_openssl(path: &Path) -> String {
     let file = ShownPath(path).to_string();
-    // A place in a file with more in it is no file of OpenSSL's.
-    let file = if file.contains('#') { "KEY.pem".to_owned() } else { file };
+    // A place in a file with more in it is no file of OpenSSL's, and stdin is read already.
+    let file = if file.contains('#') || file == STDIN { "KEY.pem".to_owned() } else { file };
     let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pkcs8.pem")));
     format!(
         "convert it: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {from} -out {to}` \
@@ -453,6 +454,7 @@ fn convert_with_openssl(path: &Path) -> String {
 /// The line that makes PEM with an encrypted key of a PFX file. It asks for both passwords and leaves the old file.
 fn convert_pfx_with_openssl(path: &Path) -> String {
     let file = ShownPath(path).to_string();
+    let file = if file == STDIN { "OLD.pfx".to_owned() } else { file };
     let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pem")));
     format!(
         "convert it: `openssl pkcs12 -in {from} -out {to}` (where OpenSSL 3 says `unsupported`, add `-legacy`)"

@@ -64,6 +64,7 @@ pub use encoding::time::rfc3339;
 pub use error::Error;
 pub use error::refusal::Refusal;
 pub use error::secret_for::SecretFor;
+pub use input::location::STDIN;
 pub use inspect::description::{Description, Fact, thumbprints};
 pub use inspect::document::{Content, Document, Documents, read_documents, read_documents_from};
 pub use issue::key_source::KeySource;
@@ -88,7 +89,9 @@ pub use secrets::secret::{AskSecret, Secret};
 pub use secrets::source::{SecretSource, prompt};
 pub use test_pki::{TestCase, write_test_pki};
 pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certificate};
-pub use x509::certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
+pub use x509::certificate::{
+    Certificate, read_certificate, read_certificate_from, read_certificates, read_certificates_from,
+};
 pub use x509::certificate_file::{CertificateEncoding, write_certificates};
 pub use x509::crl::{RevocationList, RevocationReason, Revoked};
 pub use x509::csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as, is_request};

@@ -1,6 +1,6 @@
 //! A CA that others made, or whose certificate comes from a root elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use hub_types::shown::ShownBare;
@@ -11,7 +11,6 @@ use super::limits::{Limits, path_length};
 use super::renew::keep_earlier;
 use super::{CertificateAuthority, import_check};
 use crate::error::Error;
-use crate::error::secret_for::SecretFor;
 use crate::issued::index::{INDEX, IssuanceIndex, Lookup, SubordinateCa};
 use crate::keys::handle::KeyHandle;
 use crate::keys::pkcs11::{TokenKey, TokenUri};
@@ -28,11 +27,10 @@ pub struct ImportedCa {
     /// Its certificate, then those above it in their order; the root may be missing.
     pub certificates: Vec<Certificate>,
     /// Its private key; without, it must be in the folder, where [`request_ca`](crate::request_ca) put it.
-    pub key: Option<PathBuf>,
+    pub key: Option<PrivateKey>,
     /// The token that has its private key, if one does.
     pub token: Option<TokenUri>,
-    /// The passphrase that encrypts the copy of the key. An encrypted key stays encrypted: without
-    /// a new passphrase it keeps its own.
+    /// The passphrase that encrypts the copy of the key.
     pub passphrase: Option<Secret>,
 }
 
@@ -47,10 +45,10 @@ pub struct ImportedCa {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
 /// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
-/// use cert_tool::{ImportedCa, import_ca, read_certificates};
+/// use cert_tool::{ImportedCa, PrivateKey, import_ca, read_certificates};
 ///
 /// let certificates = read_certificates(&ca.folder().join("issuing.pem"))?;
-/// let key = Some(ca.folder().join("issuing.key"));
+/// let key = Some(PrivateKey::read(&ca.folder().join("issuing.key"))?);
 /// let copy = ImportedCa { certificates, key, token: None, passphrase: None };
 /// let (copy, warnings) = import_ca(&temporary.path().join("copy"), copy, now, &mut |_| Ok(None))?;
 /// assert!(warnings.is_empty());
@@ -74,17 +72,7 @@ pub fn import_ca(
         false => Vec::new(),
     };
     check_chain(&certificates).map_err(bad)?;
-    // The passphrase that opens the key is also the one to open the copy with.
-    let mut used = None;
-    let mut remember = |asked_for: SecretFor<'_>| {
-        used = ask(asked_for)?;
-        Ok(used.clone())
-    };
-    let imported = match &key {
-        Some(key) => Some(Arc::new(PrivateKey::read_with(key, &mut remember)?)),
-        None => None,
-    };
-    let passphrase = passphrase.or_else(|| used.clone());
+    let imported = key.map(Arc::new);
     let handle: Box<dyn KeyHandle> = match (&imported, &token) {
         (Some(key), _) => Box::new(Arc::clone(key)),
         (None, Some(uri)) => Box::new(TokenKey::open(uri, ask)?),

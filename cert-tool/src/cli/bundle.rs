@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use cert_tool::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, CaCertificates,
-    Certificate, Error, IssuedCertificate, IssuedList, read_certificates,
+    Certificate, Error, IssuedCertificate, IssuedList,
 };
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::args::BundleArgs;
 use super::batch::{self, BatchFile};
 use super::failure::{Failure, unread_input};
+use super::input;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::record::{IdentityRecord, absent};
@@ -51,7 +52,7 @@ fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
         form: if args.tar { BundleForm::Tar } else { BundleForm::Folder },
         installed_in: args.installed_in.clone(),
         server_roots: match &args.hub_root {
-            Some(file) => read_certificates(file).map_err(unread_input)?,
+            Some(file) => input::certificates(file).map_err(unread_input)?,
             None => Vec::new(),
         },
         threads: args.issued.threads,
@@ -60,8 +61,8 @@ fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
 
 /// The certificates to trust: those of a file, or the root of a CA.
 fn roots(path: &Path) -> Result<Vec<Certificate>, Failure> {
-    if !path.is_dir() {
-        return read_certificates(path).map_err(unread_input);
+    if input::is_stdin(path) || !path.is_dir() {
+        return input::certificates(path).map_err(unread_input);
     }
     match CaCertificates::read(path)?.root {
         Some(root) => Ok(vec![root]),

@@ -2,15 +2,13 @@
 
 use hub_types::shown::ShownPath;
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use cert_tool::{
     CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
-    NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SignedCa,
-    SubordinateOptions, Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca,
-    request_ca, rfc3339,
+    NameConstraints, ParentCa, Policy, PrivateKey, ProfileSummary, Profiles, Publication, RenewedCa, Secret,
+    SignedCa, SubordinateOptions, Tier, TokenUri, import_ca, rekey_ca, renew_ca, request_ca, rfc3339,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -24,8 +22,10 @@ use super::args::{
     CaSignArgs, CaVerb, NewCaArgs, NewKeyArgs, PublicationArgs, PurposeArg, SigningCaArgs,
 };
 use super::failure::{Failure, unread_input};
+use super::input;
 use super::output::Output;
 use super::record::CertificateRecord;
+use super::unlock::UnlockArgs;
 
 pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
     let now = OffsetDateTime::now_utc();
@@ -114,20 +114,34 @@ fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
 fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let mut certificates = Vec::new();
     for file in std::iter::once(&args.certificate).chain(&args.chain) {
-        certificates.extend(read_certificates(file).map_err(unread_input)?);
+        certificates.extend(input::certificates(file).map_err(unread_input)?);
     }
-    let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
-    let ca =
-        ImportedCa { certificates, key: args.key.clone(), token: token(args.pkcs11.as_deref())?, passphrase };
-    let imported = import_ca(&args.dir, ca, now, &mut |asked_for| args.unlock.ask(asked_for));
-    let (_, warnings) = imported.map_err(|error| match &error {
-        Error::Io { path, .. } if args.key.as_ref() == Some(path) => unread_input(error),
-        _ => error.into(),
-    })?;
+    let (key, passphrase) = match &args.key {
+        Some(file) => {
+            let new = args.unlock.for_new_key(args.encrypt)?;
+            let (key, own) = key_with_passphrase(file, &args.unlock)?;
+            // An encrypted key stays encrypted.
+            (Some(key), new.or(own))
+        }
+        None => (None, None),
+    };
+    let ca = ImportedCa { certificates, key, token: token(args.pkcs11.as_deref())?, passphrase };
+    let (_, warnings) = import_ca(&args.dir, ca, now, &mut |asked_for| args.unlock.ask(asked_for))?;
     for warning in warnings {
         output.note(&format!("warning: {warning}"));
     }
     show(&args.dir, output)
+}
+
+/// A private key, and the passphrase that it is encrypted with.
+fn key_with_passphrase(file: &Path, unlock: &UnlockArgs) -> Result<(PrivateKey, Option<Secret>), Failure> {
+    let mut used = None;
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| {
+        used = unlock.ask(asked_for)?;
+        Ok(used.clone())
+    };
+    let key = input::private_key(file, &mut ask).map_err(unread_input)?;
+    Ok((key, used))
 }
 
 /// Opens the CA that signs a different one.
@@ -138,9 +152,7 @@ fn parent(args: &SigningCaArgs) -> Result<ParentCa, Error> {
 
 fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let parent = parent(&args.signer)?;
-    let request = fs::read(&args.request)
-        .with_context(|| format!("can't read `{}`", ShownPath(&args.request)))
-        .map_err(Failure::Usage)?;
+    let request = input::bytes(&args.request).map_err(Failure::Typed)?;
     check_is_new(&args.out)?;
     let options = SubordinateOptions {
         days: args.signer.days,
@@ -166,7 +178,7 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<E
 
 fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let parent = parent(&args.signer)?;
-    let other = read_certificate(&args.certificate).map_err(unread_input)?;
+    let other = input::certificate(&args.certificate).map_err(unread_input)?;
     check_is_new(&args.out)?;
     let certificate = parent.cross_sign(&other, args.signer.days, now)?;
     write_new(&args.out, &[&certificate])?;

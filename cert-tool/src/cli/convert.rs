@@ -1,11 +1,12 @@
 //! `convert`: certificates in another form.
 
 use anyhow::anyhow;
-use cert_tool::{CertificateEncoding, read_certificates, write_certificates};
+use cert_tool::{CertificateEncoding, write_certificates};
 use cli_support::exit::Exit;
 
 use super::args::{ConvertArgs, ConvertTo};
 use super::failure::{Failure, unread_input};
+use super::input;
 use super::output::Output;
 use super::record::CertificateRecord;
 
@@ -13,7 +14,7 @@ pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Exit, Failu
     let encoding = encoding(args.to)?;
     let mut certificates = Vec::new();
     for file in &args.files {
-        certificates.extend(read_certificates(file).map_err(unread_input)?);
+        certificates.extend(input::certificates(file).map_err(unread_input)?);
     }
     write_certificates(&args.out, &certificates, encoding)?;
     let path = args.out.to_string_lossy().into_owned();

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::args::CsrArgs;
 use super::batch::{self, BatchFile, Rows};
 use super::failure::{Failure, unread_input, unwritable};
+use super::input;
 use super::issue::is_wanted;
 use super::output::Output;
 
@@ -40,7 +41,7 @@ fn one(
     let key = match (&args.key, &args.key_out) {
         (Some(path), _) => {
             let secrets = SecretSource::default().with_passphrase_file(args.passphrase_file.clone());
-            PrivateKey::read_with(path, &mut |asked_for| secrets.ask(asked_for)).map_err(unread_input)?
+            input::private_key(path, &mut |asked_for| secrets.ask(asked_for)).map_err(unread_input)?
         }
         (None, Some(path)) => {
             let key = PrivateKey::generate(args.key_type.into())?;

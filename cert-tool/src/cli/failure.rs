@@ -54,10 +54,15 @@ pub(crate) fn unwritable(path: &Path, kind: &'static str, error: io::Error) -> F
     }
 }
 
-/// The failure to read a file that an argument names. A file that is not there is bad input.
+/// The failure to read a file that an argument names. A file that is not there is bad input, and so is stdin that is
+/// named twice.
 pub(crate) fn unread_input(error: Error) -> Failure {
     match error {
-        Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::Typed(error),
+        Error::Io { ref source, .. }
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
+        {
+            Failure::Typed(error)
+        }
         other => other.into(),
     }
 }

@@ -2,19 +2,15 @@
 
 use hub_types::shown::ShownPath;
 use std::fmt;
-use std::io;
-use std::path::Path;
 
-use cert_tool::{
-    Content, Description, Document, Documents, Error, Fact, SecretSource, read_documents,
-    read_documents_from, thumbprints,
-};
+use cert_tool::{Content, Description, Document, Error, Fact, SecretSource, thumbprints};
 use cli_support::exit::Exit;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::FilesArgs;
 use super::failure::Failure;
+use super::input;
 use super::output::Output;
 use super::unlock::passwords;
 
@@ -69,7 +65,7 @@ fn for_each(
     let mut failures = 0;
     for file in &args.files {
         let mut count = 0;
-        let documents = read(file, &passwords);
+        let documents = input::documents(file, &mut |asked_for| passwords.ask(asked_for));
         let mut tell = |result: Result<Document, Error>, output: &mut Output| {
             let opened = result.and_then(|mut document| {
                 unlock(&mut document, &passwords)?;
@@ -90,19 +86,11 @@ fn for_each(
             Err(error) => tell(Err(error), output),
         }
         if count == 0 {
-            output.note(&format!("error: `{}` holds nothing", ShownPath(file)));
+            output.note(&format!("error: `{}` holds nothing", ShownPath(input::name(file))));
             failures += 1;
         }
     }
     Ok(Exit::finished(failures == 0))
-}
-
-fn read(file: &Path, passwords: &SecretSource) -> Result<Documents, Error> {
-    if file == Path::new("-") {
-        read_documents_from(io::stdin(), Path::new("stdin"), &mut |asked_for| passwords.ask(asked_for))
-    } else {
-        read_documents(file, &mut |asked_for| passwords.ask(asked_for))
-    }
 }
 
 /// All that a document says.

@@ -9,13 +9,14 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use batch_file::Row;
-use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink, UnverifiedCsr};
+use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink};
 use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
 use super::batch::{self, BatchFile, Rows};
 use super::failure::Failure;
+use super::input;
 use super::issue::{Job, is_wanted, profile_row, request};
 use super::origin::{Origins, RefusedFile};
 use super::output::Output;
@@ -123,14 +124,15 @@ fn read_files(files: &[PathBuf], expected: Option<&AllowedIdentities>) -> Vec<Re
 }
 
 fn read_file(file: &Path, expected: Option<&AllowedIdentities>) -> ReadFile {
-    let refused = |identity, refusal| RefusedFile { file: file.to_owned(), identity, refusal };
-    let claimed = UnverifiedCsr::read(file).map_err(|refusal| refused(None, refusal))?;
+    let name = input::name(file);
+    let refused = |identity, refusal| RefusedFile { file: name.to_owned(), identity, refusal };
+    let claimed = input::request(file).map_err(|refusal| refused(None, refusal))?;
     let identity = claimed.identity().clone();
     let auth = expected.map_or(Ok(Default::default()), |expected| expected.auth_of(&identity));
     let verified = auth.and_then(|auth| Ok((auth, claimed.verify()?)));
     let ((auth, row), csr) = verified.map_err(|refusal| refused(Some(identity.clone()), refusal))?;
     let key = KeySource::Csr(CsrInput::Verified(csr));
-    Ok((file.to_owned(), IssueRequest { identity, key, auth, row }))
+    Ok((name.to_owned(), IssueRequest { identity, key, auth, row }))
 }
 
 /// The files with requests, and those in folders that were passed over.
@@ -146,7 +148,7 @@ struct Collected {
 impl Collected {
     /// Takes a file itself, or the requests in a folder and those below it, sorted.
     fn collect(&mut self, path: &Path) -> anyhow::Result<()> {
-        if !path.is_dir() {
+        if input::is_stdin(path) || !path.is_dir() {
             self.requests.push(path.to_owned());
             return Ok(());
         }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use cert_tool::{
     CaCertificates, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
-    read_certificates, read_documents,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -18,6 +17,7 @@ use time::OffsetDateTime;
 
 use super::args::VerifyArgs;
 use super::failure::{Failure, unread_input};
+use super::input;
 use super::output::Output;
 use super::unlock::passwords;
 
@@ -82,7 +82,9 @@ struct Judged<'a> {
 impl Judged<'_> {
     /// Judges the certificate of a file, with the others in it as its chain.
     fn first(&mut self, file: &Path, by: &Verification<'_>, passwords: &SecretSource) {
-        let subject = match Subject::read(file, passwords) {
+        let read = Subject::read(file, passwords);
+        let file = input::name(file);
+        let subject = match read {
             Ok(subject) => subject,
             Err(error) => return self.error(&error),
         };
@@ -106,7 +108,7 @@ impl Judged<'_> {
         (verifier, passed_over): (&Verifier<'_>, &HashSet<&[u8]>),
         passwords: &SecretSource,
     ) {
-        let documents = match read_documents(file, &mut |asked_for| passwords.ask(asked_for)) {
+        let documents = match input::documents(file, &mut |asked_for| passwords.ask(asked_for)) {
             Ok(documents) => documents,
             Err(error) => return self.error(&told(error)),
         };
@@ -151,11 +153,11 @@ impl Trust {
     fn read(args: &VerifyArgs) -> Result<Self, Failure> {
         let mut trust = Self::default();
         for path in &args.intermediates {
-            trust.between.extend(read_certificates(path).map_err(unread_input)?);
+            trust.between.extend(input::certificates(path).map_err(unread_input)?);
         }
         for path in &args.ca {
-            if !path.is_dir() {
-                trust.roots.extend(read_certificates(path).map_err(unread_input)?);
+            if input::is_stdin(path) || !path.is_dir() {
+                trust.roots.extend(input::certificates(path).map_err(unread_input)?);
                 continue;
             }
             let ca = CaCertificates::read(path)?;
@@ -190,7 +192,9 @@ impl Subject {
         let mut certificates = Vec::new();
         let mut keys = Vec::new();
         let mut other = None;
-        for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(told)? {
+        let documents = input::documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(told)?;
+        let file = input::name(file);
+        for document in documents {
             let mut document = document.map_err(told)?;
             document.unlock(&mut |asked_for| passwords.given(asked_for)).map_err(told)?;
             match document.content {
@@ -236,11 +240,16 @@ fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>
     let mut crls = Vec::new();
     for file in files {
         for document in
-            read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)?
+            input::documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)?
         {
             match document?.content {
                 Content::Crl(der) => crls.push(der),
-                _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", ShownPath(file)))),
+                _ => {
+                    return Err(Failure::Usage(anyhow!(
+                        "`{}` is not a revocation list",
+                        ShownPath(input::name(file))
+                    )));
+                }
             }
         }
     }
@@ -249,7 +258,10 @@ fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>
 
 fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure> {
     let mut keys = Vec::new();
-    for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)? {
+    let documents =
+        input::documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(unread_input)?;
+    let file = input::name(file);
+    for document in documents {
         let mut document = document?;
         document.unlock(&mut |asked_for| passwords.ask(asked_for))?;
         if let Some(error) = document.why_locked() {

@@ -9,6 +9,9 @@ use crate::encoding::pem::{self, Block, PemError};
 use crate::error::Error;
 use crate::platform::fs::{open_file, read_at_most, read_bounded};
 
+/// The name of stdin in errors and records.
+pub const STDIN: &str = "stdin";
+
 /// A kind of thing that is looked for in files.
 pub(crate) struct Wanted {
     /// Its name in errors.

@@ -1,6 +1,7 @@
 //! [`PrivateKey`]: a key of a kind that IoT Hub and its devices know.
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
 use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _, EcPrivateKeyBin};
@@ -112,10 +113,18 @@ impl PrivateKey {
     /// with one key, the passphrase is asked for. In a PEM file, what is no private key is passed over.
     pub fn read_with(path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(path)?;
-        let text = Zeroizing::new(fs::read_bounded(path, MAX_KEY_FILE_BYTES)?);
+        Self::parse(&Zeroizing::new(fs::read_bounded(path, MAX_KEY_FILE_BYTES)?), path, ask)
+    }
+
+    /// Reads an input as [`Self::read_with`] reads a file; `name` stands in errors.
+    pub fn read_from(input: impl Read, name: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
+        Self::parse(&Zeroizing::new(fs::read_at_most(input, name, MAX_KEY_FILE_BYTES)?), name, ask)
+    }
+
+    fn parse(text: &[u8], path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         let asked_for = SecretFor::Key(path);
         let not_a_key = |found: String| not_a(path, WANTED, found);
-        let key = match pem::first_of(&text, pem::PRIVATE_KEYS) {
+        let key = match pem::first_of(text, pem::PRIVATE_KEYS) {
             Ok(block) if block.label == pem::ENCRYPTED_PRIVATE_KEY => {
                 Self::from_der(&encrypted::open(&block.der, path, asked_for, ask)?)
             }
@@ -124,14 +133,14 @@ impl PrivateKey {
             Err(error @ (PemError::BadBase64 | PemError::Truncated)) => {
                 return Err(not_a_key(broken_pem(error).to_owned()));
             }
-            Err(PemError::Absent) => match location::other_kind(&text) {
+            Err(PemError::Absent) => match location::other_kind(text) {
                 Some(kind) => return Err(not_a_key(kind)),
-                None if pkcs12::is_pfx(&text) => Self::in_pfx(&text, path, ask)?,
-                None if encrypted::is_encrypted_key(&text) => {
-                    Self::from_der(&encrypted::open(&text, path, asked_for, ask)?)
+                None if pkcs12::is_pfx(text) => Self::in_pfx(text, path, ask)?,
+                None if encrypted::is_encrypted_key(text) => {
+                    Self::from_der(&encrypted::open(text, path, asked_for, ask)?)
                 }
-                None if text.first() == Some(&DER_SEQUENCE) => Self::from_der(&text),
-                None => return Err(not_a_key(kind_of_bytes(&text).to_owned())),
+                None if text.first() == Some(&DER_SEQUENCE) => Self::from_der(text),
+                None => return Err(not_a_key(kind_of_bytes(text).to_owned())),
             },
         };
         key.ok_or_else(|| {

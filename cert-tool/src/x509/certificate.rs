@@ -38,7 +38,15 @@ pub fn read_certificate(location: &Path) -> Result<Certificate, Error> {
 
 /// Reads all certificates of a file, in their order. In PEM, blocks of other kinds are passed over.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
-    let bytes = read_bounded(path, location::MAX_FILE_BYTES)?;
+    all_of(read_bounded(path, location::MAX_FILE_BYTES)?, path)
+}
+
+/// Reads all certificates of an input of at most 1 MiB; `name` stands in errors.
+pub fn read_certificates_from(input: impl Read, name: &Path) -> Result<Vec<Certificate>, Error> {
+    all_of(read_at_most(input, name, location::MAX_FILE_BYTES)?, name)
+}
+
+fn all_of(bytes: Vec<u8>, path: &Path) -> Result<Vec<Certificate>, Error> {
     match pem::all_of(&bytes, WANTED.labels) {
         Ok(blocks) => {
             let certificates = blocks.into_iter().map(|block| all_in(Found::Pem(block), path));

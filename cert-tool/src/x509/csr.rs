@@ -5,6 +5,7 @@ mod fast_path;
 mod request;
 mod signature;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, kind_of_label, not_a};
 use crate::keys::private::PrivateKey;
-use crate::platform::fs::read_bounded;
+use crate::platform::fs::{read_at_most, read_bounded};
 use crate::weak_keys::{self, WeakKey};
 use crate::x509::certificate::only_common_name;
 use crate::x509::encoder::{SubjectKey, encode_request, p256_point};
@@ -55,7 +56,15 @@ pub struct UnverifiedCsr {
 impl UnverifiedCsr {
     /// Reads a file with one request, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        let der = request_in_file(path)?;
+        Self::parse(request_in_file(path)?)
+    }
+
+    /// Reads an input with one request, of at most 1 MiB; `name` stands in errors.
+    pub fn read_from(input: impl Read, name: &Path) -> Result<Self, Refusal> {
+        Self::parse(request_in_text(read_at_most(input, name, location::MAX_FILE_BYTES).map_err(bad)?, name)?)
+    }
+
+    fn parse(der: Vec<u8>) -> Result<Self, Refusal> {
         let identity = match FastPathCsr::read(&der) {
             Some(request) => identity_of(request.common_name),
             None => identity_of(&only_name(&parse(&der)?)?),

@@ -28,6 +28,7 @@ mod profiles;
 mod purposes;
 mod sign;
 mod sinks;
+mod stdin;
 mod support;
 mod test_pki;
 mod token;

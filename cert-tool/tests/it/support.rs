@@ -192,6 +192,13 @@ impl Shop {
         Said::of(&output)
     }
 
+    /// Runs the binary with a file as its stdin, through a pipe.
+    pub(crate) fn run_fed(&self, words: &str, file: &str) -> Said {
+        let mut command = assert_cmd::Command::cargo_bin("cert-tool").unwrap();
+        command.args(words.split_whitespace()).current_dir(self.factory.folder.path());
+        Said::of(&command.write_stdin(std::fs::read(self.path(file)).unwrap()).output().unwrap())
+    }
+
     /// Runs the binary with more in its environment.
     pub(crate) fn run_with(&self, words: &str, environment: &[(&str, &str)]) -> Said {
         self.run_args_with(&words.split_whitespace().collect::<Vec<_>>(), environment)

@@ -152,7 +152,7 @@ pub(crate) struct PublicationArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CaCrossSignArgs {
-    /// The certificate of the other root, which must be signed by itself.
+    /// The certificate of the other root, which must be signed by itself; `-` is stdin.
     pub(crate) certificate: PathBuf,
     #[command(flatten)]
     pub(crate) signer: SigningCaArgs,
@@ -215,7 +215,8 @@ pub(crate) struct CaRekeyArgs {
 pub(crate) struct CaImportArgs {
     /// The folder: a new one, or that of `ca csr`.
     pub(crate) dir: PathBuf,
-    /// The CA's certificate; the certificates that follow it in the file are its chain.
+    /// The CA's certificate; the certificates that follow it in the file are its chain. `-` is stdin,
+    /// here or for the chain or the key.
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: PathBuf,
     /// The certificates above it, the nearest first; the root may be left out.
@@ -299,7 +300,7 @@ pub(crate) struct CaProveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CaSignArgs {
-    /// The request.
+    /// The request; `-` is stdin.
     pub(crate) request: PathBuf,
     #[command(flatten)]
     pub(crate) signer: SigningCaArgs,

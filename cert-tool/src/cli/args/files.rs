@@ -99,7 +99,7 @@ pub(crate) struct BundleArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// Files with certificates, PEM or DER; `path#offset` is a place in a bundle.
+    /// Files with certificates, PEM or DER; `path#offset` is a place in a bundle, `-` is stdin.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The format to write.
@@ -207,7 +207,8 @@ pub(crate) struct TestPkiArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("trusted").required(true).multiple(true).args(["ca", "thumbprint"]))]
 pub(crate) struct VerifyArgs {
-    /// Certificates, PEM, DER or PFX; those that follow the first one in a file are its chain.
+    /// Certificates, PEM, DER or PFX; those that follow the first one in a file are its chain. `-` is
+    /// stdin, here and for one of the other files.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Certificates to trust, or the folder of a CA.

@@ -22,7 +22,7 @@ pub(crate) struct CsrArgs {
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// The device's existing key.
+    /// The device's existing key; `-` is stdin.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// The file for a new key.
@@ -151,7 +151,8 @@ pub(crate) struct RenewArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
-    /// Requests, PEM or DER; in a folder, all files that end in `.csr`, `.p10` or `.req`.
+    /// Requests, PEM or DER; in a folder, all files that end in `.csr`, `.p10` or `.req`. `-` is
+    /// stdin.
     #[arg(required_unless_present = "expect")]
     pub(crate) requests: Vec<PathBuf>,
     /// A batch file with the identities that may send requests; others are refused. Requests in its
