@@ -45,13 +45,13 @@ impl<H: Hub> Apply<H> {
         let operation =
             ApplyOperation::new(self.hub.clone(), holds, self.keys, self.look_first, self.options);
         let stop = self.pool.stop.clone();
-        let worker = ApplyWorker { driver: RunDriver::new(self.hub, operation), stop };
+        let worker = ApplyWorker { driver: RunDriver::new(operation), stop };
         self.pool.run(worker).await
     }
 }
 
 struct ApplyWorker<H> {
-    driver: RunDriver<H, ApplyOperation<H>>,
+    driver: RunDriver<ApplyOperation<H>>,
     stop: CancellationToken,
 }
 

@@ -5,15 +5,11 @@
 //! [`Decider`], which does no I/O. An [`Operation`] is what runs of one kind read and send. The loop, its
 //! limit, the marks and results in the ledger are the same for all kinds of runs.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
-use hub_types::twin::Twin;
 use hub_types::{DeviceId, IdentityId};
 
-use crate::hub::{ErrorClass, Hub, pause_after};
+use crate::hub::{ErrorClass, HubError};
 use crate::ledger::{Ended, RowState, Sent};
-use crate::model::scopes::Scopes;
 use crate::workers::{ChunkWriter, RunError};
 pub(crate) use changes::{IdentityUpdate, section_patch};
 pub(crate) use event::Event;
@@ -37,17 +33,28 @@ mod task;
 pub(crate) trait Operation: Send + Sync + 'static {
     /// The decisions about one identity.
     type Decider: Decider;
+    /// The document that shows the state of an identity: the twin on a hub, the enrolment on a DPS.
+    type Document: Send + Sync;
 
-    /// The identity whose twin shows the state of an identity.
+    /// The identity whose document shows the state of an identity.
     fn subject(&self, identity: &IdentityId) -> IdentityId {
         identity.clone()
     }
 
-    /// Tells an identity the twin of its subject, with all else that its decision needs.
+    /// Reads the document of a subject; `None` if there is none.
+    fn read(
+        &self,
+        subject: &IdentityId,
+    ) -> impl Future<Output = Result<Option<Self::Document>, HubError>> + Send;
+
+    /// Waits before a read that follows so many retries.
+    fn pause_after(&self, retries: u32) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Tells an identity the document of its subject, with all else that its decision needs.
     fn look(
         &self,
         task: &mut Task<Self::Decider>,
-        twin: Option<&Twin>,
+        found: Option<&Self::Document>,
     ) -> impl Future<Output = Result<(), RunError>> + Send;
 
     /// Checks requests that depend on other identities, before they are marked as sent.
@@ -75,16 +82,15 @@ pub(crate) struct Settled<D: Decider> {
     pub(crate) closed: Vec<(DeviceId, RowState)>,
 }
 
-/// Brings identities on one hub to their results.
-pub(crate) struct RunDriver<H, O> {
-    hub: Arc<H>,
+/// Brings identities on one service to their results.
+pub(crate) struct RunDriver<O> {
     operation: O,
 }
 
-impl<H: Hub, O: Operation> RunDriver<H, O> {
+impl<O: Operation> RunDriver<O> {
     /// A driver for runs of one kind.
-    pub(crate) fn new(hub: Arc<H>, operation: O) -> Self {
-        Self { hub, operation }
+    pub(crate) fn new(operation: O) -> Self {
+        Self { operation }
     }
 
     /// The operation.
@@ -103,7 +109,7 @@ impl<H: Hub, O: Operation> RunDriver<H, O> {
             let observing = tasks.iter().filter(|task| task.is_observing());
             if let Some(retries) = observing.map(|task| task.decider.retries()).max() {
                 writer.release().await;
-                pause_after(retries, &*self.hub).await?;
+                self.operation.pause_after(retries).await?;
                 self.observe(&mut tasks).await?;
             }
             self.operation.check(&mut tasks).await?;
@@ -135,8 +141,8 @@ impl<H: Hub, O: Operation> RunDriver<H, O> {
     }
 
     async fn look(&self, subject: IdentityId, group: Vec<&mut Task<O::Decider>>) -> Result<(), RunError> {
-        let twin = match self.hub.twin(&subject).await {
-            Ok(twin) => twin,
+        let found = match self.operation.read(&subject).await {
+            Ok(found) => found,
             Err(error) if error.class() == ErrorClass::Input => {
                 group.into_iter().for_each(|task| task.unreadable(&error));
                 return Ok(());
@@ -144,8 +150,7 @@ impl<H: Hub, O: Operation> RunDriver<H, O> {
             Err(error) => return Err(error.into()),
         };
         for task in group {
-            task.scopes = Scopes::of_twin(twin.as_ref());
-            match self.operation.look(task, twin.as_ref()).await {
+            match self.operation.look(task, found.as_ref()).await {
                 Err(RunError::Hub(error)) if error.class() == ErrorClass::Input => task.unreadable(&error),
                 looked => looked?,
             }

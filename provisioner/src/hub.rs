@@ -1,5 +1,5 @@
 //! The client's side of IoT Hub's service REST API: the calls that provisioning needs, their
-//! errors, and which of them may be tried again.
+//! errors, and which of them may be tried again. What the client of a DPS shares with it is here too.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,14 +36,31 @@ mod module_errors;
 mod network_failure;
 mod queries;
 pub(crate) mod rate_limit;
+mod request;
 mod retry;
+mod service_client;
 mod tls_failure;
 mod tls_probe;
 mod tokens;
 mod transport;
 
+/// A service whose calls are tried again after a wait.
+pub(crate) trait Patient: Send + Sync + 'static {
+    /// Waits before something is tried again, and says so where that takes long.
+    fn pause(
+        &self,
+        wait: Duration,
+        _reason: WaitReason,
+    ) -> impl Future<Output = Result<(), HubError>> + Send {
+        async move {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+    }
+}
+
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
-pub(crate) trait Hub: Send + Sync + 'static {
+pub(crate) trait Hub: Patient {
     /// Sends up to 100 items and answers what the hub says of them. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
 
@@ -99,18 +116,6 @@ pub(crate) trait Hub: Send + Sync + 'static {
         desired: &JsonObject,
         etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
-
-    /// Waits before something is tried again, and says so where that takes long.
-    fn pause(
-        &self,
-        wait: Duration,
-        _reason: WaitReason,
-    ) -> impl Future<Output = Result<(), HubError>> + Send {
-        async move {
-            tokio::time::sleep(wait).await;
-            Ok(())
-        }
-    }
 
     /// Reads the twin of a device or a module; `None` when there is none.
     fn twin(&self, identity: &IdentityId) -> impl Future<Output = Result<Option<Twin>, HubError>> + Send;

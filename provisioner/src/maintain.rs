@@ -50,7 +50,7 @@ impl<H: Hub> Maintain<H> {
         let operation =
             ChangeOperation::new(self.hub.clone(), holds, self.maintenance, self.certificate_check);
         let stop = self.pool.stop.clone();
-        let worker = MaintenanceWorker { driver: RunDriver::new(self.hub, operation), stop };
+        let worker = MaintenanceWorker { driver: RunDriver::new(operation), stop };
         let state = self.pool.run(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
             // What was taken back may be given to others: a wrong label can be corrected.
@@ -61,7 +61,7 @@ impl<H: Hub> Maintain<H> {
 }
 
 struct MaintenanceWorker<H> {
-    driver: RunDriver<H, ChangeOperation<H>>,
+    driver: RunDriver<ChangeOperation<H>>,
     stop: CancellationToken,
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod options;
 pub(crate) mod run_id;
 pub(crate) mod scopes;
 pub(crate) mod secret_file;
+pub(crate) mod service;
 pub(crate) mod service_status;
 pub(crate) mod spec;
 pub(crate) mod text;

@@ -19,6 +19,7 @@ use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, HubSize, SignIn};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
+use crate::model::service::ServiceKind;
 use crate::model::service_status::StatusListener;
 pub(crate) use config::ConfigError;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
@@ -205,7 +206,9 @@ impl Target {
             return Self::configured(hub, choice);
         }
         let access = match (choice.host, &choice.connection_string) {
-            (Some(host), _) => Access::Entra(EntraAccess::new(host, choice.sign_in, choice.entra)),
+            (Some(host), _) => {
+                Access::Entra(EntraAccess::new(ServiceKind::Hub, host, choice.sign_in, choice.entra))
+            }
             (None, Some(text)) if text.trim().is_empty() => return Err(TargetError::EmptyVariable),
             (None, Some(text)) => parse_access(text, "IOTHUB_CONNECTION_STRING")?,
             (None, None) => return Self::unconfigured(folder),
@@ -229,7 +232,7 @@ impl Target {
         let (access, secret_file) = match hub.access {
             ConfiguredAccess::ConnectionString(file) => (read_access(&file)?, Some(file)),
             ConfiguredAccess::Entra(host, sign_in) => {
-                (Access::Entra(EntraAccess::new(host, sign_in, choice.entra)), None)
+                (Access::Entra(EntraAccess::new(ServiceKind::Hub, host, sign_in, choice.entra)), None)
             }
         };
         let device_host = choice.device_host.or(hub.device_host);

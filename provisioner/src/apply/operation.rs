@@ -14,7 +14,7 @@ use crate::driver::{
     Comparer, Decider, Event, HubWriter, IdentityUpdate, Operation, Task, outdated, refused_or_fatal,
     section_patch,
 };
-use crate::hub::{Hub, HubError, is_missing};
+use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
 use crate::model::compare::{Comparison, Difference, DifferencePath, STAGED};
 use crate::model::creator_tag;
@@ -23,6 +23,7 @@ use crate::model::etags::Etags;
 use crate::model::hold::Hold;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
+use crate::model::scopes::Scopes;
 use crate::model::spec::{GivenKeys, IdentitySpec, own_reason};
 use crate::workers::RunError;
 
@@ -166,8 +167,18 @@ fn is_as_created(comparison: &Comparison) -> bool {
 
 impl<H: Hub> Operation for ApplyOperation<H> {
     type Decider = Provisioning;
+    type Document = Twin;
+
+    async fn read(&self, subject: &IdentityId) -> Result<Option<Twin>, HubError> {
+        self.hub.twin(subject).await
+    }
+
+    async fn pause_after(&self, retries: u32) -> Result<(), HubError> {
+        pause_after(retries, &*self.hub).await
+    }
 
     async fn look(&self, task: &mut Task<Provisioning>, twin: Option<&Twin>) -> Result<(), RunError> {
+        task.scopes = Scopes::of_twin(twin);
         let seen = self.comparer().compare_held(&self.holds, &task.decider.spec, twin).await?;
         task.observed(Some(seen.etags.clone()));
         task.hold.clone_from(&seen.hold);

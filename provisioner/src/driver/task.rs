@@ -18,7 +18,7 @@ use crate::model::spec::IdentitySpec;
 pub(crate) enum NextStep<R, O> {
     /// No further step: the outcome.
     Finish(O),
-    /// Read its subject's twin.
+    /// Read its subject's document.
     Observe,
     /// Send this request.
     Send(R),
@@ -76,7 +76,7 @@ pub(crate) struct Task<D: Decider> {
     /// The etags of the last read.
     pub(crate) etags: Etags,
     /// The scopes that the last read of its subject showed.
-    pub(super) scopes: Scopes,
+    pub(crate) scopes: Scopes,
     /// The etags of the first read.
     before: Etags,
     /// True if the identity may have changed since the last read.

@@ -1,4 +1,4 @@
-//! An answer of a hub, and what has to be true of it before it counts.
+//! An answer of a service, and what has to be true of it before it counts.
 
 use std::fmt;
 
@@ -15,13 +15,16 @@ use time::OffsetDateTime;
 use super::classes::{CallResult, ErrorClass, line};
 use super::error::{Envelope, HubError};
 use super::network_failure::NetworkFailure;
+use super::request::Request;
 use crate::clock;
+use crate::model::service::ServiceKind;
 
 /// The whole answer to a call.
-pub(super) struct Answer {
+pub(crate) struct Answer {
+    service: ServiceKind,
     pub(super) operation: &'static str,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     document: DocumentKind,
     body: Vec<u8>,
 }
@@ -55,7 +58,7 @@ pub(crate) enum AnswerError {
         kind: Option<String>,
     },
     /// A web page.
-    #[error("it is a web page, not a hub's answer (a login page?)")]
+    #[error("it is a web page, not an answer of the service (a login page?)")]
     Page,
     /// The answer is about something that was not asked for.
     #[error("it is not about `{0}`, which was asked for")]
@@ -64,16 +67,16 @@ pub(crate) enum AnswerError {
     #[error("it does not hold what was asked for")]
     Shape(#[source] serde_json::Error),
     /// A status that the operation has not.
-    #[error("its status is {0}, which a hub does not give here")]
+    #[error("its status is {0}, which the service does not give here")]
     Status(u16),
     /// JSON of another kind than the operation promises.
-    #[error("its JSON is not {0}, as that of a hub is")]
+    #[error("its JSON is not {0}, as that of the service is")]
     OtherKind(DocumentKind),
-    /// More than a hub sends.
-    #[error("it is larger than {} KiB, more than a hub sends", .0 / 1024)]
+    /// More than the service sends.
+    #[error("it is larger than {} KiB, more than the service sends", .0 / 1024)]
     TooLarge(usize),
-    /// An error that is not in the words of a hub.
-    #[error("it is an error {status}{} that does not come from a hub", if *is_page { " with a web page (a login page?)" } else { "" })]
+    /// An error that is not in the words of the service.
+    #[error("it is an error {status}{} that does not come from the service", if *is_page { " with a web page (a login page?)" } else { "" })]
     Unexplained {
         /// The HTTP status.
         status: u16,
@@ -107,7 +110,7 @@ impl fmt::Display for DocumentKind {
 }
 
 /// A document about one identity, or about the modules of one device.
-pub(super) trait About {
+pub(crate) trait About {
     /// Compares its ids with those of an identity.
     fn is_about(&self, identity: &IdentityId) -> bool;
 }
@@ -115,33 +118,33 @@ pub(super) trait About {
 impl Answer {
     /// Reads an answer, of a success at most so many bytes, of an error the beginning.
     pub(super) async fn read(
-        operation: &'static str,
+        service: ServiceKind,
+        request: &Request,
         mut response: Response,
-        at_most: usize,
-        document: DocumentKind,
     ) -> Result<Self, HubError> {
+        let Request { operation, at_most, document, .. } = *request;
         let status = response.status();
         let headers = response.headers().clone();
         if status.is_redirection() {
             let host = redirected_to(response.url(), &headers);
-            return Err(HubError::Redirected { status: status.as_u16(), host });
+            return Err(HubError::Redirected { service, status: status.as_u16(), host });
         }
         // The result of a bulk call that failed in part is an error by its status.
         let is_promised = status.is_success() || status == StatusCode::BAD_REQUEST;
         let at_most = if is_promised { at_most } else { MAX_ERROR };
         let mut body = Vec::with_capacity(expected_length(&response).min(at_most));
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| HubError::Lost(NetworkFailure::of(&error)))?
-        {
+        let lost = |error| HubError::Lost { service, failure: NetworkFailure::of(&error) };
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > at_most {
                 if !is_promised {
                     break;
                 }
-                return Err(HubError::Malformed { operation, source: AnswerError::TooLarge(at_most) });
+                let source = AnswerError::TooLarge(at_most);
+                return Err(HubError::Malformed { service, operation, source });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Self { operation, status, headers, document, body })
+        Ok(Self { service, operation, status, headers, document, body })
     }
 
     /// The class of the answer; none for a success in JSON or without content.
@@ -151,13 +154,12 @@ impl Answer {
                 .then_some(ErrorClass::Foreign);
         }
         let (code, explained) = self.said();
-        Some(
-            line(CallResult::Answer { status: self.status.as_u16(), code: code.as_deref(), explained }).class,
-        )
+        let seen = CallResult::Answer { status: self.status.as_u16(), code: code.as_deref(), explained };
+        Some(line(self.service, seen).class)
     }
 
     /// Insists on one of these statuses; any other answer is an error.
-    pub(super) fn expect(self, statuses: &[StatusCode]) -> Result<Self, HubError> {
+    pub(crate) fn expect(self, statuses: &[StatusCode]) -> Result<Self, HubError> {
         match self.status {
             status if statuses.contains(&status) => Ok(self),
             status if status.is_success() => Err(match self.as_json() {
@@ -169,14 +171,18 @@ impl Answer {
     }
 
     /// Insists on the success of a call that answers with a document.
-    pub(super) fn success(self) -> Result<Self, HubError> {
+    pub(crate) fn success(self) -> Result<Self, HubError> {
         self.expect(&[StatusCode::OK, StatusCode::CREATED])
     }
 
-    /// True where the hub says that the identity does not exist. A 404 without the hub's code does not.
-    pub(super) fn is_missing(&self) -> bool {
+    /// True where the service says that the object does not exist. A 404 without the service's code does not.
+    pub(crate) fn is_missing(&self) -> bool {
+        let code = self.said().0;
         self.status == StatusCode::NOT_FOUND
-            && matches!(self.said().0.as_deref(), Some("DeviceNotFound" | "ModuleNotFound"))
+            && match self.service {
+                ServiceKind::Dps => code.is_some_and(|code| code.starts_with("404")),
+                ServiceKind::Hub => matches!(code.as_deref(), Some("DeviceNotFound" | "ModuleNotFound")),
+            }
     }
 
     /// The body as it came.
@@ -185,7 +191,7 @@ impl Answer {
     }
 
     /// The document.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
         let parsed = self.as_json().and_then(|body| {
             serde_json::from_slice(body).map_err(|source| match source.is_data() {
                 true => AnswerError::Shape(source),
@@ -196,7 +202,7 @@ impl Answer {
     }
 
     /// The document, which must be about this identity.
-    pub(super) fn json_of<T: DeserializeOwned + About>(&self, identity: &IdentityId) -> Result<T, HubError> {
+    pub(crate) fn json_of<T: DeserializeOwned + About>(&self, identity: &IdentityId) -> Result<T, HubError> {
         let document: T = self.json()?;
         match document.is_about(identity) {
             true => Ok(document),
@@ -204,7 +210,7 @@ impl Answer {
         }
     }
 
-    /// The seconds that the hub asks to wait, given in seconds or by a date (RFC 9110 §10.2.3).
+    /// The seconds that the service asks to wait, given in seconds or by a date (RFC 9110 §10.2.3).
     pub(super) fn retry_after(&self) -> Option<u64> {
         let text = self.header(RETRY_AFTER)?;
         let until_date = || {
@@ -219,16 +225,16 @@ impl Answer {
         let (code, explained) = self.said();
         let is_page = self.is_page(self.media_type());
         let seen = CallResult::Answer { status, code: code.as_deref(), explained };
-        if line(seen).class == ErrorClass::Foreign {
+        if line(self.service, seen).class == ErrorClass::Foreign {
             return self.malformed(AnswerError::Unexplained { status, is_page });
         }
         // Of a page of a gateway nothing is worth repeating.
         let body = if is_page { &b""[..] } else { &self.body };
-        HubError::refused(status, code.as_deref(), self.retry_after(), body)
+        HubError::refused(self.service, status, code.as_deref(), self.retry_after(), body)
     }
 
     fn malformed(&self, source: AnswerError) -> HubError {
-        HubError::Malformed { operation: self.operation, source }
+        HubError::Malformed { service: self.service, operation: self.operation, source }
     }
 
     /// The body, where it is declared to be plain JSON of the promised kind.
@@ -272,13 +278,17 @@ impl Answer {
             || begins("<html")
     }
 
-    /// The error code of an error answer, and whether it is in the words of a hub.
+    /// The error code of an error answer, and whether it is in the words of the service.
     fn said(&self) -> (Option<String>, bool) {
-        if let Some(code) = self.header(ERROR_CODE) {
+        let name = match self.service {
+            ServiceKind::Dps => DPS_ERROR_CODE,
+            ServiceKind::Hub => HUB_ERROR_CODE,
+        };
+        if let Some(code) = self.header(name) {
             return (Some(printable(code)), true);
         }
-        let envelope = Envelope::read(&String::from_utf8_lossy(&self.body));
-        (envelope.code, envelope.is_a_hubs)
+        let envelope = Envelope::read(self.service, &String::from_utf8_lossy(&self.body));
+        (envelope.code, envelope.is_known)
     }
 
     /// The declared media type, without its parameters.
@@ -365,6 +375,7 @@ fn names(device: &str, module: Option<&str>, identity: &IdentityId) -> bool {
     device == identity.device().as_str() && module == identity.module().map(|id| id.as_str())
 }
 
-const ERROR_CODE: &str = "iothub-errorcode";
+const DPS_ERROR_CODE: &str = "x-ms-error-code";
+const HUB_ERROR_CODE: &str = "iothub-errorcode";
 /// Of an error's text no more is read.
 const MAX_ERROR: usize = 64 << 10;

@@ -1,5 +1,5 @@
 //! The table of answers: the meaning of each answer of a hub, and of each way of getting none, for the next
-//! step. Every verb asks it, through [`HubError::class`] and [`HubError::hint`].
+//! step. A DPS has a table of its own ([`dps`]). Every verb asks it, through [`HubError::class`] and [`HubError::hint`].
 //!
 //! Sources, by the tag that each line carries:
 //! - `errors`: Microsoft Learn, "Understand and resolve Azure IoT Hub errors";
@@ -12,6 +12,9 @@
 //! - `here`: a decision of this program.
 
 use super::error::HubError;
+use crate::model::service::ServiceKind;
+
+mod dps;
 
 /// The meaning of an error for the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +95,18 @@ impl ClassRow {
     }
 }
 
-/// The first line that is about what was seen.
-pub(super) fn line(seen: CallResult<'_>) -> &'static ClassRow {
-    TABLE.iter().find(|line| line.is_about(seen)).unwrap_or(&ANYTHING_ELSE)
+/// The first line that is about what was seen of a service.
+pub(super) fn line(service: ServiceKind, seen: CallResult<'_>) -> &'static ClassRow {
+    let table = match service {
+        ServiceKind::Dps => dps::TABLE,
+        ServiceKind::Hub => TABLE,
+    };
+    table.iter().find(|line| line.is_about(seen)).unwrap_or(&ANYTHING_ELSE)
 }
 
-/// The class of an answer with this status and none of the hub's error codes, over MQTT too.
+/// The class of an answer of a hub with this status and no error code, over MQTT too.
 pub(crate) fn class_of_status(status: u16) -> ErrorClass {
-    line(CallResult::Answer { status, code: None, explained: true }).class
+    line(ServiceKind::Hub, CallResult::Answer { status, code: None, explained: true }).class
 }
 
 /// The class of an error.
@@ -117,7 +124,7 @@ pub(super) fn class(error: &HubError) -> ErrorClass {
         | HubError::DisabledDevice(_)
         | HubError::NoDevice(_)
         | HubError::NoParent(_) => ErrorClass::Input,
-        HubError::Lost(_)
+        HubError::Lost { .. }
         | HubError::Malformed { .. }
         | HubError::Redirected { .. }
         | HubError::Refused { .. }
@@ -128,35 +135,40 @@ pub(super) fn class(error: &HubError) -> ErrorClass {
 
 /// The line for an error that came of a call; none for what this program decided by itself.
 pub(super) fn of(error: &HubError) -> Option<&'static ClassRow> {
-    let seen = match error {
+    let (service, seen) = match error {
         HubError::GivenUp(first) => return of(first),
-        HubError::Lost(_) => CallResult::NoAnswer,
-        HubError::Malformed { source, .. } => match source.status() {
-            Some(status) => CallResult::Answer { status, code: None, explained: false },
-            None if source.is_other_shape() => CallResult::OtherShape,
-            None => CallResult::NotPromised,
-        },
-        HubError::Redirected { status, .. } => {
-            CallResult::Answer { status: *status, code: None, explained: false }
+        HubError::Lost { service, .. } => (service, CallResult::NoAnswer),
+        HubError::Malformed { service, source, .. } => {
+            let seen = match source.status() {
+                Some(status) => CallResult::Answer { status, code: None, explained: false },
+                None if source.is_other_shape() => CallResult::OtherShape,
+                None => CallResult::NotPromised,
+            };
+            (service, seen)
         }
-        HubError::Refused { status, code, .. } => {
-            CallResult::Answer { status: *status, code: code.as_deref(), explained: true }
+        HubError::Redirected { service, status, .. } => {
+            (service, CallResult::Answer { status: *status, code: None, explained: false })
         }
-        HubError::Unreachable { .. } => CallResult::NoConnection,
-        HubError::Untrusted { .. } => CallResult::TlsFailure,
+        HubError::Refused { service, status, code, .. } => {
+            (service, CallResult::Answer { status: *status, code: code.as_deref(), explained: true })
+        }
+        HubError::Unreachable { service, .. } => (service, CallResult::NoConnection),
+        HubError::Untrusted { service, .. } => (service, CallResult::TlsFailure),
         _ => return None,
     };
-    Some(line(seen))
+    Some(line(*service, seen))
 }
 
-macro_rules! table {
+/// Makes the lines of a table.
+macro_rules! class_rows {
     ($($on:expr => $class:ident, $source:literal, $meaning:expr, $advice:expr;)+) => {
         &[$(ClassRow { on: $on, class: ErrorClass::$class, meaning: $meaning, advice: $advice, source: $source },)+]
     };
 }
+use class_rows;
 
 /// Codes first, statuses from the particular to the general.
-static TABLE: &[ClassRow] = table! {
+static TABLE: &[ClassRow] = class_rows! {
     // Too many calls.
     ErrorPattern::Code("GenericTooManyRequests") => Throttled, "quotas", "", THROTTLED;
     ErrorPattern::Code("ThrottlingException") => Throttled, "quotas", "", THROTTLED;
@@ -252,14 +264,29 @@ mod tests {
     use super::*;
 
     fn class_of(status: u16, code: Option<&str>) -> ErrorClass {
-        line(CallResult::Answer { status, code, explained: true }).class
+        line(ServiceKind::Hub, CallResult::Answer { status, code, explained: true }).class
     }
 
     /// Every line is found by what it is about; none is hidden behind an earlier one.
     #[test]
     fn every_line_is_reached_and_has_a_source() {
-        let sources = ["errors", "quotas", "ip filter", "api", "sdk", "9110", "6585", "8470", "live", "here"];
-        for expected in TABLE {
+        let sources = [
+            "errors",
+            "quotas",
+            "ip filter",
+            "api",
+            "sdk",
+            "9110",
+            "6585",
+            "8470",
+            "live",
+            "here",
+            "dps",
+            "dps limits",
+        ];
+        let hub = TABLE.iter().map(|expected| (ServiceKind::Hub, expected));
+        let dps = dps::TABLE.iter().map(|expected| (ServiceKind::Dps, expected));
+        for (service, expected) in hub.chain(dps) {
             let seen = match expected.on {
                 ErrorPattern::Code(code) => {
                     CallResult::Answer { status: 400, code: Some(code), explained: true }
@@ -281,14 +308,18 @@ mod tests {
                 }
                 ErrorPattern::Other(seen) => seen,
             };
-            assert!(std::ptr::eq(line(seen), expected), "{expected:?} is hidden behind {:?}", line(seen));
+            assert!(
+                std::ptr::eq(line(service, seen), expected),
+                "{expected:?} is hidden behind {:?}",
+                line(service, seen)
+            );
             assert!(sources.contains(&expected.source), "{expected:?}");
         }
     }
 
     #[test]
     fn a_run_stops_with_advice_and_an_item_fails_with_the_hubs_own_words() {
-        for line in TABLE {
+        for line in TABLE.iter().chain(dps::TABLE) {
             let stops =
                 matches!(line.class, ErrorClass::Permanent) && !matches!(line.on, ErrorPattern::Other(_));
             assert!(!stops || !(line.meaning.is_empty() || line.advice.is_empty()), "{line:?}");
@@ -338,7 +369,7 @@ mod tests {
     fn what_is_not_in_a_hubs_words_is_no_refusal_by_the_hub() {
         for status in [400, 404, 409, 412, 413, 418] {
             let seen = CallResult::Answer { status, code: None, explained: false };
-            assert_eq!(line(seen).class, ErrorClass::Foreign, "{status}");
+            assert_eq!(line(ServiceKind::Hub, seen).class, ErrorClass::Foreign, "{status}");
         }
         // These mean the same, whoever says them.
         for (status, class) in [
@@ -350,7 +381,7 @@ mod tests {
             (502, ErrorClass::Transient),
         ] {
             let seen = CallResult::Answer { status, code: None, explained: false };
-            assert_eq!(line(seen).class, class, "{status}");
+            assert_eq!(line(ServiceKind::Hub, seen).class, class, "{status}");
         }
     }
 }

@@ -1,82 +1,37 @@
 //! One method per call of the service REST API that provisioning needs.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::ops::Deref;
 use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
-use hub_types::identity::{Device, ModuleSpec, Status};
-use hub_types::limits::OperationClass;
+use hub_types::identity::{Device, ModuleSpec};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, Etag, IdentityId, ModuleId};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::access::{Access, TokenSource};
-use super::answer::{About, Answer, DocumentKind, Ids};
-use super::classes::ErrorClass;
+use super::access::Access;
+use super::answer::{About, Ids};
 use super::error::HubError;
-use super::network_failure::NetworkFailure;
+use super::request::{Request, to_body};
 use super::retry::Idempotency;
-use super::tls_failure::TlsFailure;
-use super::tokens::Tokens;
+use super::service_client::{Endpoint, ServiceClient};
 use super::transport::HubClientOptions;
-use super::{Condition, Hub};
-use crate::clock;
-use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
+use super::{Condition, Hub, Patient};
+use crate::model::service::ServiceKind;
 use crate::model::service_status::WaitReason;
 
 /// A hub, and the right to call it.
-pub(crate) struct HubClient {
-    pub(super) http: reqwest::Client,
-    /// The URL of all calls, without their paths. It is parsed once.
-    base: OnceLock<Url>,
-    tokens: Tokens<TokenSource>,
-    rate_limiter: RateLimiter,
-    /// True once any call has succeeded.
-    was_let_in: AtomicBool,
-    /// The error that ended a run for all its workers.
-    given_up: OnceLock<Arc<HubError>>,
-}
+pub(crate) struct HubClient(ServiceClient);
 
 impl HubClient {
     /// A client for the hub that the access is for. Nothing is sent yet.
     pub(crate) fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
-        let http = options.client()?.https_only(true).tls_info(true).build()?;
-        let tokens = Tokens::new(TokenSource { access, options: options.clone() });
-        Ok(Self {
-            http,
-            base: OnceLock::new(),
-            tokens,
-            rate_limiter: RateLimiter::new(options.status.clone()),
-            was_let_in: AtomicBool::new(false),
-            given_up: OnceLock::new(),
-        })
-    }
-
-    /// The right to call the hub.
-    pub(crate) fn access(&self) -> &Access {
-        &self.tokens.issuer().access
-    }
-
-    /// The host of the hub, with a port where it is not the standard one.
-    pub(crate) fn host(&self) -> &str {
-        self.access().host().as_str()
-    }
-
-    /// Makes sure that there is a token. Nothing is sent to the hub.
-    pub(crate) async fn authorize(&self) -> Result<(), HubError> {
-        self.authorization().await.map(drop)
-    }
-
-    /// The budget that all calls to this hub share.
-    pub(crate) fn rate_limiter(&self) -> &RateLimiter {
-        &self.rate_limiter
+        let endpoint = Endpoint { service: ServiceKind::Hub, api_version: API_VERSION, probe: statistics };
+        Ok(Self(ServiceClient::new(endpoint, access, options)?))
     }
 
     /// Makes one cheap call, which tells whether the hub can be reached and lets this caller in. It answers
@@ -108,169 +63,23 @@ impl HubClient {
         })
         .await
     }
+}
 
-    /// Makes one call, once, as soon as the rate limiter permits it, and answers whatever the hub does.
-    pub(super) async fn send(&self, request: Request) -> Result<Answer, HubError> {
-        if let Some(first) = self.given_up.get() {
-            return Err(HubError::GivenUp(first.clone()));
-        }
-        if request.is_change()
-            && let Some(time) = self.rate_limiter.unconfirmed_too_long()
-        {
-            return Err(HubError::Unconfirmed { host: self.host().to_owned(), time });
-        }
-        let class = request.class();
-        let permit = self.rate_limiter.permit(class, request.operations, || self.answers()).await;
-        let permit = permit.map_err(|denied| self.denied(denied))?;
-        // Pinned here, so that its state is not moved.
-        let call = std::pin::pin!(self.send_now(&request));
-        let answer = self.rate_limiter.watch(call).await;
-        let seen = match &answer {
-            Ok(answer) => answer.class(),
-            Err(error) => Some(error.class()),
-        };
-        if let Some(seconds) = answer.as_ref().ok().filter(|_| seen.is_some()).and_then(Answer::retry_after) {
-            self.rate_limiter.pause(class, Duration::from_secs(seconds));
-        }
-        let end = match seen {
-            Some(ErrorClass::Throttled) => CallEnd::Throttled,
-            Some(ErrorClass::Foreign | ErrorClass::Transient) => CallEnd::Failed,
-            Some(ErrorClass::Auth | ErrorClass::Input | ErrorClass::Permanent) if answer.is_err() => {
-                CallEnd::Refused
-            }
-            _ => CallEnd::Served,
-        };
-        permit.ended(end);
-        if request.is_change() {
-            self.rate_limiter.note_change(end != CallEnd::Failed);
-        }
-        match seen {
-            Some(ErrorClass::Permanent) => self.give_up(answer),
-            Some(ErrorClass::Auth) if request.twin_of_module_device().is_none() => self.give_up(answer),
-            _ => answer,
-        }
+impl Deref for HubClient {
+    type Target = ServiceClient;
+
+    fn deref(&self) -> &ServiceClient {
+        &self.0
     }
+}
 
-    /// In a run, whose workers share this client, makes the first answer that holds for all calls their
-    /// common end.
-    fn give_up(&self, answer: Result<Answer, HubError>) -> Result<Answer, HubError> {
-        if !self.rate_limiter.can_be_stopped() {
-            return answer;
-        }
-        let error = match answer.and_then(|answer| answer.expect(&[])) {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        Err(HubError::GivenUp(self.given_up.get_or_init(|| Arc::new(error)).clone()))
-    }
-
-    pub(super) fn denied(&self, denied: Denied) -> HubError {
-        match denied {
-            Denied::Unavailable(away) => HubError::Down { host: self.host().to_owned(), away },
-            Denied::Stopped => HubError::Stopped,
-        }
-    }
-
-    /// Asks whether the hub is back. If the next call would end for good, there is nothing to wait for.
-    async fn answers(&self) -> ProbeEnd {
-        let class = match self.send_now(&statistics()).await {
-            Ok(answer) => answer.class(),
-            Err(error) => Some(error.class()),
-        };
-        match class {
-            Some(ErrorClass::Foreign | ErrorClass::Transient) => ProbeEnd::Away,
-            Some(ErrorClass::Permanent) => ProbeEnd::Hopeless,
-            _ => ProbeEnd::Back,
-        }
-    }
-
-    /// Makes one call with the token at hand. The token may have been made with a clock that was wrong,
-    /// or have been dropped by the hub: where it is refused, a new one is worth one try. A hub that took
-    /// the last one has refused a good token before; it is given a sample.
-    async fn send_now(&self, request: &Request) -> Result<Answer, HubError> {
-        let token = self.authorization().await?;
-        let answer = self.send_with(token.clone(), request).await?;
-        let was_let_in = self.was_let_in.load(Ordering::Relaxed);
-        if answer.status != StatusCode::UNAUTHORIZED {
-            if answer.status.is_success() && !was_let_in {
-                self.was_let_in.store(true, Ordering::Relaxed);
-            }
-            return Ok(answer);
-        }
-        if self.is_about_no_device(request, &token).await? {
-            return Ok(answer);
-        }
-        let may_fare_better = match was_let_in {
-            true => {
-                self.rate_limiter.rest(SECOND_TRY).await.map_err(|denied| self.denied(denied))?;
-                self.tokens.replace(&token).await;
-                true
-            }
-            false => self.tokens.renew(&token, clock::now()).await,
-        };
-        match may_fare_better {
-            true => self.send_with(self.authorization().await?, request).await,
-            false => Ok(answer),
-        }
-    }
-
-    /// Asks whether a call about a module is refused because its device is missing or disabled: to the
-    /// key of a policy a hub says so with 401.
-    async fn is_about_no_device(&self, request: &Request, token: &HeaderValue) -> Result<bool, HubError> {
-        let Some(path) = request.twin_of_module_device() else { return Ok(false) };
-        let look = Request::new("get twin", Method::GET, path).at_most(MAX_TWIN);
-        let twin = self.send_with(token.clone(), &look).await?;
-        Ok(twin.is_missing() || twin.json::<Twin>().is_ok_and(|twin| twin.status == Status::Disabled))
-    }
-
-    async fn send_with(&self, token: HeaderValue, request: &Request) -> Result<Answer, HubError> {
-        let mut url = self.base()?.clone();
-        url.set_path(&request.path);
-        let method = request.method.clone();
-        let mut builder = self.http.request(method, url).header(AUTHORIZATION, token);
-        builder = builder.headers(request.headers.clone());
-        if let Some(etag) = &request.if_match {
-            builder = builder.header(IF_MATCH, etag);
-        }
-        if let Some(body) = &request.body {
-            builder = builder.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body.clone());
-        }
-        let response = builder.send().await.map_err(|error| self.no_answer(error))?;
-        tracing::debug!(operation = request.operation, path = request.path, status = %response.status());
-        Answer::read(request.operation, response, request.at_most, request.document()).await
-    }
-
-    fn base(&self) -> Result<&Url, HubError> {
-        if let Some(base) = self.base.get() {
-            return Ok(base);
-        }
-        let base = format!("https://{}/?api-version={API_VERSION}", self.host());
-        let request = self.http.get(base).build().map_err(|error| self.no_answer(error))?;
-        Ok(self.base.get_or_init(|| request.url().clone()))
-    }
-
-    pub(super) fn no_answer(&self, error: reqwest::Error) -> HubError {
-        let host = self.host().to_owned();
-        if let Some(failure) = TlsFailure::of(&error) {
-            return HubError::Untrusted { host, failure };
-        }
-        match error.is_connect() || error.is_builder() {
-            true => HubError::Unreachable { host, failure: NetworkFailure::of(&error) },
-            false => HubError::Lost(NetworkFailure::of(&error)),
-        }
-    }
-
-    pub(super) async fn authorization(&self) -> Result<HeaderValue, HubError> {
-        Ok(self.tokens.header(clock::now()).await?)
+impl Patient for HubClient {
+    async fn pause(&self, wait: Duration, reason: WaitReason) -> Result<(), HubError> {
+        self.0.pause(wait, reason).await
     }
 }
 
 impl Hub for HubClient {
-    async fn pause(&self, wait: Duration, reason: WaitReason) -> Result<(), HubError> {
-        let paused = self.rate_limiter.back_off(wait, reason, Instant::now()).await;
-        paused.map_err(|denied| self.denied(denied))
-    }
-
     async fn population(&self) -> Result<u64, HubError> {
         self.count_identities().await
     }
@@ -371,88 +180,6 @@ impl Hub for HubClient {
     }
 }
 
-impl std::fmt::Debug for HubClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubClient").field("host", &self.host()).finish_non_exhaustive()
-    }
-}
-
-pub(super) struct Request {
-    operation: &'static str,
-    method: Method,
-    path: String,
-    pub(super) headers: HeaderMap,
-    body: Option<bytes::Bytes>,
-    if_match: Option<String>,
-    /// As how many operations the hub counts it.
-    operations: usize,
-    /// The largest answer, in bytes.
-    at_most: usize,
-}
-
-impl Request {
-    pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
-        Self {
-            operation,
-            method,
-            path,
-            headers: HeaderMap::new(),
-            body: None,
-            if_match: None,
-            operations: 1,
-            at_most: MAX_IDENTITY,
-        }
-    }
-
-    pub(super) fn body(self, body: bytes::Bytes) -> Self {
-        Self { body: Some(body), ..self }
-    }
-
-    fn operations(self, operations: usize) -> Self {
-        Self { operations, ..self }
-    }
-
-    /// Bounds the size of the answer.
-    pub(super) fn at_most(self, at_most: usize) -> Self {
-        Self { at_most, ..self }
-    }
-
-    /// The path of the device's twin, where the call is about the identities of modules. The refusal of such
-    /// a call may be about the device.
-    fn twin_of_module_device(&self) -> Option<String> {
-        let (device, _) = self.path.strip_prefix("/devices/")?.split_once("/modules")?;
-        Some(format!("/twins/{device}"))
-    }
-
-    /// The kind of the document in a success.
-    fn document(&self) -> DocumentKind {
-        let below_device = self.path.strip_prefix("/devices/").and_then(|path| path.split_once('/'));
-        match (&self.method, self.path.as_str(), below_device) {
-            (&Method::POST, "/devices/query", _) | (_, _, Some((_, "modules"))) => DocumentKind::List,
-            _ => DocumentKind::Object,
-        }
-    }
-
-    /// Returns true if it may change something.
-    fn is_change(&self) -> bool {
-        self.method != Method::GET && self.class() != OperationClass::Query
-    }
-
-    /// The throttle that it falls under.
-    fn class(&self) -> OperationClass {
-        match (self.path.as_str(), &self.method) {
-            ("/devices/query", _) => OperationClass::Query,
-            (path, &Method::GET) if path.starts_with("/twins/") => OperationClass::TwinRead,
-            (path, _) if path.starts_with("/twins/") => OperationClass::TwinUpdate,
-            _ => OperationClass::Registry,
-        }
-    }
-
-    pub(super) fn if_match(self, etag: impl Into<String>) -> Self {
-        Self { if_match: Some(etag.into()), ..self }
-    }
-}
-
 pub(super) fn identity_path(identity: &IdentityId) -> String {
     path_below("/devices", identity)
 }
@@ -474,15 +201,6 @@ pub(super) fn statistics() -> Request {
     Request::new("statistics", Method::GET, "/statistics/devices".to_owned())
 }
 
-/// The body of a request.
-#[expect(
-    clippy::expect_used,
-    reason = "documents of strings, numbers and maps with text keys always serialise"
-)]
-pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
-    serde_json::to_vec(value).expect("a document of ours is JSON").into()
-}
-
 /// The largest answers, in bytes. The limits of IoT Hub bound a twin to 8 KB of tags and 32 KB in each other
 /// section; its metadata are larger than that, some 90 bytes for a value that may count as few as two.
 /// Source: "Understand and use device twins", "IoT Hub quotas and throttling".
@@ -495,9 +213,6 @@ pub(super) const MAX_MODULES: usize = 4 << 20;
 const MAX_BULK_RESULT: usize = 1 << 20;
 /// A page of a thousand twins of usual size; of larger ones, a smaller page is asked for.
 pub(super) const MAX_PAGE: usize = 64 << 20;
-/// The pause before the second try after a refused token.
-const SECOND_TRY: Duration = Duration::from_secs(2);
-
 pub(super) const API_VERSION: &str = "2021-04-12";
 
 /// The keys in the document of an identity.

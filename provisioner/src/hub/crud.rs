@@ -13,11 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answer::{About, AnswerError};
-use super::client::{
-    HubClient, MAX_IDENTITY, MAX_MODULES, MAX_PAGE, MAX_TWIN, Request, identity_path, to_body, twin_path,
-};
+use super::client::{HubClient, MAX_IDENTITY, MAX_MODULES, MAX_PAGE, MAX_TWIN, identity_path, twin_path};
 use super::error::HubError;
 use super::module_errors::about_its_device;
+use super::request::{Request, to_body};
 use super::retry::Idempotency;
 
 /// The condition of a write (`If-Match`).

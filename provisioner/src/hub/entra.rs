@@ -13,6 +13,7 @@ use hub_types::connection_string::HubHost;
 use zeroize::Zeroizing;
 
 use super::transport::HubClientOptions;
+use crate::model::service::ServiceKind;
 use way::{Attempt, Way};
 
 mod transport;
@@ -88,9 +89,10 @@ impl fmt::Debug for EntraEnvironment {
     }
 }
 
-/// The right of somebody whom Entra ID knows to call a hub.
+/// The right of somebody whom Entra ID knows to call a service.
 #[derive(Debug)]
 pub(crate) struct EntraAccess {
+    service: ServiceKind,
     host: HubHost,
     sign_in: SignIn,
     environment: EntraEnvironment,
@@ -99,9 +101,14 @@ pub(crate) struct EntraAccess {
 }
 
 impl EntraAccess {
-    /// Nobody is asked yet.
-    pub(crate) fn new(host: HubHost, sign_in: SignIn, environment: EntraEnvironment) -> Self {
-        Self { host, sign_in, environment, found: OnceLock::new() }
+    /// The right to call a service of this kind. Nobody is asked yet.
+    pub(crate) fn new(
+        service: ServiceKind,
+        host: HubHost,
+        sign_in: SignIn,
+        environment: EntraEnvironment,
+    ) -> Self {
+        Self { service, host, sign_in, environment, found: OnceLock::new() }
     }
 
     pub(super) fn host(&self) -> &HubHost {
@@ -122,7 +129,7 @@ impl EntraAccess {
         let ways = self.found.get().map_or_else(|| self.sign_in.ways(), std::slice::from_ref);
         let mut tried = Vec::new();
         for way in ways {
-            match way.token(&self.environment, options, ways.len() == 1).await {
+            match way.token(self.service, &self.environment, options, ways.len() == 1).await {
                 Ok(token) => {
                     // Who was faster came the same way.
                     let _ = self.found.set(*way);

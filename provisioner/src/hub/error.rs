@@ -1,4 +1,4 @@
-//! The errors of calls to a hub.
+//! The errors of calls to a hub or to a DPS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,27 @@ use super::entra::EntraError;
 use super::network_failure::NetworkFailure;
 use super::tls_failure::TlsFailure;
 use crate::model::failure::ReasonCode;
+use crate::model::service::ServiceKind;
 
-/// The reason why a call to the hub failed.
+/// The reason why a call to a hub, or to a DPS, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum HubError {
     /// Creating says that the identity exists, reading says that it does not, again and again.
-    #[error("the hub says that the identity exists and that it does not, again and again")]
+    #[error("answers say that it exists and that it does not, again and again")]
     Contradiction,
     /// The device that a module belongs to is disabled: a hub tells and does nothing about its modules.
     #[error("device `{0}` is disabled, and a hub denies access to the modules of such a device")]
     DisabledDevice(DeviceId),
     /// The answer to the bulk call that the identity was in contradicts itself, or says that something failed
     /// and not what.
-    #[error("the hub's answer to a bulk call does not say which of its items succeeded")]
+    #[error("the answer to a bulk call does not say which of its items succeeded")]
     Unclear,
-    /// The hub was down for so long that it was given up. Nothing was sent.
-    #[error("the hub at {host} has given no usable answer for {}", lasting(*away))]
+    /// The service was down for so long that it was given up. Nothing was sent.
+    #[error("the {service} at {host} has given no usable answer for {}", lasting(*away))]
     Down {
+        /// The service.
+        service: ServiceKind,
         /// The expected host.
         host: String,
         /// For how long.
@@ -40,18 +43,25 @@ pub(crate) enum HubError {
     #[error(transparent)]
     GivenUp(Arc<Self>),
     /// The answer never came: whether the request had its effect is not known.
-    #[error("the hub's answer was lost: {0}")]
-    Lost(NetworkFailure),
+    #[error("the {service}'s answer was lost: {failure}")]
+    Lost {
+        /// The service.
+        service: ServiceKind,
+        /// The way in which it was lost.
+        failure: NetworkFailure,
+    },
     /// The answer is not what the contract says.
-    #[error("the answer to `{operation}` is not what a hub answers")]
+    #[error("the answer to `{operation}` is not what a {service} answers")]
     Malformed {
+        /// The service.
+        service: ServiceKind,
         /// The call.
         operation: &'static str,
         /// The fault of the response.
         source: AnswerError,
     },
     /// The answer to the bulk call that the identity was in never came.
-    #[error("the hub's answer to a bulk call was lost, again and again")]
+    #[error("the answer to a bulk call was lost, again and again")]
     NoAnswer,
     /// The device that a module belongs to is not on the hub.
     #[error("device `{0}` is not on the hub")]
@@ -62,50 +72,60 @@ pub(crate) enum HubError {
     /// Entra ID gave no token. Nothing was sent.
     #[error("Entra ID gave no token")]
     NoToken(#[from] Arc<EntraError>),
-    /// The answer leads elsewhere, which a hub's never does. Nothing was sent there.
-    #[error("the hub's address answers {status}, a redirect to {}, which was not followed", host.as_deref().unwrap_or("nowhere"))]
+    /// The answer leads elsewhere, which one of the service never does. Nothing was sent there.
+    #[error("the {service}'s address answers {status}, a redirect to {}, which was not followed", host.as_deref().unwrap_or("nowhere"))]
     Redirected {
+        /// The service.
+        service: ServiceKind,
         /// The HTTP status.
         status: u16,
         /// The host that it leads to.
         host: Option<String>,
     },
-    /// The hub answered with an error.
-    #[error("{}", refusal(*status, code.as_deref(), message, *retry_after))]
+    /// The service answered with an error.
+    #[error("{}", refusal(*service, *status, code.as_deref(), message, *retry_after))]
     Refused {
+        /// The service.
+        service: ServiceKind,
         /// The HTTP status.
         status: u16,
-        /// The name of the hub's error code, where there was one.
+        /// The service's error code, where there was one: of a hub its name, of a DPS its number.
         code: Option<String>,
-        /// The hub's words.
+        /// The service's words.
         message: String,
         /// The id that Microsoft's support asks for.
         tracking_id: Option<String>,
-        /// The delay that the hub asked for, in seconds.
+        /// The delay that the service asked for, in seconds.
         retry_after: Option<u64>,
     },
     /// The process is to stop, and the call would have had to wait. Nothing was sent.
-    #[error("stopped while waiting for the hub")]
+    #[error("stopped while waiting for an answer")]
     Stopped,
-    /// No answer of the hub has confirmed a change for so long that it was given up. Nothing was sent.
-    #[error("no answer of the hub at {host} has confirmed a change for {}", lasting(*time))]
+    /// No answer has confirmed a change for so long that the service was given up. Nothing was sent.
+    #[error("no answer of the {service} at {host} has confirmed a change for {}", lasting(*time))]
     Unconfirmed {
+        /// The service.
+        service: ServiceKind,
         /// The expected host.
         host: String,
         /// For how long.
         time: Duration,
     },
     /// No connection came about: the request had no effect.
-    #[error("no connection to the hub at {host}: {failure}")]
+    #[error("no connection to the {service} at {host}: {failure}")]
     Unreachable {
+        /// The service.
+        service: ServiceKind,
         /// The expected host.
         host: String,
         /// Why.
         failure: NetworkFailure,
     },
-    /// The server can't prove to be the hub: the request was not sent.
-    #[error("the hub at {host} can't be trusted: {failure}")]
+    /// The server can't prove to be the service: the request was not sent.
+    #[error("the {service} at {host} can't be trusted: {failure}")]
     Untrusted {
+        /// The service.
+        service: ServiceKind,
         /// The expected host.
         host: String,
         /// Why.
@@ -122,7 +142,7 @@ impl HubError {
     /// Returns true if the request may have had its effect although the call failed.
     pub(crate) fn effect_is_unknown(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
+            Self::Lost { .. } | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
             Self::Refused { .. } => matches!(self.class(), ErrorClass::Foreign | ErrorClass::Transient),
             Self::Contradiction
             | Self::DisabledDevice(_)
@@ -144,11 +164,11 @@ impl HubError {
         matches!(self, Self::Down { .. } | Self::GivenUp(_) | Self::Stopped | Self::Unconfirmed { .. })
     }
 
-    /// The hub's error code, where it is a known one.
+    /// The error code of a hub, where it is a known one.
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::GivenUp(first) => first.code(),
-            Self::Refused { code, .. } => ErrorCode::from_name(code.as_deref()?),
+            Self::Refused { service: ServiceKind::Hub, code, .. } => ErrorCode::from_name(code.as_deref()?),
             _ => None,
         }
     }
@@ -158,7 +178,7 @@ impl HubError {
         match self {
             Self::Contradiction => ReasonCode::Contradiction,
             Self::DisabledDevice(_) => ReasonCode::DeviceDisabled,
-            Self::Lost(_) | Self::NoAnswer => ReasonCode::AnswerLost,
+            Self::Lost { .. } | Self::NoAnswer => ReasonCode::AnswerLost,
             Self::Malformed { .. } | Self::Unclear => ReasonCode::AnswerNotUnderstood,
             Self::NoDevice(_) => ReasonCode::DeviceMissing,
             Self::NoParent(_) => ReasonCode::ParentUnusable,
@@ -195,10 +215,10 @@ impl HubError {
     /// The remedy, for people.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Down { .. } => Some("when the hub is back, resume the run; nothing is lost"),
+            Self::Down { .. } => Some("when it is back, resume the run; nothing is lost"),
             Self::GivenUp(first) => first.hint(),
             Self::Unconfirmed { .. } => Some(
-                "find out what answers changes in the hub's place or cuts them off, such as a proxy, then resume \
+                "find out what answers changes in its place or cuts them off, such as a proxy, then resume \
                  the run; nothing is lost",
             ),
             Self::NoToken(_) => Some(
@@ -210,11 +230,18 @@ impl HubError {
         }
     }
 
-    /// Reads the error that a hub answered: `header` is the `iothub-errorcode`, `body` one of the
-    /// three envelopes that hubs use.
-    pub(crate) fn refused(status: u16, header: Option<&str>, retry_after: Option<u64>, body: &[u8]) -> Self {
-        let envelope = Envelope::read(&String::from_utf8_lossy(body));
+    /// Reads the error that a service answered: `header` is the error code in the header, `body` one of
+    /// the envelopes that services use.
+    pub(crate) fn refused(
+        service: ServiceKind,
+        status: u16,
+        header: Option<&str>,
+        retry_after: Option<u64>,
+        body: &[u8],
+    ) -> Self {
+        let envelope = Envelope::read(service, &String::from_utf8_lossy(body));
         Self::Refused {
+            service,
             status,
             code: header.map(str::to_owned).or(envelope.code),
             message: shortened(&envelope.message),
@@ -227,6 +254,7 @@ impl HubError {
 impl From<&BulkError> for HubError {
     fn from(error: &BulkError) -> Self {
         Self::Refused {
+            service: ServiceKind::Hub,
             status: error.code().map_or(400, ErrorCode::http_status),
             code: Some(error.error_code.clone()),
             message: shortened(error.error_status.as_deref().unwrap_or_default()),
@@ -236,13 +264,20 @@ impl From<&BulkError> for HubError {
     }
 }
 
-/// An error in words: the hub's own, and what they mean where they do not say it.
-fn refusal(status: u16, code: Option<&str>, message: &str, retry_after: Option<u64>) -> String {
+/// An error in words: the service's own, and what they mean where they do not say it.
+fn refusal(
+    service: ServiceKind,
+    status: u16,
+    code: Option<&str>,
+    message: &str,
+    retry_after: Option<u64>,
+) -> String {
     let code_text = code.map(|code| format!(" {code}:")).unwrap_or_default();
-    let meaning = classes::line(classes::CallResult::Answer { status, code, explained: true }).meaning;
+    let seen = classes::CallResult::Answer { status, code, explained: true };
+    let meaning = classes::line(service, seen).meaning;
     let text = match message.is_empty() {
-        true => format!("the hub refused: {status}{}", code_text.trim_end_matches(':')),
-        false => format!("the hub refused: {status}{code_text} {message}"),
+        true => format!("the {service} refused: {status}{}", code_text.trim_end_matches(':')),
+        false => format!("the {service} refused: {status}{code_text} {message}"),
     };
     let asked =
         retry_after.map(|seconds| format!("it asks to wait {}", lasting(Duration::from_secs(seconds))));
@@ -260,28 +295,28 @@ pub(crate) fn lasting(time: Duration) -> String {
     }
 }
 
-/// The content of an error answer, in one of the forms that hubs use.
+/// The content of an error answer, in one of the forms that services use.
 #[derive(Default)]
 pub(super) struct Envelope {
     pub(super) code: Option<String>,
     message: String,
     tracking_id: Option<String>,
     /// True if it is in one of these forms.
-    pub(super) is_a_hubs: bool,
+    pub(super) is_known: bool,
 }
 
 impl Envelope {
     /// `{"Message":"ErrorCode:X;text","ExceptionMessage":"Tracking ID:…"}`, or
     /// `{"errorCode":409301,"message":"…","trackingId":"…"}`, or the second as a string inside the
     /// first; anything else is the message itself.
-    pub(super) fn read(body: &str) -> Self {
+    pub(super) fn read(service: ServiceKind, body: &str) -> Self {
         let Ok(Value::Object(members)) = serde_json::from_str(body) else {
             return Self { message: body.trim().to_owned(), ..Self::default() };
         };
         let text = |name: &str| members.get(name).and_then(Value::as_str);
         if let Some(message) = text("Message") {
             if message.trim_start().starts_with('{') {
-                return Self::read(message);
+                return Self::read(service, message);
             }
             let (code, message) =
                 match message.strip_prefix("ErrorCode:").and_then(|rest| rest.split_once(';')) {
@@ -290,21 +325,25 @@ impl Envelope {
                 };
             let tracking_id = text("ExceptionMessage").and_then(|text| text.strip_prefix("Tracking ID:"));
             let (message, tracking_id) = (message.to_owned(), tracking_id.map(str::to_owned));
-            return Self { code, message, tracking_id, is_a_hubs: true };
+            return Self { code, message, tracking_id, is_known: true };
         }
-        let number =
+        let number: Option<u32> =
             members.get("errorCode").and_then(Value::as_u64).and_then(|number| number.try_into().ok());
+        let code = number.and_then(|number| match service {
+            ServiceKind::Dps => Some(number.to_string()),
+            ServiceKind::Hub => ErrorCode::from_number(number).map(|code| code.name().to_owned()),
+        });
         let is_bulk_result = members.contains_key("isSuccessful");
         Self {
-            is_a_hubs: number.is_some() || text("message").is_some() || is_bulk_result,
-            code: number.and_then(ErrorCode::from_number).map(|code| code.name().to_owned()),
+            is_known: number.is_some() || text("message").is_some() || is_bulk_result,
+            code,
             message: text("message").unwrap_or(body).to_owned(),
             tracking_id: text("trackingId").map(str::to_owned),
         }
     }
 }
 
-/// A hub's words on one line and of bounded length; they may quote whole requests.
+/// A service's words on one line and of bounded length; they may quote whole requests.
 pub(super) fn shortened(message: &str) -> String {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_MESSAGE_CHARS) {
@@ -320,7 +359,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, header: Option<&str>, body: &str) -> HubError {
-        HubError::refused(status, header, None, body.as_bytes())
+        HubError::refused(ServiceKind::Hub, status, header, None, body.as_bytes())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::answer::AnswerError;
 use super::client::{HubClient, statistics};
 use super::error::HubError;
 use super::retry::Idempotency;
+use crate::model::service::ServiceKind;
 
 /// The answer of `/statistics/devices`.
 #[derive(Deserialize)]
@@ -122,8 +123,11 @@ impl HubClient {
             let page = self.query(query, continuation.as_ref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
-                let shape =
-                    |source| HubError::Malformed { operation: "query", source: AnswerError::Shape(source) };
+                let shape = |source| HubError::Malformed {
+                    service: ServiceKind::Hub,
+                    operation: "query",
+                    source: AnswerError::Shape(source),
+                };
                 tell(row.map_err(shape)?);
             }
             continuation = page.continuation;

@@ -5,31 +5,31 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use super::Hub;
+use super::Patient;
 use super::answer::AnswerError;
 use super::classes::ErrorClass;
-use super::client::HubClient;
 use super::error::HubError;
+use super::service_client::ServiceClient;
 use crate::hub::rate_limit::{MAX_PAUSE, MAX_THROTTLED, jitter};
 use crate::model::service_status::WaitReason;
 
 /// The calls that may be repeated without reading the result of the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Idempotency {
+pub(crate) enum Idempotency {
     /// Everything that may pass: the call changes nothing, or the same each time.
     Idempotent,
     /// Only what had no effect for certain.
     NonIdempotent,
 }
 
-impl HubClient {
+impl ServiceClient {
     /// Runs `call` until it succeeds, fails for good, or the tries are used up. Each delay is drawn at
     /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
     ///
     /// A throttled call had no effect, and sooner or later it is its turn: it is tried for as long as
     /// the [`RateLimiter`](crate::hub::rate_limit::RateLimiter) permits. A failed call is tried a few times; how long a hub that is
     /// down is waited for is up to the `RateLimiter` too.
-    pub(super) async fn repeat<T, F, C>(&self, idempotency: Idempotency, mut call: C) -> Result<T, HubError>
+    pub(crate) async fn repeat<T, F, C>(&self, idempotency: Idempotency, mut call: C) -> Result<T, HubError>
     where
         C: FnMut() -> F,
         F: Future<Output = Result<T, HubError>>,
@@ -70,21 +70,21 @@ impl Pauses {
     }
 
     /// Waits until it is time for the next try, where there is still time for one.
-    pub(crate) async fn wait(&mut self, hub: &impl Hub) -> Result<bool, HubError> {
+    pub(crate) async fn wait(&mut self, service: &impl Patient) -> Result<bool, HubError> {
         if self.begun.elapsed() >= MAX_THROTTLED {
             return Ok(false);
         }
-        hub.pause(self.bound.mul_f64(jitter()), WaitReason::Throttled).await?;
+        service.pause(self.bound.mul_f64(jitter()), WaitReason::Throttled).await?;
         self.bound = (self.bound * 2).min(LAST_BOUND);
         Ok(true)
     }
 }
 
 /// Waits after so many retries of an identity: the first few may be our own doing, and are followed at once.
-pub(crate) async fn pause_after(retries: u32, hub: &impl Hub) -> Result<(), HubError> {
+pub(crate) async fn pause_after(retries: u32, service: &impl Patient) -> Result<(), HubError> {
     let Some(doublings) = retries.checked_sub(RETRIES_AT_ONCE) else { return Ok(()) };
     let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
-    hub.pause(bound.mul_f64(jitter()), WaitReason::NotConfirmed).await
+    service.pause(bound.mul_f64(jitter()), WaitReason::NotConfirmed).await
 }
 
 const RETRIES_AT_ONCE: u32 = 3;
@@ -175,7 +175,8 @@ const MAX_MISUNDERSTOOD: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Access, HubClientOptions};
+    use crate::hub::{Access, HubClient, HubClientOptions};
+    use crate::model::service::ServiceKind;
     use std::cell::Cell;
 
     const ACCESS: &str =
@@ -187,7 +188,11 @@ mod tests {
     }
 
     fn refused(status: u16) -> HubError {
-        HubError::refused(status, None, None, b"{\"Message\":\"x\"}")
+        HubError::refused(ServiceKind::Hub, status, None, None, b"{\"Message\":\"x\"}")
+    }
+
+    fn malformed(source: AnswerError) -> HubError {
+        HubError::Malformed { service: ServiceKind::Hub, operation: "get twin", source }
     }
 
     async fn tries(idempotency: Idempotency, error: impl Fn() -> HubError) -> usize {
@@ -211,12 +216,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_a_hubs_is_read_again_and_a_change_is_not() {
-        let page = || HubError::Malformed { operation: "get twin", source: AnswerError::Page };
+        let page = || malformed(AnswerError::Page);
         assert_eq!(tries(Idempotency::Idempotent, page).await, 1 + MAX_FAILURES);
         assert_eq!(tries(Idempotency::NonIdempotent, page).await, 1);
         let shape = || {
             let source = serde_json::from_str::<u8>("[]").unwrap_err();
-            HubError::Malformed { operation: "get twin", source: AnswerError::Shape(source) }
+            malformed(AnswerError::Shape(source))
         };
         assert_eq!(tries(Idempotency::Idempotent, shape).await, 1 + MAX_MISUNDERSTOOD);
         assert_eq!(tries(Idempotency::NonIdempotent, shape).await, 1);
@@ -252,7 +257,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_delay_that_the_hub_asks_for_is_kept() {
         let begun = Instant::now();
-        let mut answers = [Err(HubError::refused(503, None, Some(17), b"")), Ok(())].into_iter();
+        let mut answers =
+            [Err(HubError::refused(ServiceKind::Hub, 503, None, Some(17), b"")), Ok(())].into_iter();
         let result =
             client().repeat(Idempotency::Idempotent, || std::future::ready(answers.next().unwrap())).await;
         assert!(result.is_ok());

@@ -29,7 +29,8 @@ impl HubClient {
         let response = request.send().await.map_err(|error| self.no_answer(error))?;
         if response.status().is_redirection() {
             let host = redirected_to(response.url(), response.headers());
-            return Err(HubError::Redirected { status: response.status().as_u16(), host });
+            let service = self.service();
+            return Err(HubError::Redirected { service, status: response.status().as_u16(), host });
         }
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let tls = response.extensions().get::<TlsInfo>();

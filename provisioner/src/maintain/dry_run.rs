@@ -17,7 +17,7 @@ use crate::workers::RunError;
 
 /// Reads identities as a maintenance run would, and reports the action for each.
 pub(crate) struct DryRun<H> {
-    driver: RunDriver<H, ChangeOperation<H>>,
+    driver: RunDriver<ChangeOperation<H>>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
@@ -66,7 +66,7 @@ impl<H: Hub> DryRun<H> {
         progress: Arc<dyn Fn(usize) + Send + Sync>,
     ) -> Self {
         let operation = ChangeOperation::new(hub.clone(), holds, maintenance, None);
-        Self { driver: RunDriver::new(hub, operation), progress }
+        Self { driver: RunDriver::new(operation), progress }
     }
 
     /// Reports the action for each row, in the order of the ids.

@@ -14,7 +14,7 @@ use super::change::{
 use super::connect_check::{CertificateCheck, CheckFailed};
 use super::units::{self, StayingChildren};
 use crate::driver::{Decider, Event, HubWriter, IdentityUpdate, Operation, Task};
-use crate::hub::{Hub, HubError};
+use crate::hub::{Hub, HubError, pause_after};
 use crate::ledger::{Holds, LedgerRow, Record, RowState, Sent};
 use crate::model::compare::is_marked_as_staged;
 use crate::model::effect::Effect;
@@ -23,7 +23,7 @@ use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
-use crate::model::scopes::own_scope;
+use crate::model::scopes::{Scopes, own_scope};
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 
@@ -134,12 +134,22 @@ impl Task<Changing> {
 
 impl<H: Hub> Operation for ChangeOperation<H> {
     type Decider = Changing;
+    type Document = Twin;
+
+    async fn read(&self, subject: &IdentityId) -> Result<Option<Twin>, HubError> {
+        self.hub.twin(subject).await
+    }
+
+    async fn pause_after(&self, retries: u32) -> Result<(), HubError> {
+        pause_after(retries, &*self.hub).await
+    }
 
     fn subject(&self, identity: &IdentityId) -> IdentityId {
         self.maintenance.subject(identity)
     }
 
     async fn look(&self, task: &mut Task<Changing>, twin: Option<&Twin>) -> Result<(), RunError> {
+        task.scopes = Scopes::of_twin(twin);
         task.hold = self.holds.for_maintenance(&self.maintenance, task.identity(), twin).await?;
         // The tags of a module's device are not its own.
         let is_own = self.maintenance.subject(task.identity()) == *task.identity();

@@ -13,7 +13,8 @@ use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, ModuleId}
 use serde_json::{Value, from_value, json};
 use tokio::sync::Notify;
 
-use crate::hub::{Hub, HubError};
+use crate::hub::{Hub, HubError, Patient};
+use crate::model::service::ServiceKind;
 pub(crate) use log::{Log, Logged, OTHERS, What};
 pub(crate) use others::{ForeignChange, Other};
 
@@ -287,6 +288,8 @@ fn is_edge(item: &BulkItem) -> bool {
     item.capabilities.is_some_and(|capabilities| capabilities.iot_edge)
 }
 
+impl Patient for ModelHub {}
+
 impl Hub for ModelHub {
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         assert!(!items.is_empty() && items.len() <= 100);
@@ -491,7 +494,7 @@ fn takes_modules(module: &IdentityId, identities: &BTreeMap<IdentityId, Identity
 
 fn refused(code: ErrorCode) -> HubError {
     let body = json!({"Message": format!("ErrorCode:{code};no"), "ExceptionMessage": ""}).to_string();
-    HubError::refused(code.http_status(), None, None, body.as_bytes())
+    HubError::refused(ServiceKind::Hub, code.http_status(), None, None, body.as_bytes())
 }
 
 fn etag(version: u64) -> Etag {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::hub::error::shortened;
 use crate::hub::transport::HubClientOptions;
+use crate::model::service::ServiceKind;
 
 /// A way to a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,7 @@ impl Way {
     /// A token, made anew: nothing is kept here or in the SDK. `is_only` says that no other way will do.
     pub(super) async fn token(
         self,
+        service: ServiceKind,
         environment: &EntraEnvironment,
         options: &HubClientOptions,
         is_only: bool,
@@ -67,7 +69,7 @@ impl Way {
             Self::WorkloadIdentity => workload_identity(environment, options),
         }?;
         let ends_search = matches!(self, Self::ClientSecret | Self::WorkloadIdentity);
-        match timeout(PATIENCE, credential.get_token(&[SCOPE], None)).await {
+        match timeout(PATIENCE, credential.get_token(&[scope(service)], None)).await {
             Ok(Ok(token)) if HeaderValue::from_str(token.token.secret()).is_err() => Err(Attempt {
                 ends_search,
                 ..Attempt::not_set_up(
@@ -202,8 +204,14 @@ fn may_pass(kind: &ErrorKind) -> bool {
     }
 }
 
-/// Everything that IoT Hub lets the signed-in identity do.
-const SCOPE: &str = "https://iothubs.azure.net/.default";
+/// Everything that the service lets the signed-in identity do.
+fn scope(service: ServiceKind) -> &'static str {
+    match service {
+        ServiceKind::Dps => "https://azure-devices-provisioning.net/.default",
+        ServiceKind::Hub => "https://iothubs.azure.net/.default",
+    }
+}
+
 /// The address of the metadata service of virtual machines in Azure.
 const METADATA_SERVICE: &str = "169.254.169.254:80";
 /// A metadata service is one hop away.

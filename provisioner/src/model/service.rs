@@ -1,0 +1,26 @@
+//! The kinds of services that runs work on.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ServiceKind {
+    /// A Device Provisioning Service, which holds enrolments.
+    Dps,
+    /// An IoT Hub, which holds identities and twins.
+    #[default]
+    Hub,
+}
+
+impl fmt::Display for ServiceKind {
+    /// Writes the name in sentences.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dps => "DPS",
+            Self::Hub => "hub",
+        })
+    }
+}
