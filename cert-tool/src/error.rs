@@ -191,6 +191,16 @@ pub enum Error {
         /// The number of days that were asked for.
         days: u32,
     },
+    /// A time for which the test PKI has no certificates.
+    #[error(
+        "certificates of the test PKI for {} would have dates that X.509 or a validator does not know: choose a time in \
+         the years 1981 to 9978",
+        rfc3339(*at)
+    )]
+    TestPkiTime {
+        /// The time that was asked for.
+        at: OffsetDateTime,
+    },
     /// A file is not what it should be.
     #[error("`{}` is {found}, not {wanted}", ShownPath(path))]
     NotA {
@@ -395,6 +405,7 @@ impl Error {
             Self::NoSuchDate { .. } => Some("ask for fewer days (--days)".to_owned()),
             Self::BadCode => Some("copy it from where the hub shows it".to_owned()),
             Self::BadCa { .. }
+            | Self::TestPkiTime { .. }
             | Self::BadNameSubtree { .. }
             | Self::BadPattern { .. }
             | Self::BadUrl { .. }

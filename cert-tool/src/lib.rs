@@ -83,6 +83,7 @@ pub use keys::pkcs11::TokenUri;
 pub use keys::private::{KeyType, PrivateKey};
 pub use keys::public::{PublicKey, PublicKeyInput};
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
+pub use platform::parallel::MAX_THREADS;
 pub use policy::{Policy, Tier};
 pub use profile::{Columns, Profile, ProfileRow, Profiles, RowCheck};
 pub use secrets::secret::{AskSecret, Secret};

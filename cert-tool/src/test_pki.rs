@@ -15,6 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 use crate::encoding::pem;
 use crate::encoding::time::rfc3339;
@@ -76,6 +77,9 @@ struct Expected<'a> {
 /// # }
 /// ```
 pub fn write_test_pki(folder: &Path, seed: u64, at: OffsetDateTime) -> Result<Vec<TestCase>, Error> {
+    if !(EARLIEST..LATEST).contains(&at) {
+        return Err(Error::TestPkiTime { at });
+    }
     let family = Family::new(seed, at)?;
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     files.insert(ROOT.to_owned(), pem_of(&[&family.root.der]));
@@ -135,6 +139,9 @@ fn pem_of(ders: &[&Vec<u8>]) -> Vec<u8> {
     ders.iter().flat_map(|der| pem::encode_public(pem::CERTIFICATE, der)).collect()
 }
 
+/// The CAs begin ten years earlier and end twenty years later; webpki reads no dates before 1970.
+const EARLIEST: OffsetDateTime = datetime!(1981-01-01 0:00 UTC);
+const LATEST: OffsetDateTime = datetime!(9979-01-01 0:00 UTC);
 const ROOT: &str = "root.pem";
 const CERTIFICATE_FILE: &str = "chain.pem";
 const KEY_FILE: &str = "key.pem";

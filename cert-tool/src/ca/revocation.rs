@@ -177,7 +177,8 @@ impl IssuanceIndex {
         check_is_good(issuer, folder, now)?;
         let next_update = end_after(days, now)?.min(issuer.not_after());
         // One that ended stays in one list more (RFC 5280 section 3.3): a day is more than enough.
-        let is_listed = |not_after: OffsetDateTime| not_after + Duration::days(1) > now;
+        let a_day_ago = now.checked_sub(Duration::DAY).unwrap_or(now);
+        let is_listed = |not_after: OffsetDateTime| not_after > a_day_ago;
         let mut revoked = Vec::new();
         self.visit(&Lookup::Revoked, |entry| {
             if let Some(revocation) = entry.revocation.filter(|_| is_listed(entry.record.not_after)) {

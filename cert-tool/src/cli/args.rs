@@ -1,14 +1,15 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use batch_file::IdPattern;
-use cert_tool::KeyType;
+use cert_tool::{KeyType, MAX_THREADS};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cli_support::choices;
 use hub_types::IdentityId;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::failure::Failure;
 pub(crate) use ca::*;
@@ -167,8 +168,14 @@ impl IdentityArgs {
 }
 
 /// Parses a moment (RFC 3339), or a day, of which the first moment is meant.
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MAX_THREADS);
+    number.ok_or_else(|| format!("it must be a number from 1 to {MAX_THREADS}"))
+}
+
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
     let moment = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
-    OffsetDateTime::parse(&moment, &Rfc3339)
-        .map_err(|_| "it must look like 2027-01-31 or 2027-01-31T12:00:00Z".to_owned())
+    let parsed = OffsetDateTime::parse(&moment, &Rfc3339)
+        .map_err(|_| "it must look like 2027-01-31 or 2027-01-31T12:00:00Z".to_owned())?;
+    parsed.checked_to_offset(UtcOffset::UTC).ok_or_else(|| "it is not within the years 0 to 9999".to_owned())
 }

@@ -12,9 +12,10 @@ use super::args::ExpiringArgs;
 use super::failure::{Failure, unwritable};
 use super::index::EntryRecord;
 use super::output::Output;
+use super::within;
 
 pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Failure> {
-    let until = OffsetDateTime::now_utc().truncate_to_second() + args.within;
+    let until = within::end(OffsetDateTime::now_utc().truncate_to_second(), args.within)?;
     let index = IssuanceIndex::open_beside(&args.ca)?;
     let lookup = Lookup::EndingBefore(until);
     let Some(out) = &args.out else {

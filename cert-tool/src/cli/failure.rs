@@ -40,6 +40,7 @@ impl From<Error> for Failure {
             | Error::NoSuchDate { .. }
             | Error::PasswordNotBmp
             | Error::ProfileChoice(_)
+            | Error::TestPkiTime { .. }
             | Error::BadSubject { .. } => Self::Typed(error),
             other => Self::Refused(other),
         }

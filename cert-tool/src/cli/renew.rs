@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::issue::{Job, request};
 use super::origin::Origins;
 use super::output::Output;
+use super::within;
 
 pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure> {
     let mut job = Job::new(&args.issuing, Sink::Bundle);
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure
         return Ok(batch::done_unless(&is_changed, done, output));
     }
     let within = args.within.ok_or_else(|| Failure::Usage(anyhow!("nothing says what to renew")))?;
-    let lookup = Lookup::EndingBefore(OffsetDateTime::now_utc() + within);
+    let lookup = Lookup::EndingBefore(within::end(OffsetDateTime::now_utc(), within)?);
     let mut count = 0;
     IssuanceIndex::open_beside(&args.issuing.ca)?.visit(&lookup, |_| {
         count += 1;

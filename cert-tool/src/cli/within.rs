@@ -1,6 +1,14 @@
 //! Spans of time as people type them: `60d`, `8w`, `36h`.
 
-use time::Duration;
+use anyhow::anyhow;
+use time::{Duration, OffsetDateTime};
+
+use super::failure::Failure;
+
+/// Returns the moment so long after a time.
+pub(crate) fn end(now: OffsetDateTime, within: Duration) -> Result<OffsetDateTime, Failure> {
+    now.checked_add(within).ok_or_else(|| Failure::Usage(anyhow!("`--within` leads beyond the year 9999")))
+}
 
 /// Reads a span; a number alone is days.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {

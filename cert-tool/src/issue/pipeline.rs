@@ -5,7 +5,6 @@
 //! its own, so a queue of channels keeps the order and its length bounds the memory.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -25,6 +24,7 @@ use crate::issued::new_certificate::NewCertificate;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::KeyType;
 use crate::keys::public::PublicKeyInput;
+use crate::platform::parallel::thread_count;
 use crate::policy::Policy;
 use crate::x509::certificate::read_certificate;
 use crate::x509::encoder::Serial;
@@ -74,8 +74,7 @@ pub fn issue_batch(
         keys_of_cas: &keys_of_cas,
         constraints: &constraints,
     };
-    let threads =
-        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let threads = thread_count(options.threads);
     let sizes = PipelineSizes::of(options.key_type, threads);
     let (sender, receiver) = sync_channel(sizes.portions_ahead);
     let receiver = Mutex::new(receiver);

@@ -11,6 +11,7 @@ mod damage;
 mod earlier_end;
 mod encrypted_keys;
 mod extract;
+mod extremes;
 mod index;
 mod inspect;
 mod intake;

@@ -187,9 +187,17 @@ impl Shop {
     }
 
     pub(crate) fn run_args(&self, args: &[&str]) -> Said {
+        Said::of(&self.output_of(args))
+    }
+
+    /// Runs the binary, which may also end by a signal.
+    pub(crate) fn output(&self, words: &str) -> std::process::Output {
+        self.output_of(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn output_of(&self, args: &[&str]) -> std::process::Output {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("cert-tool");
-        let output = command.args(args).current_dir(self.factory.folder.path()).output().unwrap();
-        Said::of(&output)
+        command.args(args).current_dir(self.factory.folder.path()).output().unwrap()
     }
 
     /// Runs the binary with a file as its stdin, through a pipe.

@@ -10,7 +10,7 @@ use hub_types::Thumbprint;
 use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 
-use super::{BatchArgs, IdentityArgs, parse_time};
+use super::{BatchArgs, IdentityArgs, parse_threads, parse_time};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
@@ -55,7 +55,7 @@ pub(crate) struct IssuedArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// The number of threads; by default one for each core.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_threads)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
 

@@ -7,7 +7,7 @@ use cert_tool::Sink;
 use clap::Args;
 use cli_support::choices;
 
-use super::{BatchArgs, IdentityArgs, KeyTypeArg, PfxKindArgs};
+use super::{BatchArgs, IdentityArgs, KeyTypeArg, PfxKindArgs, parse_threads};
 use crate::cli::unlock::UnlockArgs;
 use crate::cli::within;
 
@@ -69,7 +69,7 @@ pub(crate) struct IssuingArgs {
     #[arg(long)]
     pub(crate) chain: bool,
     /// The number of threads; by default one for each core.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_threads)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Write common names of more than 64 characters: X.509 does not allow them, and OpenSSL and
     /// others refuse such certificates.
