@@ -276,3 +276,37 @@ fn a_list_that_names_it_and_cant_be_used_leaves_it_open() {
     assert_eq!(verdict(&shop, "own silent"), format!("ok (passed over: {unknown})"));
     assert_eq!(verdict(&shop, "past own"), "ok (passed over: the revocation list is too old)");
 }
+
+/// The trusted certificate is an anchor of the validator, which knows no key usage of it.
+#[test]
+fn a_trusted_ca_without_the_right_to_sign_lists_has_no_list_that_counts() {
+    let shop = Shop::new();
+    shop.write("database", "");
+    shop.write("number", "01\n");
+    shop.write(
+        "lists.cnf",
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=database\ncrlnumber=number\ncrl_extensions=extensions\n\
+         [extensions]\nauthorityKeyIdentifier=keyid:always\n",
+    );
+    shop.write("leaf.cnf", "basicConstraints=critical,CA:FALSE\nauthorityKeyIdentifier=keyid\n");
+    shop.openssl("ecparam -name prime256v1 -genkey -noout -out device.key");
+    shop.openssl("req -new -key device.key -subj /CN=a -out device.csr");
+    for (name, usage, verdict) in [
+        ("without", "keyCertSign", "FAILED: its issuer may not sign revocation lists"),
+        ("with", "keyCertSign,cRLSign", "ok"),
+    ] {
+        shop.openssl(&format!("ecparam -name prime256v1 -genkey -noout -out {name}.key"));
+        shop.openssl(&format!(
+            "req -x509 -key {name}.key -subj /CN={name} -days 9 -addext keyUsage=critical,{usage} -out {name}.pem"
+        ));
+        shop.openssl(&format!(
+            "x509 -req -in device.csr -CA {name}.pem -CAkey {name}.key -days 5 -extfile leaf.cnf -out device.pem"
+        ));
+        shop.openssl(&format!(
+            "ca -config lists.cnf -gencrl -md sha256 -cert {name}.pem -keyfile {name}.key -crldays 5 -out {name}.crl"
+        ));
+        let said = shop.run(&format!("verify device.pem --ca {name}.pem --crl {name}.crl"));
+        let line = said.out.lines().find_map(|line| line.split_once("revocation: ")).unwrap();
+        assert_eq!((line.1, said.code), (verdict, i32::from(verdict != "ok")), "{name}");
+    }
+}

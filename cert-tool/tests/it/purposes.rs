@@ -247,3 +247,45 @@ fn what_only_some_validators_refuse_is_advice() {
         said.out
     );
 }
+
+#[test]
+fn verify_refuses_the_keys_that_sign_refuses_with_the_same_words() {
+    let shop = Shop::new();
+    shop.write("leaf.cnf", "basicConstraints=critical,CA:FALSE\nauthorityKeyIdentifier=keyid\n");
+    for (name, how, reason) in [
+        (
+            "p521",
+            "ecparam -name secp521r1 -genkey -noout -out",
+            "the curve is P-521, which IoT Hub is not known to take",
+        ),
+        ("k256", "ecparam -name secp256k1 -genkey -noout -out", "the curve is neither P-256 nor P-384"),
+        ("e3", "genrsa -3 -out", "its RSA exponent is even, small or huge"),
+        ("small", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out", "RSA with 1024 bits"),
+        ("p384", "ecparam -name secp384r1 -genkey -noout -out", ""),
+        ("rsa", "genrsa -out", ""),
+    ] {
+        shop.openssl(&format!("{how} {name}.key"));
+        shop.openssl(&format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
+        shop.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca/issuing.pem -CAkey ca/issuing.key -CAcreateserial -days 5 -extfile leaf.cnf \
+             -out {name}.pem"
+        ));
+        let verified = shop.run(&format!("verify {name}.pem --ca ca"));
+        let verdict = verified.out.lines().find_map(|line| line.split_once(": key: ")).unwrap().1;
+        let signed = shop.run(&format!("sign {name}.csr --ca ca --out signed"));
+        match verdict.strip_prefix("FAILED: ") {
+            None => assert!(reason.is_empty() && signed.code == 0, "{name}: {verdict}: {}", signed.err),
+            Some(words) => {
+                assert!(
+                    !reason.is_empty() && words.starts_with(reason) && verified.code == 1,
+                    "{name}: {words}"
+                );
+                assert!(
+                    signed.err.contains(words) && signed.err.contains("(rule weak_key)"),
+                    "{}",
+                    signed.err
+                );
+            }
+        }
+    }
+}
