@@ -277,6 +277,18 @@ pub enum Error {
         /// The mode it should have.
         wanted: u32,
     },
+    /// Every user can write into a folder for private keys.
+    #[error(
+        "every user can replace files in `{}` (mode {mode:04o} without the sticky bit), private keys and certificates \
+         too",
+        ShownPath(path)
+    )]
+    WritableByOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A PKCS#11 URI with a PIN in it, which others could read.
     #[error("the PKCS#11 URI has a `pin-value`, which others can read while the program runs")]
     PinInUri,
@@ -377,8 +389,12 @@ impl Error {
                 Some(format!("issue to a different folder (--out), or as before (--sink {found})"))
             }
             Self::ReadableByOthers { path, wanted, .. } => {
-                Some(format!("chmod {wanted:o} {}", ShownPath(path)))
+                Some(format!("chmod {wanted:o} {}", shell_word(&ShownPath(path).to_string())))
             }
+            Self::WritableByOthers { path, .. } => Some(format!(
+                "chmod o-w {}, or choose a folder of your own",
+                shell_word(&ShownPath(path).to_string())
+            )),
             Self::Damaged { .. } => Some("restore it from a backup, or issue to a different folder".to_owned()),
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
             Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
@@ -473,7 +489,7 @@ fn convert_pfx_with_openssl(path: &Path) -> String {
 }
 
 /// A file name as a shell takes it for one word, and a program not for an option.
-fn shell_word(name: &str) -> String {
+pub fn shell_word(name: &str) -> String {
     let name = if name.starts_with('-') { format!("./{name}") } else { name.to_owned() };
     let is_plain = name.chars().all(|char| char.is_alphanumeric() || "._-/+,:@%=".contains(char));
     if is_plain && !name.is_empty() { name } else { format!("'{}'", name.replace('\'', r"'\''")) }

@@ -61,9 +61,9 @@ pub use ca::{
     renew_ca, request_ca,
 };
 pub use encoding::time::rfc3339;
-pub use error::Error;
 pub use error::refusal::Refusal;
 pub use error::secret_for::SecretFor;
+pub use error::{Error, shell_word};
 pub use input::location::STDIN;
 pub use inspect::description::{Description, Fact, thumbprints};
 pub use inspect::document::{Content, Document, Documents, read_documents, read_documents_from};

@@ -9,6 +9,7 @@ use cert_tool::{
     CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
     NameConstraints, ParentCa, Policy, PrivateKey, ProfileSummary, Profiles, Publication, RenewedCa, Secret,
     SignedCa, SubordinateOptions, Tier, TokenUri, import_ca, rekey_ca, renew_ca, request_ca, rfc3339,
+    shell_word,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -32,8 +33,9 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
     match &args.verb {
         CaVerb::Csr { new } => {
             request_ca(&new.dir, &options(new, 0)?, &mut |asked_for| new.keys.unlock.ask(asked_for))?;
-            output.note("sign it with `cert-tool ca sign` where the root is, then `cert-tool ca import`");
-            output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
+            let request = new.dir.join("issuing.csr");
+            output.note(&next_steps(&request, "", &new.dir));
+            output.record(&FileRecord::new(&request));
             Ok(Exit::Done)
         }
         CaVerb::Crl(args) => super::index::crl(args, output),
@@ -133,6 +135,17 @@ fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Resu
     show(&args.dir, output)
 }
 
+/// The commands that have a request signed, and import the certificate. `ROOT` and `NEW.pem` are for the reader to name.
+fn next_steps(request: &Path, options: &str, folder: &Path) -> String {
+    let word = |path: &Path| shell_word(&ShownPath(path).to_string());
+    format!(
+        "sign the request where the root is, `cert-tool ca sign {}{options} --ca ROOT --out NEW.pem`, and import the \
+         certificate here, `cert-tool ca import {} --certificate NEW.pem`",
+        word(request),
+        word(folder)
+    )
+}
+
 /// A private key, and the passphrase that it is encrypted with.
 fn key_with_passphrase(file: &Path, unlock: &UnlockArgs) -> Result<(PrivateKey, Option<Secret>), Failure> {
     let mut used = None;
@@ -197,12 +210,7 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
             show(&args.dir, output)
         }
         RenewedCa::Requested { request } => {
-            output.note(&format!(
-                "the root is elsewhere: sign it there with `cert-tool ca sign {} --keep-subject`, then \
-                 `cert-tool ca import {}`",
-                ShownPath(&request),
-                ShownPath(&args.dir)
-            ));
+            output.note(&next_steps(&request, " --keep-subject", &args.dir));
             output.record(&FileRecord::new(&request));
             Ok(Exit::Done)
         }
@@ -318,9 +326,8 @@ fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
             output.record(&record.with_policy(&ca.policy).with_profiles(&ca));
         }
         None if ca.issuing_key != KeyPlace::Elsewhere => {
-            output.note(
-                "`issuing.csr` waits to be signed (`cert-tool ca sign`) and imported (`cert-tool ca import`)",
-            );
+            let request = dir.join("issuing.csr");
+            output.note(&format!("`issuing.csr` waits: {}", next_steps(&request, "", dir)));
         }
         None => {}
     }

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::anyhow;
 use cert_tool::{
     IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason, SubordinateCa, Tier, rfc3339,
+    shell_word,
 };
 use cli_support::exit::Exit;
-use hub_types::shown::ShownBare;
+use hub_types::shown::{ShownBare, ShownPath};
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{Sha256Thumbprint, Thumbprint};
 use serde::Serialize;
@@ -69,23 +70,16 @@ pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Exit, Fai
         note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
     FoundCertificates::read(&args.which)?.print(output);
-    output.note(match (tier(&args.which.books.ca, args.which.books.root), args.release) {
-        (Tier::Issuing, false) => {
-            "`cert-tool ca crl` makes the new revocation list; a hub does not read it, so disable the identity there too"
-        }
-        (Tier::Issuing, true) => {
-            "`cert-tool ca crl` makes the new revocation list; a hub does not read it: if you disabled the identity \
-             there, enable it again"
-        }
-        (Tier::Root, false) => {
-            "`cert-tool ca crl --root` makes the new revocation list; a hub does not read it, so remove the CA there \
-             if the hub has it"
-        }
-        (Tier::Root, true) => {
-            "`cert-tool ca crl --root` makes the new revocation list; a hub does not read it: if you removed the CA \
-             there, add it again"
-        }
-    });
+    let folder = shell_word(&ShownPath(&args.which.books.ca).to_string());
+    let (root, on_hub) = match (tier(&args.which.books.ca, args.which.books.root), args.release) {
+        (Tier::Issuing, false) => ("", ", so disable the identity there too"),
+        (Tier::Issuing, true) => ("", ": if you disabled the identity there, enable it again"),
+        (Tier::Root, false) => (" --root", ", so remove the CA there if the hub has it"),
+        (Tier::Root, true) => (" --root", ": if you removed the CA there, add it again"),
+    };
+    output.note(&format!(
+        "`cert-tool ca crl {folder}{root} --out NEW.crl` makes the new revocation list; a hub does not read it{on_hub}"
+    ));
     Ok(Exit::Done)
 }
 

@@ -25,7 +25,10 @@ pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Exit, Failur
         } else {
             output.record(&DocumentRecord(description));
         }
-        if let Some(error @ Error::UnsupportedEncryption { .. }) = document.why_locked() {
+        // Without its password, a key is shown as what it is.
+        if let Some(error) =
+            document.why_locked().filter(|error| !matches!(error, Error::SecretNeeded { .. }))
+        {
             let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
             output.note(&format!("note: {error}{hint}"));
         }
@@ -44,11 +47,11 @@ pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Exit, 
         }
         None => {
             match document.why_locked() {
-                Some(error @ Error::UnsupportedEncryption { .. }) => output.error(&error),
-                _ => output.note(&format!(
+                None | Some(Error::SecretNeeded { .. }) => output.note(&format!(
                     "error: `{}` is an encrypted private key: without its password it has no thumbprint",
                     ShownPath(&document.place)
                 )),
+                Some(error) => output.error(&error),
             }
             false
         }

@@ -122,7 +122,10 @@ impl Document {
             Content::EncryptedKey(sealed) if sealed.is_empty() => {
                 Some(encrypted::old_encryption(&self.place))
             }
-            Content::EncryptedKey(_) => Some(Error::secret_needed(SecretFor::Document(&self.place))),
+            Content::EncryptedKey(sealed) => {
+                let missing = || Error::secret_needed(SecretFor::Document(&self.place));
+                Some(encrypted::why_unreadable(sealed, &self.place).unwrap_or_else(missing))
+            }
             _ => None,
         }
     }

@@ -67,6 +67,11 @@ pub(crate) fn old_encryption(path: &Path) -> Error {
     }
 }
 
+/// The error of a key that no passphrase opens here; `None` if one may.
+pub(crate) fn why_unreadable(der: &[u8], path: &Path) -> Option<Error> {
+    parse(der).err().map(|fault| fault.of(path))
+}
+
 /// The reason why a key can't be decrypted, whatever the passphrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum DecryptionFault {

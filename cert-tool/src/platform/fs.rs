@@ -15,14 +15,37 @@ pub(crate) use cli_support::new_file::folder_of;
 
 use crate::error::Error;
 
-/// Makes a folder that only its owner can enter, and those above it; one that is there stays as it is.
+/// Makes a folder that only its owner can enter, and those above it; one that is there stays as it is. One that everybody
+/// can write is refused: its files could be replaced.
 pub(crate) fn create_private_folder(path: &Path) -> Result<(), Error> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(Error::io("make the folder", path))
+    builder.create(path).map_err(Error::io("make the folder", path))?;
+    check_is_not_open(path)
 }
+
+/// Refuses a folder in which every user can replace files. With the sticky bit, only their owners can.
+#[cfg(unix)]
+fn check_is_not_open(folder: &Path) -> Result<(), Error> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let metadata = fs::metadata(folder).map_err(Error::io("read", folder))?;
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
+    let is_open = mode & OTHERS_WRITE != 0 && mode & STICKY == 0;
+    if is_open { Err(Error::WritableByOthers { path: folder.to_owned(), mode }) } else { Ok(()) }
+}
+
+/// Folders have no modes here.
+#[cfg(not(unix))]
+fn check_is_not_open(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[cfg(unix)]
+const OTHERS_WRITE: u32 = 0o002;
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
 
 /// Makes a folder that only its owner can enter, and those above it; says whether it is new.
 pub(crate) fn create_new_private_folder(path: &Path) -> Result<bool, Error> {
@@ -31,7 +54,7 @@ pub(crate) fn create_new_private_folder(path: &Path) -> Result<bool, Error> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_is_not_open(path).map(|()| false),
         // A parent is missing, or the reason is a real one, which this will tell.
         Err(_) => create_private_folder(path).map(|()| false),
     }

@@ -1,6 +1,7 @@
 //! The library and the binary, judged by OpenSSL: one module for each topic or verb.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests may panic")]
 
+mod advice;
 mod batch;
 mod ca;
 mod ca_life;
