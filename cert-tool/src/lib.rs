@@ -89,7 +89,10 @@ pub use profile::{Columns, Profile, ProfileRow, Profiles, RowCheck};
 pub use secrets::secret::{AskSecret, Secret};
 pub use secrets::source::{SecretSource, prompt};
 pub use test_pki::{TestCase, write_test_pki};
-pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certificate};
+pub use verify::{
+    CertificateOfFile, Check, CheckName, Purpose, TrustedCertificates, Verification, Verifier,
+    verify_certificate,
+};
 pub use x509::certificate::{
     Certificate, read_certificate, read_certificate_from, read_certificates, read_certificates_from,
 };

@@ -10,6 +10,7 @@ mod comparable;
 mod crls;
 mod der;
 mod graph;
+mod input;
 mod issuers;
 mod leaf;
 pub(crate) mod name_constraints;
@@ -25,6 +26,7 @@ use time::OffsetDateTime;
 
 use crate::keys::public::PublicKey;
 use crate::x509::certificate::Certificate;
+pub use input::{CertificateOfFile, TrustedCertificates};
 use path::Paths;
 use purpose::Level;
 pub use purpose::Purpose;

@@ -51,6 +51,14 @@ pub struct CaOptions {
     pub token: Option<TokenUri>,
 }
 
+impl CaOptions {
+    /// Gives the root a lifetime of so many days, and the issuing CA half of it.
+    #[must_use]
+    pub fn with_root_days(self, days: u32) -> Self {
+        Self { root_days: days, issuing_days: (days / 2).max(1), ..self }
+    }
+}
+
 impl Default for CaOptions {
     fn default() -> Self {
         Self {

@@ -90,6 +90,11 @@ pub enum KeyPlace {
 }
 
 impl CaDescription {
+    /// Returns true for a certificate of the root's name, as an older root gives the root of a new key.
+    pub fn is_of_root(&self, between: &Certificate) -> bool {
+        self.root.as_ref().is_some_and(|root| root.subject() == between.subject())
+    }
+
     /// Looks into a folder.
     ///
     /// ```

@@ -98,14 +98,13 @@ fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
 
 /// The options of CAs with new keys, whose root has a lifetime of so many days.
 fn options_of_keys(keys: &NewKeyArgs, days: u32) -> Result<CaOptions, Failure> {
-    Ok(CaOptions {
+    let options = CaOptions {
         key_type: keys.key_type.into(),
-        root_days: days,
-        issuing_days: (days / 2).max(1),
         passphrase: keys.unlock.for_new_key(keys.encrypt)?,
         token: token(keys.pkcs11.as_deref())?,
         ..CaOptions::default()
-    })
+    };
+    Ok(options.with_root_days(days))
 }
 
 fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
@@ -315,8 +314,7 @@ fn show(dir: &Path, output: &mut Output) -> Result<Exit, Failure> {
         output.record(&record.with_publication(ca.policy.publication(Tier::Root)));
     }
     for between in ca.between.iter().rev() {
-        let is_cross = ca.root.as_ref().is_some_and(|root| root.subject() == between.subject());
-        let role = if is_cross { "cross-certificate" } else { "between" };
+        let role = if ca.is_of_root(between) { "cross-certificate" } else { "between" };
         output.record(&CaRecord::new(role, file("chain.pem"), between, &KeyPlace::Elsewhere));
     }
     match &ca.issuing {

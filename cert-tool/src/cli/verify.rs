@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    CaCertificates, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
+    CaCertificates, Certificate, CertificateOfFile, Check, Content, PublicKey, Purpose, SecretSource,
+    TrustedCertificates, Verification, Verifier,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Exit, Failur
     let purpose = purpose(args)?;
     let passwords = passwords(args.password.password_file.as_deref())?;
     let expected = args.identity.identity()?;
-    let trust = Trust::read(args)?;
+    let trust = trust(args)?;
     let crls = read_crls(&args.crl, &passwords)?;
     let key = args.key.as_deref().map(|file| read_key(file, &passwords)).transpose()?;
     let by = Verification {
@@ -88,17 +89,18 @@ impl Judged<'_> {
             Ok(subject) => subject,
             Err(error) => return self.error(&error),
         };
-        let others = subject.others();
+        let others = subject.certificates.count_unrelated();
         if others > 0 {
             self.output.note(&format!(
                 "note: `{}` has {others} more certificates that are no CA's; `--each` judges all",
                 ShownPath(file)
             ));
         }
-        let between = [subject.between.as_slice(), by.between].concat();
+        let CertificateOfFile { certificate, between } = &subject.certificates;
+        let between = [between.as_slice(), by.between].concat();
         let key = by.key.or(subject.key.as_ref());
         let verifier = Verifier::new(&Verification { between: &between, key, ..*by });
-        self.checks(file, &verifier.verify(&subject.certificate));
+        self.checks(file, &verifier.verify(certificate));
     }
 
     /// Judges every certificate of a file, one at a time.
@@ -143,51 +145,28 @@ impl Judged<'_> {
     }
 }
 
-#[derive(Default)]
-struct Trust {
-    roots: Vec<Certificate>,
-    between: Vec<Certificate>,
-}
-
-impl Trust {
-    fn read(args: &VerifyArgs) -> Result<Self, Failure> {
-        let mut trust = Self::default();
-        for path in &args.intermediates {
-            trust.between.extend(input::certificates(path).map_err(unread_input)?);
-        }
-        for path in &args.ca {
-            if input::is_stdin(path) || !path.is_dir() {
-                trust.roots.extend(input::certificates(path).map_err(unread_input)?);
-                continue;
-            }
-            let ca = CaCertificates::read(path)?;
-            if ca.root.is_some() {
-                trust.roots.extend(ca.root);
-                trust.between.extend(ca.issuing.into_iter().chain(ca.between));
-            } else {
-                trust.roots.extend(ca.issuing);
-            }
-        }
-        Ok(trust)
+/// Reads the certificates to trust from files and folders of CAs, and the intermediate ones.
+fn trust(args: &VerifyArgs) -> Result<TrustedCertificates, Failure> {
+    let mut trust = TrustedCertificates::default();
+    for path in &args.intermediates {
+        trust.between.extend(input::certificates(path).map_err(unread_input)?);
     }
+    for path in &args.ca {
+        match !input::is_stdin(path) && path.is_dir() {
+            true => trust.add_ca(CaCertificates::read(path)?),
+            false => trust.roots.extend(input::certificates(path).map_err(unread_input)?),
+        }
+    }
+    Ok(trust)
 }
 
-/// A certificate to check, with what its file holds beside it.
+/// A certificate to verify, with what its file holds beside it.
 struct Subject {
-    certificate: Certificate,
-    between: Vec<Certificate>,
+    certificates: CertificateOfFile,
     key: Option<PublicKey>,
 }
 
 impl Subject {
-    /// The number of certificates that are no CA's and have issued nothing here.
-    fn others(&self) -> usize {
-        let all = || std::iter::once(&self.certificate).chain(&self.between);
-        let has_issued = |one: &Certificate| all().any(|other| other.issuer() == one.subject());
-        self.between.iter().filter(|one| !one.is_ca() && !has_issued(one)).count()
-    }
-
-    /// Takes the certificate that the file's own key is for, and without such a key the first.
     fn read(file: &Path, passwords: &SecretSource) -> anyhow::Result<Self> {
         let mut certificates = Vec::new();
         let mut keys = Vec::new();
@@ -215,15 +194,13 @@ impl Subject {
             return Err(anyhow!("`{}` has {} private keys, not one", ShownPath(file), keys.len()));
         }
         let key = keys.pop();
-        let own = key.as_ref().and_then(|key| {
-            certificates.iter().position(|certificate| certificate.public_key_info() == key.info())
-        });
-        if certificates.is_empty() {
-            let found = other.unwrap_or("a private key");
-            return Err(anyhow!("`{}` is {found}, not a certificate", ShownPath(file)));
+        match CertificateOfFile::choose(certificates, key.as_ref()) {
+            Some(certificates) => Ok(Self { certificates, key }),
+            None => {
+                let found = other.unwrap_or("a private key");
+                Err(anyhow!("`{}` is {found}, not a certificate", ShownPath(file)))
+            }
         }
-        let certificate = certificates.remove(own.unwrap_or_default());
-        Ok(Self { certificate, between: certificates, key })
     }
 }
 
