@@ -3,7 +3,7 @@
 use rusqlite::Row;
 use time::OffsetDateTime;
 
-use super::time_of;
+use super::entry::time_of;
 use crate::x509::crl::RevocationReason;
 
 /// The time and the reason of a revocation.
