@@ -4,27 +4,26 @@
 //! connection string of `IOTHUB_CONNECTION_STRING`, and where nothing at all is configured the embedded local
 //! hub. An empty variable and a `provisioner.toml` that lists hubs are configuration: then a hub must be named.
 
-use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use batch_file::IdPattern;
-use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
-use local_hub::LocalHub;
+use hub_types::connection_string::{HubHost, ServiceConnectionString};
+use hub_types::shown::ShownPath;
 use tokio::net::lookup_host;
 use zeroize::Zeroizing;
 
-use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
-use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, HubSize, SignIn};
+use crate::hub::{Access, EntraAccess, EntraEnvironment, HubSize, SignIn};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
-use crate::model::service_status::StatusListener;
-pub(crate) use config::ConfigError;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
+pub(crate) use error::TargetError;
+pub(crate) use open_hub::{OpenHub, with_hub};
 
 mod config;
+mod error;
+mod open_hub;
 
 /// The command line's and the environment's settings for the hub.
 #[derive(Debug, Default)]
@@ -71,103 +70,6 @@ pub(crate) enum Target {
         is_on_this_machine: bool,
         /// The file with the connection string, if it is in a file.
         secret_file: Option<PathBuf>,
-    },
-}
-
-/// A hub that can be called. Keep it as long as it is called.
-pub(crate) struct OpenHub {
-    /// The client.
-    pub(crate) client: Arc<HubClient>,
-    /// The name of the hub for ledgers and results.
-    pub(crate) label: HubLabel,
-    /// The hub itself, if it runs in this process.
-    pub(crate) local: Option<LocalHub>,
-    /// The host that devices connect to, if it differs from that of services.
-    pub(crate) device_host: Option<HubHost>,
-    /// The trust settings for the hub's certificate.
-    pub(crate) trust: HubClientOptions,
-    /// The size of the hub, if it is known.
-    pub(crate) size: Option<HubSize>,
-}
-
-/// The reason why there is no hub to work on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum TargetError {
-    /// A root can't be used.
-    #[error("a CA file can't be used")]
-    Client(#[source] reqwest::Error),
-    /// The configuration file does not name the hub.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A connection string is wrong.
-    #[error("the connection string in {place} can't be used")]
-    ConnectionString {
-        /// The place of the setting.
-        place: String,
-        /// Why.
-        source: ConnectionStringError,
-    },
-    /// The variable with the connection string is empty, for example because a secret of a CI job
-    /// is not set.
-    #[error("IOTHUB_CONNECTION_STRING is set but empty")]
-    EmptyVariable,
-    /// The configuration file lists hubs, and none was chosen.
-    #[error("`{}` lists {hubs}, and none was named", ShownPath(path))]
-    NotNamed {
-        /// The file.
-        path: PathBuf,
-        /// Its hubs, as prose.
-        hubs: String,
-    },
-    /// A hub was named, and there is no configuration file.
-    #[error("hub `{name}` was asked for, but there is no `{}`", ShownPath(path))]
-    NoConfigFile {
-        /// The hub.
-        name: String,
-        /// The searched path of the file.
-        path: PathBuf,
-    },
-    /// The file that should hold a connection string is empty.
-    #[error("`{}` is empty; it must hold the hub's connection string", ShownPath(path))]
-    EmptyFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file that should hold a connection string is a JSON document.
-    #[error(
-        "`{}`, line {line}: this is a JSON document; the file must hold the hub's connection string alone, as text",
-        ShownPath(path)
-    )]
-    JsonFile {
-        /// The file.
-        path: PathBuf,
-        /// The line on which it begins, from 1.
-        line: usize,
-    },
-    /// A file with roots to trust can't be read.
-    #[error("can't read the CA file `{}`", ShownPath(path))]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file that should hold a connection string can't be read.
-    #[error("can't read `{}`, the file of the hub's connection string", ShownPath(path))]
-    ConnectionStringFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The embedded hub does not start.
-    #[error("the local hub with its data in `{}` does not start", ShownPath(data))]
-    Local {
-        /// Its folder.
-        data: PathBuf,
-        /// Why.
-        source: local_hub::Error,
     },
 }
 
@@ -292,44 +194,6 @@ impl Target {
             Self::Remote { access, .. } => access.host().to_string(),
         }
     }
-
-    /// Prepares the hub for calls. The embedded one is started; nothing is sent to others. `status` is told
-    /// about waits and outages.
-    pub(crate) async fn open(self, status: StatusListener) -> Result<OpenHub, TargetError> {
-        self.open_with(local_hub::Config::default(), status).await
-    }
-
-    /// The same for devices to connect to. What the embedded hub takes are certificates of the CAs in
-    /// these PEM files, besides those that it knows by their thumbprints.
-    pub(crate) async fn open_for_devices(
-        self,
-        device_cas: Vec<PathBuf>,
-        status: StatusListener,
-    ) -> Result<OpenHub, TargetError> {
-        let mqtt = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
-        self.open_with(local_hub::Config { mqtt, device_cas, ..local_hub::Config::default() }, status).await
-    }
-
-    /// `embedded` is how the embedded hub is to run.
-    async fn open_with(
-        self,
-        embedded: local_hub::Config,
-        status: StatusListener,
-    ) -> Result<OpenHub, TargetError> {
-        let label = self.label();
-        match self {
-            Self::Embedded { data } => open_embedded(data, label, embedded, status).await,
-            Self::Remote { access, device_host, ca_files, size, .. } => {
-                let extra_roots = ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
-                let trust = HubClientOptions { extra_roots, is_local: false, status };
-                let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
-                if let Some(HubSize { tier, units }) = size {
-                    client.rate_limiter().set_tier(tier, units);
-                }
-                Ok(OpenHub { client: Arc::new(client), label, local: None, device_host, trust, size })
-            }
-        }
-    }
 }
 
 impl std::fmt::Display for Target {
@@ -346,63 +210,6 @@ impl std::fmt::Display for Target {
     }
 }
 
-impl OpenHub {
-    /// The hub's address for devices: the standard port of its device host, or the listener of the
-    /// embedded hub, or a different host and port. Its certificate must have the name of the device
-    /// host in any case.
-    pub(crate) fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
-        let host = self.device_host.as_ref().map_or_else(|| self.client.host(), HubHost::as_str);
-        let address = DeviceHubAddress::of(host);
-        let embedded = self.local.as_ref().and_then(LocalHub::mqtt_addr);
-        let embedded = embedded.map(|address| (address.ip().to_string(), address.port()));
-        let address = match elsewhere.or(embedded) {
-            Some((host, port)) => address.at(host, port),
-            None => address,
-        };
-        DeviceHub::new(address, &self.trust, self.size)
-    }
-
-    /// Lets go of the hub; the embedded one writes down all it knows and stops.
-    pub(crate) async fn close(self) {
-        if let Some(hub) = self.local {
-            hub.shutdown().await;
-        }
-    }
-}
-
-/// Opens a hub for a few calls, calls `work` with it and closes it. The calls are given up after
-/// `patience`, if the hub does not answer or takes no more calls.
-pub(crate) async fn with_hub<T, E: From<TargetError>>(
-    choice: TargetChoice,
-    patience: Duration,
-    observer: &dyn RunObserver,
-    work: impl AsyncFnOnce(&OpenHub) -> Result<T, E>,
-) -> Result<T, E> {
-    let target = Target::resolve(choice, ".".as_ref()).await?;
-    target.announce(observer);
-    let hub = target.open(observer.status_listener()).await?;
-    hub.client.rate_limiter().be_brief(patience);
-    let done = work(&hub).await;
-    hub.close().await;
-    done
-}
-
-async fn open_embedded(
-    data: PathBuf,
-    label: HubLabel,
-    config: local_hub::Config,
-    status: StatusListener,
-) -> Result<OpenHub, TargetError> {
-    let failed = |source| TargetError::Local { data: data.clone(), source };
-    let config = local_hub::Config { data: Some(data.clone()), ..config };
-    let hub = LocalHub::start(config).await.map_err(failed)?;
-    let access = hub.connection_string("iothubowner").map_err(failed)?;
-    let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
-    let trust = HubClientOptions { extra_roots, is_local: true, status };
-    let client = HubClient::new(Access::SharedKey(access), &trust).map_err(TargetError::Client)?;
-    Ok(OpenHub { client: Arc::new(client), label, local: Some(hub), device_host: None, trust, size: None })
-}
-
 /// Returns true if the host leads to loopback addresses only, as a name in `/etc/hosts` may. A name
 /// that does not resolve leads nowhere: the first call reports it.
 async fn resolves_to_this_machine(host: &HubHost) -> bool {
@@ -416,12 +223,6 @@ async fn resolves_to_this_machine(host: &HubHost) -> bool {
 }
 
 const NAME_TIMEOUT: Duration = Duration::from_secs(5);
-
-fn read_ca_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
-    std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|source| TargetError::CaFile { path: path.to_owned(), source })
-}
 
 /// Reads the connection string that a file holds.
 fn read_access(path: &Path) -> Result<Access, TargetError> {
