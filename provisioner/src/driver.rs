@@ -1,9 +1,10 @@
-//! The driver of a run: it brings the identities of a chunk to their results.
+//! The driver of a run: it works on the identities of a chunk until each has a result.
 //!
-//! In each round it reads the identities that have to be observed, writes into the ledger which requests
-//! are about to leave, sends them, and passes the answers on. What an identity needs next is decided by a
-//! [`Decider`], which does no I/O. An [`Operation`] is what runs of one kind read and send. The loop, its
-//! limit, the marks and results in the ledger are the same for all kinds of runs.
+//! Each round has four steps. The driver reads the documents of the identities that need it, marks the
+//! requests of the round as sent in the ledger, sends them, and passes the responses to the deciders. A
+//! [`Decider`] decides the next step of one identity, without I/O. An [`Operation`] knows which
+//! documents runs of one kind read and which requests they send. The loop, its limit, and the marks and results
+//! in the ledger are the same for all kinds of runs.
 
 use futures_util::future::join_all;
 use hub_types::{DeviceId, IdentityId};
@@ -36,7 +37,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// The document that shows the state of an identity: the twin on a hub, the enrolment on a DPS.
     type Document: Send + Sync;
 
-    /// The identity whose document shows the state of an identity.
+    /// The identity whose document is read for an identity, for example the device of a module.
     fn subject(&self, identity: &IdentityId) -> IdentityId {
         identity.clone()
     }
@@ -50,7 +51,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// Waits before a read that follows so many retries.
     fn pause_after(&self, retries: u32) -> impl Future<Output = Result<(), HubError>> + Send;
 
-    /// Tells an identity the document of its subject, with all else that its decision needs.
+    /// Passes the document of its subject to an identity, with everything else that its decision needs.
     fn look(
         &self,
         task: &mut Task<Self::Decider>,
@@ -62,10 +63,10 @@ pub(crate) trait Operation: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Sends the requests of all identities, and tells them the answers.
+    /// Sends the requests of all identities, and passes the responses to them.
     fn send(&self, tasks: &mut [Task<Self::Decider>]) -> impl Future<Output = Result<(), RunError>> + Send;
 
-    /// Takes a set of identities that have all finished, before their results are written.
+    /// Receives the identities after all have finished, before their results are written.
     fn finished(
         &self,
         _tasks: &mut [Task<Self::Decider>],
@@ -82,7 +83,7 @@ pub(crate) struct Settled<D: Decider> {
     pub(crate) closed: Vec<(DeviceId, RowState)>,
 }
 
-/// Brings identities on one service to their results.
+/// The driver of the runs of one kind on one service.
 pub(crate) struct RunDriver<O> {
     operation: O,
 }
@@ -98,8 +99,8 @@ impl<O: Operation> RunDriver<O> {
         &self.operation
     }
 
-    /// Brings each identity to its result, and writes the results into the ledger. Requests with a possible
-    /// effect are recorded before they are sent.
+    /// Works on identities until each has a result, and writes the results into the ledger. Requests are
+    /// marked as sent in the ledger before they are sent.
     pub(crate) async fn settle(
         &self,
         writer: &ChunkWriter,

@@ -26,7 +26,8 @@ pub(crate) struct WorkerPool {
     pub(crate) run: RunId,
     /// The number of chunks that are worked on at once.
     pub(crate) workers: usize,
-    /// The time without a sign from a station after which a different one may take over its work.
+    /// The time after the last heartbeat of a station from which a different station may take over its
+    /// chunks.
     pub(crate) lease: Duration,
     /// Receives the share of the hub's rate that this station may take: 1 if no other station works on
     /// the run.
@@ -37,20 +38,20 @@ pub(crate) struct WorkerPool {
     pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-/// The end of the work on a chunk.
+/// The reason why the work on a chunk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkEnd {
-    /// Every row has come to its end.
+    /// Every row has a result.
     Complete,
-    /// A request to stop came first: rows are left for the time when the run is resumed.
+    /// The run is to stop: the other rows wait until it is resumed.
     Stopped,
 }
 
 /// The work of a worker on a chunk.
 pub(crate) trait ChunkWork: Send + Sync + 'static {
-    /// Works on every row of the chunk until it ends, and records the results, or leaves rows if the run is to
-    /// stop. While it waits for the hub, others may write to the ledger; [`ChunkWriter::mark_sent`] waits for
-    /// them before it writes.
+    /// Works on the rows of a chunk until each has a result or the run is to stop, and writes the results
+    /// into the ledger. Workers that wait for the hub let others write to the ledger:
+    /// [`ChunkWriter::mark_sent`] waits for its turn.
     fn work_on(
         &self,
         chunk: Chunk,
@@ -118,7 +119,7 @@ impl WorkerPool {
         work: Arc<impl ChunkWork>,
     ) -> Result<RunState, RunError> {
         let (run, workers) = (self.run, self.workers.max(1));
-        // Left by who has finished a chunk: the next one is claimed before anybody else writes.
+        // The turn of a worker that has finished a chunk: the next chunk is claimed in the same turn.
         let mut guard = None;
         while !self.stop.is_cancelled() {
             if running.len() >= workers {
@@ -127,7 +128,7 @@ impl WorkerPool {
             }
             let own = match guard.take() {
                 Some(guard) => guard,
-                // Whoever ended meanwhile may have left the very turn that is waited for.
+                // A worker that finishes meanwhile may hold the turn that is waited for.
                 None => tokio::select! {
                     biased;
                     Some(ended) = running.join_next() => {
@@ -150,7 +151,7 @@ impl WorkerPool {
                     });
                 }
                 Claim::Finished => return Ok(RunState::Finished),
-                // What is left waits for what is at work, here or at another station.
+                // The remaining chunks depend on chunks in work, here or at another station.
                 Claim::Wait => {
                     drop(own);
                     match running.is_empty() {
@@ -164,7 +165,7 @@ impl WorkerPool {
     }
 }
 
-/// Keeps this station among those that are at work.
+/// The heartbeat of this station, which shows the others that it is at work.
 struct Heartbeat {
     ledger: SharedLedger,
     run: RunId,
@@ -178,7 +179,7 @@ impl Heartbeat {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            // What this means for a chunk will be seen when its rows are written.
+            // If a lease was lost, the next write of its chunk reports it.
             if let Err(error) = self.ledger.call(|ledger| ledger.renew_leases()).await {
                 tracing::warn!(%error, "the leases could not be renewed");
             }
@@ -188,7 +189,7 @@ impl Heartbeat {
         }
     }
 
-    /// Takes an equal part of what the hub takes.
+    /// Divides the rate of the hub equally among the stations at work.
     async fn share(&self) -> Result<(), LedgerError> {
         let run = self.run;
         let stations = self.ledger.call(move |ledger| ledger.count_stations(run)).await?;

@@ -1,4 +1,4 @@
-//! [`Documents`]: what stands in a file of any kind: certificates, requests, revocation lists, keys.
+//! [`Documents`]: the certificates, requests, revocation lists and keys in a file of any format.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ use crate::x509::certificate::{self, Certificate};
 use crate::x509::csr::CsrParts;
 use crate::x509::pkcs7;
 
-/// One thing in a file.
+/// A certificate, key, request or revocation list in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The file, or `path#offset` where more stands before it.
+    /// The file, or `path#offset` if the file has other documents before it.
     pub place: PathBuf,
     /// The content.
     pub content: Content,
-    /// The name that a PFX file gives it.
+    /// The friendly name in a PFX file.
     pub friendly_name: Option<String>,
 }
 
-/// The content of a document. Of private keys only the public half is kept.
+/// The content of a document. Of a private key, only the public key is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
@@ -39,8 +39,8 @@ pub enum Content {
     Certificate(Certificate),
     /// A revocation list, in DER (RFC 5280 §5).
     Crl(Vec<u8>),
-    /// A private key that can't be read without its password: PKCS#8 in DER, or nothing where it is
-    /// encrypted in OpenSSL's old way, which is not read. [`Document::unlock`] opens it.
+    /// A private key that can't be read without its password, as PKCS #8 in DER. The bytes are empty if
+    /// it is encrypted in OpenSSL's old format, which is not supported. [`Document::unlock`] decrypts it.
     EncryptedKey(Vec<u8>),
     /// A private key.
     PrivateKey(PublicKey),
@@ -97,8 +97,8 @@ pub fn read_documents_from(
 }
 
 impl Document {
-    /// Opens a private key that is encrypted; every other document stays as it is, and so does the key
-    /// when nobody knows its password.
+    /// Decrypts an encrypted private key if `ask` knows its password. All other documents stay
+    /// unchanged.
     pub fn unlock(&mut self, ask: &mut AskSecret<'_>) -> Result<(), Error> {
         let Content::EncryptedKey(sealed) = &self.content else {
             return Ok(());

@@ -1,7 +1,7 @@
-//! A twin in the form of the wire and of queries: its own state and the mirror of its identity.
+//! The twin as responses and queries show it: its own state, and a copy of parts of its identity.
 //!
-//! One list of fields serves both: serialization iterates over it, a query looks one up. Nothing is
-//! copied into a JSON tree, so that reading a twin and scanning a million are cheap.
+//! Serialization writes all fields of one list, and a query finds a field in the same list. Both read
+//! the registry without building a JSON tree, so that a scan of a million twins is cheap.
 
 use std::borrow::Cow;
 
@@ -67,8 +67,8 @@ impl<'a> TwinDocument<'a> {
         self.identity.twin.etag()
     }
 
-    /// The value at a path, such as `properties.desired.a.b`. Names of the first level are found in
-    /// any letter case: Microsoft's own examples write `DeviceId` as well as `deviceId`.
+    /// Returns the value at a path, such as `properties.desired.a.b`. The letter case of the first name
+    /// does not matter: Microsoft's examples write both `DeviceId` and `deviceId`.
     pub(crate) fn lookup<S: AsRef<str>>(&self, path: &[S]) -> Datum<'a> {
         let Some((first, rest)) = path.split_first() else {
             return Datum::Missing;
@@ -162,8 +162,8 @@ impl Serialize for TwinDocument<'_> {
     }
 }
 
-/// The reason why a path exists in no twin, if it does not. Tags and properties are free, so a
-/// missing member of these is not an error.
+/// Returns the reason why no twin can have a value at a path, if there is such a reason. Tags and
+/// properties have any names, so every path in them is possible.
 pub(crate) fn column_problem(path: &[String], of_modules: bool) -> Option<String> {
     let (first, rest) = path.split_first()?;
     let Some(member) = FIELDS.into_iter().find(|name| name.eq_ignore_ascii_case(first)) else {
@@ -203,7 +203,7 @@ pub(crate) enum Datum<'a> {
 }
 
 impl<'a> Datum<'a> {
-    /// The member of that name; absent if this is not an object that has it.
+    /// Returns the member with a name; [`Self::Missing`] if the value has no such member.
     pub(crate) fn member(self, name: &str) -> Self {
         match self {
             Self::Json(Cow::Borrowed(value)) => {
@@ -281,7 +281,7 @@ impl Serialize for Datum<'_> {
     }
 }
 
-/// The members of a twin in the hub's order; those without a value are left out.
+/// The members of a twin in the order of a hub. Serialization leaves out members without a value.
 const FIELDS: [&str; 20] = [
     "deviceId",
     "moduleId",

@@ -1,7 +1,8 @@
-//! One object at a time: the calls that scripts make, and listing by query.
+//! Calls for one device, module or twin, which the verbs `device`, `module` and `twin` make, and
+//! queries.
 //!
-//! Unlike the calls of the trait [`Hub`](super::Hub) these are not sent again when an answer was
-//! lost after the request may have had its effect: who calls sees the error, and can look.
+//! A call of the trait [`Hub`](super::Hub) is repeated if its response was lost. A call of this module
+//! is not, if the request may have had an effect: the caller gets the error and can read the object.
 
 use hub_types::identity::{Device, DeviceSpec, Module, ModuleSpec};
 use hub_types::twin::{TwinRuleError, check_numbers};
@@ -22,9 +23,9 @@ use super::retry::Idempotency;
 /// The condition of a write (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// The object exists, in whatever version.
+    /// The object exists, with any ETag.
     Exists,
-    /// The object has this etag. A text, as users hand it over: quotes around it do not matter.
+    /// The object has this ETag, as the user wrote it, with or without quotes.
     Etag(String),
 }
 
@@ -42,19 +43,20 @@ impl Condition {
 pub(crate) struct QueryPage {
     /// The rows.
     pub(crate) rows: Vec<Value>,
-    /// A number outside of reported properties that could not be read without changing it.
+    /// A number with more digits than this program keeps, if there is one outside of reported
+    /// properties.
     pub(crate) changed_number: Option<TwinRuleError>,
-    /// The token for the next page; `None` after the last.
+    /// The token for the next page; `None` on the last page.
     pub(crate) continuation: Option<HeaderValue>,
 }
 
 impl HubClient {
-    /// Creates a device and answers it as the hub made it. One that exists is refused (409).
+    /// Creates a device, and returns it as the hub made it. Fails with 409 if it exists.
     pub(crate) async fn create_device(&self, spec: &DeviceSpec) -> Result<Device, HubError> {
         self.put("create device", &spec.device_id.clone().into(), spec, None).await
     }
 
-    /// Replaces a device as a whole, on the condition that nobody has changed it.
+    /// Replaces all settings of a device if the condition holds.
     pub(crate) async fn replace_device(
         &self,
         spec: &DeviceSpec,
@@ -63,13 +65,13 @@ impl HubClient {
         self.put("replace device", &spec.device_id.clone().into(), spec, Some(condition)).await
     }
 
-    /// Reads a module; `None` when there is none.
+    /// Reads a module; `None` if it does not exist.
     pub(crate) async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
         let module = self.get("get module", &identity_path(identity), identity, MAX_IDENTITY).await;
         self.of_module(identity.device(), module).await
     }
 
-    /// The modules of a device, at most 50; `None` when there is no such device.
+    /// Reads the modules of a device, at most 50; `None` if the device does not exist.
     pub(crate) async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
         let identity = device.clone().into();
         let path = format!("{}/modules", identity_path(&identity));
@@ -80,7 +82,7 @@ impl HubClient {
         }
     }
 
-    /// Creates a module and answers it as the hub made it. One that exists is refused (409).
+    /// Creates a module, and returns it as the hub made it. Fails with 409 if it exists.
     pub(crate) async fn new_module(
         &self,
         identity: &IdentityId,
@@ -90,7 +92,7 @@ impl HubClient {
         self.of_module(identity.device(), module).await
     }
 
-    /// Replaces a module as a whole, on the condition that nobody has changed it.
+    /// Replaces all settings of a module if the condition holds.
     pub(crate) async fn replace_module(
         &self,
         identity: &IdentityId,
@@ -120,7 +122,7 @@ impl HubClient {
         }
     }
 
-    /// Replaces the tags and the desired properties of a twin and answers the new twin.
+    /// Replaces the tags and the desired properties of a twin, and returns the new twin.
     pub(crate) async fn replace_twin(
         &self,
         identity: &IdentityId,
@@ -130,7 +132,7 @@ impl HubClient {
         self.write("replace twin", Method::PUT, twin_path(identity), identity, twin, Some(condition)).await
     }
 
-    /// Merges a patch into a twin and answers the new twin.
+    /// Merges a patch into a twin, and returns the new twin.
     pub(crate) async fn merge_twin(
         &self,
         identity: &IdentityId,
@@ -140,7 +142,8 @@ impl HubClient {
         self.write("patch twin", Method::PATCH, twin_path(identity), identity, patch, Some(condition)).await
     }
 
-    /// One page of a query: at most `limit` rows (1 to 1000), fewer where so many would be too large.
+    /// Reads one page of a query, with at most `limit` rows (1 to 1000). A hub returns fewer rows if
+    /// the page would be too large.
     pub(crate) async fn query(
         &self,
         query: &str,

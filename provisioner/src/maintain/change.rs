@@ -1,9 +1,7 @@
-//! The maintenance of identities after their batch: devices are disabled and later deleted,
-//! thumbprints are rotated, creations of a run are undone.
+//! The decisions of `release`, `rotate`, `retire` and `undo` about one identity, without I/O.
 //!
-//! This module decides the action for an identity in its present state on the hub
-//! ([`Maintenance::decide`]), and the step after each response of the hub ([`ChangeMachine`]). It does no
-//! I/O.
+//! [`Maintenance::decide`] decides the change from the twin on the hub. [`ChangeMachine`] decides the
+//! next step after each response of the hub.
 
 use hub_types::identity::Status;
 use hub_types::twin::Twin;
@@ -36,7 +34,7 @@ pub(crate) enum ChangeDecision {
 }
 
 impl ChangeDecision {
-    /// The identity as it is on the hub but for this change.
+    /// Decides to replace the identity on the hub by a copy with a change.
     fn changed(twin: &Twin, change: impl FnOnce(&mut StateSpec)) -> Self {
         match IdentitySpec::of_twin(twin) {
             Ok(mut changed) => {
@@ -111,8 +109,8 @@ fn delete(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     if_same_certificate(spec, twin, || ChangeDecision::Delete)
 }
 
-/// Returns the decision unless the batch names a thumbprint and the hub has different ones: then the
-/// board was swapped, and a different unit has this id.
+/// Returns the decision if a thumbprint of the batch is on the hub, or the batch names none. Otherwise it
+/// refuses: the board may have been replaced, so that a different unit has this id.
 fn if_same_certificate(
     spec: &IdentitySpec,
     twin: &Twin,
