@@ -281,13 +281,8 @@ mod tests {
     fn state(auth: AuthSpec) -> StateSpec {
         StateSpec {
             auth,
-            status: Status::Enabled,
-            status_reason: None,
-            hold: None,
-            edge: false,
-            parent: None,
-            tags: Arc::default(),
             desired: json!({"b": 1, "a": 2}).as_object().cloned().unwrap().into(),
+            ..StateSpec::default()
         }
     }
 

@@ -9,13 +9,9 @@ fn spec(tags: Value, desired: Value) -> IdentitySpec {
         identity: IdentityId::parse("d", None).unwrap(),
         state: StateSpec {
             auth: AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
-            status: Status::Enabled,
-            status_reason: None,
-            hold: None,
-            edge: false,
-            parent: None,
             tags: tags.as_object().cloned().unwrap().into(),
             desired: desired.as_object().cloned().unwrap().into(),
+            ..StateSpec::default()
         },
     }
 }
