@@ -3,8 +3,8 @@
 //! Each round has four steps. The driver reads the documents of the identities that need it, marks the
 //! requests of the round as sent in the ledger, sends them, and passes the responses to the deciders. A
 //! [`Decider`] decides the next step of one identity, without I/O. An [`Operation`] knows which
-//! documents runs of one kind read and which requests they send. The loop, its limit, and the marks and results
-//! in the ledger are the same for all kinds of runs.
+//! documents runs of one kind read and which requests they send. The loop, its limit, and the marks
+//! and results in the ledger are the same for all kinds of runs.
 
 use futures_util::future::join_all;
 use hub_types::{DeviceId, IdentityId};
