@@ -98,7 +98,9 @@ pub use x509::certificate::{
 };
 pub use x509::certificate_file::{CertificateEncoding, write_certificates};
 pub use x509::crl::{RevocationList, RevocationReason, Revoked};
-pub use x509::csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as, is_request};
+pub use x509::csr::{
+    Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as, is_request, read_request_file,
+};
 pub use x509::name_constraints::{NameConstraints, NameSubtree};
 pub use x509::p7b::p7b;
 pub use x509::publication::Publication;

@@ -164,7 +164,7 @@ fn parent(args: &SigningCaArgs) -> Result<ParentCa, Error> {
 
 fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let parent = parent(&args.signer)?;
-    let request = input::bytes(&args.request).map_err(Failure::Typed)?;
+    let request = input::request_bytes(&args.request).map_err(Failure::Typed)?;
     check_is_new(&args.out)?;
     let options = SubordinateOptions {
         days: args.signer.days,

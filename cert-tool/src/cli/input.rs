@@ -1,6 +1,5 @@
 //! Inputs that arguments name: files, or `-` for stdin.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cert_tool::{
     AskSecret, Certificate, Documents, Error, PrivateKey, Refusal, STDIN, UnverifiedCsr, read_certificate,
     read_certificate_from, read_certificates, read_certificates_from, read_documents, read_documents_from,
+    read_request_file,
 };
 
 /// The name of an input in messages and records.
@@ -63,16 +63,17 @@ pub(crate) fn request(argument: &Path) -> Result<UnverifiedCsr, Refusal> {
     }
 }
 
-/// The bytes of an input.
-pub(crate) fn bytes(argument: &Path) -> Result<Vec<u8>, Error> {
-    let read = match is_stdin(argument) {
+/// The bytes of a certificate request of a CA.
+pub(crate) fn request_bytes(argument: &Path) -> Result<Vec<u8>, Error> {
+    match is_stdin(argument) {
         true => {
             let mut bytes = Vec::new();
-            stdin()?.take(MAX_BYTES).read_to_end(&mut bytes).map(|_| bytes)
+            let read = stdin()?.take(MAX_BYTES).read_to_end(&mut bytes);
+            read.map_err(|source| Error::Io { action: "read", path: STDIN.into(), source })?;
+            Ok(bytes)
         }
-        false => fs::read(argument),
-    };
-    read.map_err(|source| Error::Io { action: "read", path: name(argument).to_owned(), source })
+        false => read_request_file(argument),
+    }
 }
 
 /// Stdin, which can be read once.

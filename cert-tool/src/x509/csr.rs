@@ -286,6 +286,12 @@ pub fn create_csr_as(
     })
 }
 
+/// Reads the bytes of a file with a request, of at most 1 MiB. Of a pipe or device that has a name in a folder nothing is
+/// read.
+pub fn read_request_file(path: &Path) -> Result<Vec<u8>, Error> {
+    read_bounded(path, location::MAX_FILE_BYTES)
+}
+
 /// Returns true if a file has this content because it is a request in one of the forms of [`CsrEncoding`].
 pub fn is_request(content: &[u8]) -> bool {
     match pem::bare_base64(content) {

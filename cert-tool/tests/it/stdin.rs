@@ -71,3 +71,24 @@ fn stdin_is_read_once() {
     assert_eq!(said.code, 2, "{}", said.err);
     assert!(said.err.contains("stdin is read once"), "{}", said.err);
 }
+
+/// Nobody knows whether anything will ever come out of it, and the CA is locked meanwhile.
+#[cfg(unix)]
+#[test]
+fn a_pipe_with_a_name_is_not_waited_for() {
+    let shop = shop();
+    shop.bash("mkfifo pipe");
+    for words in [
+        "show pipe",
+        "verify pipe --ca ca",
+        "verify d/chain.pem --ca pipe",
+        "convert pipe --to p7b --out x.p7b",
+        "sign pipe --ca ca --out signed",
+        "ca sign pipe --ca ca --out x.pem",
+        "ca cross-sign pipe --ca ca --out x.pem",
+        "ca import copy --certificate pipe --key ca/issuing.key",
+    ] {
+        let said = shop.run(words);
+        assert!(said.code != 0 && said.err.contains("a pipe or device"), "{words}: {}", said.err);
+    }
+}
