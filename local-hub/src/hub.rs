@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use hub_types::Timestamp;
 use hub_types::connection_string::HubHost;
-use hub_types::{ErrorCode, Timestamp};
 
 use tokio::sync::Notify;
 
@@ -21,7 +21,9 @@ use crate::hub::connections::Connections;
 use crate::jobs::{Job, Jobs};
 use crate::query::QuerySource;
 use crate::registry::{Counts, Journal, Registry};
-use crate::storage::store::{Committed, Row, Store, Stored, Subject};
+use crate::storage::backing::{Backing, durable, not_durable};
+use crate::storage::hub_tables::{HubStore, HubTables, Row, Stored, Subject};
+use crate::storage::store::Committed;
 use crate::throttle::Throttle;
 
 pub(crate) use devices::ConnectInfo;
@@ -56,18 +58,9 @@ struct HubState {
     configurations: Configurations,
     jobs: Jobs,
     connections: Connections,
-    backing: Backing,
+    backing: Backing<HubTables>,
     /// The number of writes that have begun, by which observers notice changes.
     writes: u64,
-}
-
-/// The storage of acknowledged writes.
-#[derive(Debug)]
-enum Backing {
-    Memory,
-    Disk(Store),
-    /// The hub has shut down: no write can be acknowledged any more.
-    Closed,
 }
 
 /// The result of a write, and its counts.
@@ -80,14 +73,14 @@ pub(crate) struct Written<T> {
 impl Hub {
     pub(crate) fn new(
         stored: Stored,
-        store: Option<Store>,
+        store: Option<HubStore>,
         policies: Policies,
         clock: Arc<MovableClock>,
         throttle: Throttle,
         blobs: Blobs,
         messages: MessageLog,
     ) -> Self {
-        let backing = store.map_or(Backing::Memory, Backing::Disk);
+        let backing = Backing::new(store);
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let Stored { registry, configurations, jobs } = stored;
         Self {
@@ -114,7 +107,7 @@ impl Hub {
     }
 
     /// A hub without throttles, on the machine's clock, that serves no clients.
-    pub(crate) fn standalone(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
+    pub(crate) fn standalone(stored: Stored, store: Option<HubStore>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
         Self::new(stored, store, policies, clock, throttle, Blobs::new(None), MessageLog::disabled())
@@ -212,9 +205,7 @@ impl Hub {
     /// Ends the store's writer after everything passed to it is durable.
     pub(crate) fn close(&self) {
         let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
-        if let Backing::Disk(store) = backing {
-            store.close();
-        }
+        backing.close();
     }
 
     fn write_in_memory<T>(
@@ -253,10 +244,7 @@ impl Backend for Hub {
     }
 
     fn check_durable(&self) -> ApiResult<()> {
-        match &self.lock().backing {
-            Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
-            _ => Ok(()),
-        }
+        self.lock().backing.check_durable()
     }
 }
 
@@ -284,17 +272,12 @@ impl HubState {
     /// Counts a write, and refuses it if writes can't become durable any more.
     fn begin_write(&mut self) -> ApiResult<()> {
         self.writes += 1;
-        match &self.backing {
-            Backing::Memory => Ok(()),
-            Backing::Disk(store) if store.is_alive() => Ok(()),
-            Backing::Disk(_) => Err(not_durable()),
-            Backing::Closed => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the hub is shutting down")),
-        }
+        self.backing.check_writable()
     }
 
     /// Passes the rows of a request to the store, still under the lock, so that rows are in order.
     fn store_identities(&self, journal: &Journal) -> ApiResult<Option<Committed>> {
-        self.store_rows(|| self.identity_rows(journal))
+        self.backing.store_rows(|| self.identity_rows(journal))
     }
 
     fn identity_rows(&self, journal: &Journal) -> ApiResult<Vec<Row>> {
@@ -304,25 +287,4 @@ impl HubState {
         });
         rows.collect()
     }
-
-    /// Passes rows to the store, if there is one, as one transaction.
-    fn store_rows(&self, rows: impl FnOnce() -> ApiResult<Vec<Row>>) -> ApiResult<Option<Committed>> {
-        let Backing::Disk(store) = &self.backing else {
-            return Ok(None);
-        };
-        let rows = rows()?;
-        Ok(if rows.is_empty() { None } else { Some(store.write(rows)) })
-    }
-}
-
-/// Returns the result of a write as soon as it is durable.
-async fn durable<T>((written, committed): (T, Option<Committed>)) -> ApiResult<T> {
-    if let Some(committed) = committed {
-        committed.await.map_err(|_| not_durable())?;
-    }
-    Ok(written)
-}
-
-fn not_durable() -> ApiError {
-    ApiError::new(ErrorCode::ServerError, "the hub can't write to its data folder; its log says why")
 }

@@ -24,7 +24,7 @@ use crate::job_runner;
 use crate::management::{Management, operation_names};
 use crate::request_log::RequestLog;
 use crate::storage::data_folder::{DataFolder, unknown_policy};
-use crate::storage::store::{Store, Stored};
+use crate::storage::hub_tables::{HubStore, Stored};
 use crate::throttle::Throttle;
 
 pub(crate) mod config;
@@ -197,7 +197,7 @@ struct StateAtStart {
     authority: Authority,
     policies: Policies,
     stored: Stored,
-    store: Option<Store>,
+    store: Option<HubStore>,
 }
 
 impl StateAtStart {
@@ -223,7 +223,7 @@ impl StateAtStart {
         };
         let folder = DataFolder::open(&path)?;
         let (store, stored) = if keeps_registry {
-            let (store, stored) = Store::open(&folder.database()?)?;
+            let (store, stored) = HubStore::open(&folder.database()?)?;
             (Some(store), stored)
         } else {
             (None, Stored::default())
@@ -255,7 +255,7 @@ fn open_hub(
     device_host: Option<&HubHost>,
     policies: Policies,
     mut stored: Stored,
-    store: Option<Store>,
+    store: Option<HubStore>,
 ) -> Result<Arc<Hub>> {
     if config.throttling.is_some() {
         stored.registry.limit_to(MAX_IDENTITIES_PER_HUB);

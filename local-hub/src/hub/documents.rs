@@ -2,12 +2,14 @@
 
 use hub_types::Timestamp;
 
-use super::{Hub, HubState, durable, not_durable};
+use super::{Hub, HubState};
 use crate::api_error::ApiResult;
 use crate::backend::Backend;
 use crate::configurations::Configurations;
 use crate::jobs::Jobs;
-use crate::storage::store::{Committed, Row, Subject};
+use crate::storage::backing::{durable, not_durable};
+use crate::storage::hub_tables::{Row, Subject};
+use crate::storage::store::Committed;
 
 impl Hub {
     /// Reads the configurations under the lock.
@@ -49,7 +51,7 @@ impl Hub {
         let mut state = self.lock();
         state.begin_write()?;
         let value = write(&mut state, now, &mut touched)?;
-        let committed = state.store_rows(|| rows(&state, touched))?;
+        let committed = state.backing.store_rows(|| rows(&state, touched))?;
         Ok((value, committed))
     }
 }

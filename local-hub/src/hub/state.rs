@@ -6,12 +6,14 @@ use hub_types::Timestamp;
 use hub_types::twin::check_numbers;
 use serde::{Deserialize, Serialize};
 
-use super::{Hub, HubState, durable};
+use super::{Hub, HubState};
 use crate::api_error::{ApiError, ApiResult};
 use crate::backend::Backend;
 use crate::configurations::{ConfigurationsFile, ExportedConfigurations};
 use crate::registry::{DevicesFile, ExportedDevices, Journal, Registry};
-use crate::storage::store::{Committed, Stored};
+use crate::storage::backing::durable;
+use crate::storage::hub_tables::Stored;
+use crate::storage::store::Committed;
 
 /// The document of `az iot hub state export`, but without `arm`, which has no counterpart in the
 /// local hub. It contains no jobs.
@@ -119,7 +121,7 @@ impl Hub {
         touched: Touched,
         now: Timestamp,
     ) -> ApiResult<((), Option<Committed>)> {
-        let committed = state.store_rows(|| {
+        let committed = state.backing.store_rows(|| {
             let mut rows = state.identity_rows(&journal)?;
             rows.extend(state.configuration_rows(touched.configurations)?);
             rows.extend(state.job_rows(touched.jobs)?);

@@ -12,7 +12,7 @@ use crate::access::certificates::Authority;
 use crate::access::policy::Policies;
 use crate::backend::Backend;
 use crate::hub::Hub;
-use crate::storage::store::Stored;
+use crate::storage::hub_tables::Stored;
 
 /// A protocol that sends one byte back.
 struct Echo;

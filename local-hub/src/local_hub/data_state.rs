@@ -6,7 +6,7 @@ use crate::api_error::ApiError;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::storage::data_folder::{self, DataFolder};
-use crate::storage::store::Store;
+use crate::storage::hub_tables::HubStore;
 
 /// Returns the state of a folder that was served from, with all keys.
 pub(crate) fn export(folder: &Path) -> Result<Vec<u8>> {
@@ -28,7 +28,7 @@ pub(crate) fn import(folder: &Path, document: &[u8], replace: bool) -> Result<()
 /// Opens the folder, which stays locked as long as the value lives.
 fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     let folder = DataFolder::open(path)?;
-    let (store, stored) = Store::open(&folder.database()?)?;
+    let (store, stored) = HubStore::open(&folder.database()?)?;
     Ok((Hub::standalone(stored, Some(store), folder.policies()?), folder))
 }
 

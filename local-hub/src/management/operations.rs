@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::device_to_cloud::{Filter, Reader};
 use crate::faults::Faults;
 use crate::hub::Hub;
-use crate::storage::store::Stored;
+use crate::storage::hub_tables::Stored;
 
 /// The operations, with their state between requests.
 #[derive(Debug)]

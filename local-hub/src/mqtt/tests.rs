@@ -28,7 +28,7 @@ use crate::device_to_cloud::MessageLog;
 use crate::hub::Hub;
 use crate::listener::resettable::Reset;
 use crate::request_log::connection::ConnectionLog;
-use crate::storage::store::Stored;
+use crate::storage::hub_tables::Stored;
 use crate::throttle::{Charging, Throttle, Throttling};
 
 const RESPONSES: &str = "$iothub/twin/res/#";

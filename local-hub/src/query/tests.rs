@@ -5,7 +5,7 @@ use serde_json::{Value, from_value, json};
 use super::{PageRequest, Query, run};
 use crate::api_error::ApiError;
 use crate::registry::{BulkEntry, Journal, Registry};
-use crate::storage::store::Stored;
+use crate::storage::hub_tables::Stored;
 
 fn hub_with(items: Value) -> Stored {
     let items: Vec<BulkItem> = from_value(items).unwrap();

@@ -1,6 +1,6 @@
-//! The store: the content of the registry, in SQLite, written by one thread.
+//! The store of a service: its content in SQLite, written by one thread.
 //!
-//! Requests pass on their rows while they hold the registry's lock, so rows arrive in the order of
+//! Requests pass on their rows while they hold the lock of the content, so rows arrive in the order of
 //! the writes. The thread commits all waiting rows at once, and then notifies the requests; a
 //! request is acknowledged only after that. No acknowledged write is lost when the process ends.
 
@@ -10,47 +10,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use hub_types::{IdentityId, ModuleId};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
-use crate::configurations::Configurations;
 use crate::error::{Error, Result};
-use crate::jobs::Jobs;
-use crate::registry::Registry;
 
-mod loading;
-#[cfg(test)]
-mod tests;
 mod wal;
 
-/// The change of one row: written with this content, or deleted.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) subject: Subject,
-    pub(crate) content: Option<Vec<u8>>,
-}
+/// The tables of a database: their schema, and the ways of their content to rows and back.
+pub(crate) trait Tables: 'static {
+    /// The change of one row.
+    type Row: Send + 'static;
+    /// The content of all tables.
+    type Content;
 
-/// The object of a row.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Subject {
-    Configuration(String),
-    Identity(IdentityId),
-    Job(String),
-}
+    /// The format of the database: its `user_version`, which the schema sets.
+    const FORMAT: i64;
+    /// The names of the tables.
+    const NAMES: &'static [&'static str];
+    /// The statements that make missing tables.
+    const SCHEMA: &'static str;
 
-/// The content of a store.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stored {
-    pub(crate) registry: Registry,
-    pub(crate) configurations: Configurations,
-    pub(crate) jobs: Jobs,
+    /// Loads the content of all tables.
+    fn load(connection: &Connection, path: &Path) -> Result<Self::Content>;
+
+    /// Writes or deletes a row.
+    fn write(transaction: &Transaction<'_>, row: &Self::Row) -> rusqlite::Result<()>;
 }
 
 /// The writer's side of the store.
 #[derive(Debug)]
-pub(crate) struct Store {
-    batches: mpsc::Sender<Batch>,
+pub(crate) struct Store<T: Tables> {
+    batches: mpsc::Sender<Batch<T>>,
     writer: JoinHandle<()>,
     has_failed: Arc<AtomicBool>,
 }
@@ -58,32 +49,29 @@ pub(crate) struct Store {
 /// Resolves once the rows are durable; an error means that they may not be.
 pub(crate) type Committed = oneshot::Receiver<()>;
 
-#[derive(Debug)]
-struct Batch {
-    rows: Vec<Row>,
+struct Batch<T: Tables> {
+    rows: Vec<T::Row>,
     committed: oneshot::Sender<()>,
 }
 
-impl Store {
+impl<T: Tables> Store<T> {
     /// Opens the database and starts the writer. Returns the store and its content.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, T::Content)> {
         check_log(path)?;
-        let connection = connect(path)?;
-        let registry = loading::load(&connection, path)?;
-        let (configurations, jobs) = load_documents(&connection, path)?;
-        let stored = Stored { registry, configurations, jobs };
+        let connection = connect::<T>(path)?;
+        let stored = T::load(&connection, path)?;
         let (batches, receiver) = mpsc::channel();
         let has_failed = Arc::new(AtomicBool::new(false));
         let failed = Arc::clone(&has_failed);
         let writer = thread::Builder::new()
-            .name("hub-store".to_owned())
-            .spawn(move || write_batches(connection, &receiver, &failed))
+            .name("store".to_owned())
+            .spawn(move || write_batches::<T>(connection, &receiver, &failed))
             .map_err(Error::Thread)?;
         Ok((Self { batches, writer, has_failed }, stored))
     }
 
     /// Passes rows to the writer.
-    pub(crate) fn write(&self, rows: Vec<Row>) -> Committed {
+    pub(crate) fn write(&self, rows: Vec<T::Row>) -> Committed {
         let (committed, receiver) = oneshot::channel();
         // Where the writer is gone, dropping the sender tells the caller.
         let _ = self.batches.send(Batch { rows, committed });
@@ -104,9 +92,13 @@ impl Store {
     }
 }
 
-fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>, has_failed: &AtomicBool) {
+fn write_batches<T: Tables>(
+    mut connection: Connection,
+    batches: &mpsc::Receiver<Batch<T>>,
+    has_failed: &AtomicBool,
+) {
     while let Ok(first) = batches.recv() {
-        let gathered: Vec<Batch> =
+        let gathered: Vec<_> =
             std::iter::once(first).chain(batches.try_iter().take(MAX_GATHERED - 1)).collect();
         if let Err(error) = commit(&mut connection, &gathered) {
             // Later rows could build on lost ones: from here on nothing is acknowledged any more.
@@ -122,48 +114,10 @@ fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>, ha
     }
 }
 
-fn commit(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
+fn commit<T: Tables>(connection: &mut Connection, batches: &[Batch<T>]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    {
-        let mut put = transaction.prepare_cached(
-            "INSERT INTO identities (device, module, record) VALUES (?1, ?2, ?3)
-             ON CONFLICT (device, module) DO UPDATE SET record = excluded.record",
-        )?;
-        let mut delete =
-            transaction.prepare_cached("DELETE FROM identities WHERE device = ?1 AND module = ?2")?;
-        for Row { subject, content } in batches.iter().flat_map(|batch| &batch.rows) {
-            match subject {
-                Subject::Configuration(id) => {
-                    commit_document(&transaction, (CONFIGURATION, id), content.as_deref())?;
-                }
-                Subject::Job(id) => commit_document(&transaction, (JOB, id), content.as_deref())?,
-                Subject::Identity(identity) => {
-                    let (device, module) = key(identity);
-                    match content {
-                        Some(content) => put.execute((device, module, content))?,
-                        None => delete.execute((device, module))?,
-                    };
-                }
-            }
-        }
-    }
+    batches.iter().flat_map(|batch| &batch.rows).try_for_each(|row| T::write(&transaction, row))?;
     transaction.commit()
-}
-
-fn commit_document(
-    transaction: &Transaction<'_>,
-    (kind, id): (&str, &str),
-    content: Option<&[u8]>,
-) -> rusqlite::Result<()> {
-    match content {
-        Some(content) => transaction.execute(
-            "INSERT INTO documents (kind, id, content) VALUES (?1, ?2, ?3)
-             ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content",
-            (kind, id, content),
-        ),
-        None => transaction.execute("DELETE FROM documents WHERE kind = ?1 AND id = ?2", (kind, id)),
-    }
-    .map(drop)
 }
 
 /// Refuses a log of which SQLite would silently discard transactions.
@@ -182,17 +136,17 @@ fn check_log(path: &Path) -> Result<()> {
     Err(Error::Damaged { path: log, reason })
 }
 
-fn connect(path: &Path) -> Result<Connection> {
+fn connect<T: Tables>(path: &Path) -> Result<Connection> {
     let failed = |source| store_error(path, source);
     let connection = Connection::open(path).map_err(failed)?;
-    check_format(&connection, path)?;
+    check_format::<T>(&connection, path)?;
     let set_up = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // With FULL a commit survives a power failure as well, not only the end of the process.
         connection.pragma_update(None, "synchronous", "FULL")?;
         // A record holds keys: what is deleted is overwritten.
         connection.pragma_update(None, "secure_delete", "ON")?;
-        connection.execute_batch(SCHEMA)
+        connection.execute_batch(T::SCHEMA)
     };
     set_up().map_err(failed)?;
     Ok(connection)
@@ -200,73 +154,28 @@ fn connect(path: &Path) -> Result<Connection> {
 
 /// Refuses a database of a newer version or of a different program, and one that has lost its
 /// tables.
-fn check_format(connection: &Connection, path: &Path) -> Result<()> {
-    let count = |sql: &str| -> Result<i64> {
-        connection.query_row(sql, (), |row| row.get(0)).map_err(|source| store_error(path, source))
-    };
-    let found = count("SELECT user_version FROM pragma_user_version")?;
-    let tables = count("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")?;
-    let ours = count("SELECT count(*) FROM sqlite_schema WHERE name IN ('identities', 'documents')")?;
+fn check_format<T: Tables>(connection: &Connection, path: &Path) -> Result<()> {
+    let count = |sql: &str| -> rusqlite::Result<i64> { connection.query_row(sql, (), |row| row.get(0)) };
+    let failed = |source| store_error(path, source);
+    let found = count("SELECT user_version FROM pragma_user_version").map_err(failed)?;
+    let tables = count("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").map_err(failed)?;
+    let mut known = T::NAMES.iter().map(|name| connection.table_exists(None, *name));
+    let has_all = known.try_fold(true, |all, exists| Ok(all && exists?)).map_err(failed)?;
     let damaged = |reason: &str| Error::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     match found {
-        FORMAT if ours == 2 => Ok(()),
-        FORMAT => Err(damaged("its tables are missing; put it back from a copy, or serve another folder")),
+        found if found == T::FORMAT && has_all => Ok(()),
+        found if found == T::FORMAT => {
+            Err(damaged("its tables are missing; put it back from a copy, or serve another folder"))
+        }
         0 if tables == 0 => Ok(()),
-        1.. if ours == 2 => Err(Error::Newer { path: path.to_owned(), found, known: FORMAT }),
+        1.. if has_all => Err(Error::Newer { path: path.to_owned(), found, known: T::FORMAT }),
         _ => Err(damaged("it is the database of a different program")),
     }
 }
 
-fn load_documents(connection: &Connection, path: &Path) -> Result<(Configurations, Jobs)> {
-    let (mut configurations, mut jobs) = (Configurations::default(), Jobs::default());
-    let failed = |source| store_error(path, source);
-    let mut statement = connection.prepare("SELECT kind, id, content FROM documents").map_err(failed)?;
-    let mut rows = statement.query(()).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let kind: String = row.get(0).map_err(failed)?;
-        let id: String = row.get(1).map_err(failed)?;
-        let content = row.get_ref(2).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
-        let damaged = |reason| Error::Damaged { path: path.to_owned(), reason };
-        let restored = match kind.as_str() {
-            CONFIGURATION => configurations.restore(id.clone(), content),
-            JOB => jobs.restore(id.clone(), content),
-            _ => return Err(damaged(format!("`{kind}` is no kind"))),
-        };
-        restored.map_err(|error| damaged(format!("{kind} {id} breaks at column {}", error.column())))?;
-    }
-    Ok((configurations, jobs))
-}
-
-fn key(identity: &IdentityId) -> (&str, &str) {
-    (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
-}
-
-fn store_error(path: &Path, source: rusqlite::Error) -> Error {
+pub(super) fn store_error(path: &Path, source: rusqlite::Error) -> Error {
     Error::Store { path: PathBuf::from(path), source }
 }
 
 /// The largest number of requests whose rows go into one commit.
 const MAX_GATHERED: usize = 256;
-
-/// The kinds of the rows of `documents`.
-const CONFIGURATION: &str = "configuration";
-const JOB: &str = "job";
-
-/// The format of the database: its `user_version`.
-const FORMAT: i64 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS identities (
-        device TEXT NOT NULL,
-        module TEXT NOT NULL, -- empty for the device itself
-        record BLOB NOT NULL,
-        PRIMARY KEY (device, module)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS documents (
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        content BLOB NOT NULL,
-        PRIMARY KEY (kind, id)
-    ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
-";

@@ -5,7 +5,7 @@ use hub_types::{IdentityId, IfMatch, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
-use super::{Row, Store, Stored, Subject};
+use super::{HubStore, Row, Stored, Subject};
 use crate::registry::{BulkEntry, Journal, Registry};
 
 fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
@@ -53,14 +53,14 @@ proptest! {
     fn what_was_committed_comes_back(items in proptest::collection::vec(item(), 1..30)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
-        let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+        let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
         for (second, item) in items.iter().enumerate() {
             let rows = apply(&mut registry, item, second as u64);
             let committed = store.write(rows);
             prop_assert_eq!(committed.blocking_recv(), Ok(()));
         }
         store.close();
-        let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+        let (store, Stored { registry: loaded, .. }) = HubStore::open(&path).unwrap();
         store.close();
         prop_assert!(loaded.devices_from(Bound::Unbounded).eq(registry.devices_from(Bound::Unbounded)));
         prop_assert_eq!(loaded.disabled_count(), registry.disabled_count());
@@ -71,7 +71,7 @@ proptest! {
 fn a_deleted_device_takes_its_modules_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
     for item in [json!({"id": "d"}), json!({"id": "d", "moduleId": "m"})] {
         store.write(apply(&mut registry, &item, 1));
     }
@@ -83,7 +83,7 @@ fn a_deleted_device_takes_its_modules_with_it() {
         .map(|identity| Row { subject: Subject::Identity(identity.clone()), content: None });
     store.write(gone.collect());
     store.close();
-    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { registry: loaded, .. }) = HubStore::open(&path).unwrap();
     store.close();
     assert_eq!(loaded.device_count(), 0);
 }
@@ -93,7 +93,7 @@ fn a_deleted_device_takes_its_modules_with_it() {
 fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
     for number in 0..20_000 {
         let device = format!("device-{number:05}");
         for item in [json!({"id": device}), json!({"id": device, "moduleId": "m"})] {
@@ -101,12 +101,12 @@ fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
         }
     }
     store.close();
-    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { registry: loaded, .. }) = HubStore::open(&path).unwrap();
     assert!(loaded == registry, "what was loaded is something else");
     let identity = IdentityId::from_common_name("device-17777/m").unwrap();
     store.write(vec![Row { subject: Subject::Identity(identity), content: Some(b"{".to_vec()) }]);
     store.close();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = HubStore::open(&path).unwrap_err().to_string();
     assert!(error.contains("is damaged: device-17777 m"), "{error}");
 }
 
@@ -114,13 +114,13 @@ fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
 fn a_damaged_record_is_named_without_its_content() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, _) = Store::open(&path).unwrap();
+    let (store, _) = HubStore::open(&path).unwrap();
     store.write(vec![Row {
         subject: Subject::Identity("d".parse::<hub_types::DeviceId>().unwrap().into()),
         content: Some(br#"{"a":"secret"}"#.to_vec()),
     }]);
     store.close();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = HubStore::open(&path).unwrap_err().to_string();
     assert!(error.contains("is damaged: d") && !error.contains("secret"), "{error}");
 }
 
@@ -128,7 +128,7 @@ fn a_damaged_record_is_named_without_its_content() {
 fn a_time_behind_the_calendar_is_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
     let second = 63_800_000_000_u64;
     let mut rows = apply(&mut registry, &json!({"id": "d", "properties": {"desired": {"n": 1}}}), second);
     let content = String::from_utf8(rows[0].content.take().unwrap()).unwrap();
@@ -138,7 +138,7 @@ fn a_time_behind_the_calendar_is_damage() {
     rows[0].content = Some(content.replace(&stamp, &format!("[{},", u64::MAX)).into_bytes());
     store.write(rows);
     store.close();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = HubStore::open(&path).unwrap_err().to_string();
     assert!(error.contains("is damaged: d"), "{error}");
 }
 
@@ -146,7 +146,7 @@ fn a_time_behind_the_calendar_is_damage() {
 fn a_module_without_its_device_is_named_wherever_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
     let text = "x".repeat(3000);
     for number in 0..400 {
         let item = json!({"id": format!("d{number:03}"), "tags": {"text": text}});
@@ -156,7 +156,7 @@ fn a_module_without_its_device_is_named_wherever_it_is() {
     let module = apply(&mut registry, &json!({"id": "d000", "moduleId": "m"}), 2).remove(0);
     store.write(vec![Row { subject: Subject::Identity(orphan), ..module }]);
     store.close();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = HubStore::open(&path).unwrap_err().to_string();
     assert!(error.contains("d200x m: the module's device is missing"), "{error}");
 }
 
@@ -165,7 +165,7 @@ fn a_module_without_its_device_is_named_wherever_it_is() {
 fn a_very_large_device_comes_back_with_its_modules() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = HubStore::open(&path).unwrap();
     let values: serde_json::Map<_, _> = (0..8).map(|n| (format!("k{n}"), json!("x".repeat(4000)))).collect();
     let mut items = vec![json!({"id": "before"}), json!({"id": "large"}), json!({"id": "z-after"})];
     items.extend(
@@ -176,7 +176,7 @@ fn a_very_large_device_comes_back_with_its_modules() {
         store.write(apply(&mut registry, &item, 1));
     }
     store.close();
-    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+    let (store, Stored { registry: loaded, .. }) = HubStore::open(&path).unwrap();
     store.close();
     assert!(loaded == registry, "what was loaded is something else");
 }
