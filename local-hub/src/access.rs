@@ -5,3 +5,4 @@ pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod entra;
 pub(crate) mod policy;
+pub(crate) mod service_token;

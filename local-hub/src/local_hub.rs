@@ -23,7 +23,7 @@ use crate::hub::Hub;
 use crate::job_runner;
 use crate::management::{Management, operation_names};
 use crate::request_log::RequestLog;
-use crate::storage::data_folder::{DataFolder, unknown_policy};
+use crate::storage::data_folder::{DataFolder, POLICIES_FILE, unknown_policy};
 use crate::storage::hub_tables::{HubStore, Stored};
 use crate::throttle::Throttle;
 
@@ -230,7 +230,7 @@ impl StateAtStart {
         };
         Ok(Self {
             authority: folder.authority()?,
-            policies: folder.policies()?,
+            policies: folder.policies(POLICIES_FILE)?,
             folder: Some(folder),
             stored,
             store,

@@ -96,11 +96,11 @@ impl Throttle {
         self.limits.as_ref().map_or(usize::MAX, |(throttling, _)| concurrent_jobs(throttling.tier))
     }
 
-    /// As [`Throttle::admit`], for a bulk call of so many identities.
-    pub(crate) async fn admit_bulk(&self, identities: usize) -> ApiResult<()> {
+    /// As [`Throttle::admit`], for a bulk call of so many items.
+    pub(crate) async fn admit_bulk(&self, class: OperationClass, items: usize, kind: &str) -> ApiResult<()> {
         let per_call = matches!(&self.limits, Some((limits, _)) if limits.charging == Charging::PerCall);
-        let cost = if per_call { 1 } else { u32::try_from(identities.max(1)).unwrap_or(u32::MAX) };
-        self.admit(OperationClass::Registry, cost, "RegistryWrite").await
+        let cost = if per_call { 1 } else { u32::try_from(items.max(1)).unwrap_or(u32::MAX) };
+        self.admit(class, cost, kind).await
     }
 
     /// Refuses an operation when the messages of the day are used up.

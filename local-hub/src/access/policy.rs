@@ -15,18 +15,34 @@ pub(crate) enum Right {
     ServiceConnect,
 }
 
+/// The rights of a service.
+pub(crate) trait Rights: Copy + PartialEq + 'static {
+    /// The policies of a new service, with their rights.
+    const DEFAULTS: &'static [(&'static str, &'static [Self])];
+}
+
+impl Rights for Right {
+    const DEFAULTS: &'static [(&'static str, &'static [Self])] = &[
+        (OWNER, &[Self::RegistryRead, Self::RegistryWrite, Self::ServiceConnect, Self::DeviceConnect]),
+        ("service", &[Self::ServiceConnect]),
+        ("device", &[Self::DeviceConnect]),
+        ("registryRead", &[Self::RegistryRead]),
+        ("registryReadWrite", &[Self::RegistryRead, Self::RegistryWrite]),
+    ];
+}
+
 /// A policy, whose keys grant its rights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Policy {
+pub(crate) struct Policy<R = Right> {
     pub(crate) name: String,
-    rights: Vec<Right>,
+    rights: Vec<R>,
     primary_key: SymmetricKey,
     secondary_key: SymmetricKey,
 }
 
-impl Policy {
-    pub(crate) fn allows(&self, right: Right) -> bool {
+impl<R: Rights> Policy<R> {
+    pub(crate) fn allows(&self, right: R) -> bool {
         self.rights.contains(&right)
     }
 
@@ -39,26 +55,18 @@ impl Policy {
     }
 }
 
-/// The policies of a hub.
+/// The policies of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Policies(Vec<Policy>);
+pub(crate) struct Policies<R = Right>(Vec<Policy<R>>);
 
-impl Policies {
-    /// The five default policies of a new hub, with new keys.
+impl<R: Rights> Policies<R> {
+    /// The default policies, with new keys.
     pub(crate) fn generate() -> Self {
-        use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
-        let defaults: [(&str, &[Right]); 5] = [
-            (OWNER, &[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect]),
-            ("service", &[ServiceConnect]),
-            ("device", &[DeviceConnect]),
-            ("registryRead", &[RegistryRead]),
-            ("registryReadWrite", &[RegistryRead, RegistryWrite]),
-        ];
-        Self(defaults.into_iter().map(|(name, rights)| generate_policy(name, rights)).collect())
+        Self(R::DEFAULTS.iter().map(|(name, rights)| generate_policy(name, rights)).collect())
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Policy> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Policy<R>> {
         self.0.iter().find(|policy| policy.name == name)
     }
 
@@ -67,7 +75,7 @@ impl Policies {
     }
 }
 
-fn generate_policy(name: &str, rights: &[Right]) -> Policy {
+fn generate_policy<R: Rights>(name: &str, rights: &[R]) -> Policy<R> {
     let SymmetricKeys { primary, secondary } = random::symmetric_keys();
     Policy { name: name.to_owned(), rights: rights.to_vec(), primary_key: primary, secondary_key: secondary }
 }

@@ -1,12 +1,12 @@
 //! Access to the service API: shared access signatures of policies, and tokens of Entra ID.
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use hub_types::ErrorCode;
-use hub_types::id::decode_path_segment;
 use hub_types::sas::SasToken;
 
-use crate::access::policy::{Policy, Right};
+use crate::access::policy::Right;
+use crate::access::service_token::{self, TokenRequest, called_host, no_access, unauthorized};
 use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
 use crate::rest::ApiOperation;
@@ -64,76 +64,15 @@ pub(crate) fn authorize(
         (Some(_), None) => {
             Err(unauthorized("this hub takes no tokens of Entra ID; it does with --entra-test"))
         }
-        (None, _) => by_policy(hub, text, headers, uri, found).map(|()| Caller::Policy),
+        (None, _) => {
+            let (right, operation) = (found.right, found.operation.name());
+            let request = TokenRequest { headers, uri, right, operation };
+            service_token::check(hub.policies(), text, hub.unix_seconds(), &request)?;
+            Ok(Caller::Policy)
+        }
     }
 }
 
 fn names_policy(header: &str) -> bool {
     SasToken::parse(header).is_ok_and(|token| token.policy().is_some())
-}
-
-fn by_policy(
-    hub: &Hub,
-    text: &str,
-    headers: &HeaderMap,
-    uri: &Uri,
-    found: &RouteMatch<Hub>,
-) -> ApiResult<()> {
-    let token = SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))?;
-    let policy = signer(hub, &token)?;
-    if token.is_expired(hub.unix_seconds()) {
-        return Err(unauthorized("the token has expired"));
-    }
-    if !covers(&token, headers, uri) {
-        return Err(no_access("the token is for a different resource"));
-    }
-    if !policy.allows(found.right) {
-        let (name, operation) = (&policy.name, found.operation.name());
-        return Err(no_access(&format!("the policy {name} has no right to {operation}")));
-    }
-    Ok(())
-}
-
-fn signer<'h>(hub: &'h Hub, token: &SasToken) -> ApiResult<&'h Policy> {
-    // Without a policy it would be the key of a device, which has no access to the service API.
-    let name = token.policy().ok_or_else(|| no_access("the token names no policy (skn)"))?;
-    let wrong = || no_access("the policy is unknown or its key is different");
-    let policy = hub.policies().find(name).ok_or_else(wrong)?;
-    // Both keys are tried whatever the first gives, so that time does not tell which one it was.
-    let signed = policy.keys().map(|key| token.is_signed_by(key));
-    if signed.contains(&true) { Ok(policy) } else { Err(wrong()) }
-}
-
-/// Returns true if the token is for the host that the client called, in the client's spelling, with
-/// or without the port.
-fn covers(token: &SasToken, headers: &HeaderMap, uri: &Uri) -> bool {
-    let Some(host) = called_host(headers, uri) else {
-        return false;
-    };
-    let path = uri.path().split('/').map(decode_path_segment).collect::<Option<Vec<_>>>();
-    let path = path.map(|segments| segments.join("/")).unwrap_or_default();
-    token.covers(&format!("{host}{path}")) || token.covers(&format!("{}{path}", without_port(host)))
-}
-
-fn called_host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-    host.or_else(|| uri.host())
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        // What looks like a port in an unbracketed IPv6 address is none.
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains("::") => name,
-        _ => host,
-    }
-}
-
-/// 401003: the token itself is not valid.
-fn unauthorized(text: &str) -> ApiError {
-    ApiError::new(ErrorCode::IotHubUnauthorized, text)
-}
-
-/// 401002: the token is valid, but does not have the right.
-fn no_access(text: &str) -> ApiError {
-    ApiError::new(ErrorCode::IotHubUnauthorizedAccess, text)
 }

@@ -1,121 +1,22 @@
-//! The table of all operations of the service API.
-//!
-//! A line of an operation has its name in logs and errors, its access, its throttling, its handler,
-//! and its routes: the right that it needs, its method and its paths. `{}` in a path stands for any
-//! one segment. Routes are matched in the order of the table, because paths overlap.
+//! The table of all operations of the service API of IoT Hub: the complete API of version
+//! 2021-04-12, the additions of 2024-03-31, the earlier previews that clients still use, and the
+//! device operations over HTTPS.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use http::Method;
 use hub_types::limits::OperationClass as Class;
 
-use super::call::Call;
 use super::handlers::{
     bulk, cloud_to_device, configurations, devices, import_export, keys, methods, modules, query,
     scheduled_jobs, statistics, twins,
 };
 use crate::access::policy::Right;
-use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
-use crate::rest::ApiOperation;
-use crate::rest::reply::Reply;
-use crate::rest::routes::Route;
-
-/// The access of an operation to the content of the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Reads,
-    Writes,
-}
-
-/// The throttling of an operation, and its charging as messages of the day.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Meter {
-    pub(crate) class: Class,
-    /// The name of the operation in a 429 response.
-    pub(crate) kind: &'static str,
-    pub(crate) charged: bool,
-}
-
-/// The part of a line that does not depend on a route.
-struct OperationProperties {
-    name: &'static str,
-    access: Access,
-    meter: Option<Meter>,
-}
-
-const fn free(class: Class, kind: &'static str) -> Option<Meter> {
-    Some(Meter { class, kind, charged: false })
-}
-
-const fn charged(class: Class, kind: &'static str) -> Option<Meter> {
-    Some(Meter { class, kind, charged: true })
-}
-
-/// The throttling of an operation whose size only its handler knows. The handler throttles it.
-const fn by_handler() -> Option<Meter> {
-    None
-}
-
-macro_rules! operations {
-    (
-        implemented {$(
-            $name:ident: $access:ident, $meter:expr, $($handler:ident)::+ $(.$await:ident)?,
-            $right:ident $method:ident $($path:literal)+;
-        )*}
-        not_implemented {$(
-            $missing:ident: $missing_right:ident $missing_method:ident $($missing_path:literal)+;
-        )*}
-    ) => {
-        /// The requested operation.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Operation {
-            $($name,)*
-            /// An operation of IoT Hub that this hub does not support, by its name.
-            NotImplemented(&'static str),
-        }
-
-        impl Operation {
-            const fn properties(self) -> OperationProperties {
-                match self {
-                    $(Self::$name => {
-                        OperationProperties { name: stringify!($name), access: Access::$access, meter: $meter }
-                    })*
-                    Self::NotImplemented(name) => OperationProperties { name, access: Access::Writes, meter: None },
-                }
-            }
-        }
-
-        /// The routes of the complete API of version 2021-04-12, the additions of 2024-03-31, the
-        /// earlier previews that clients still use, and the device operations over HTTPS.
-        pub(crate) const ROUTES: &[Route<Hub>] = &[
-            $($(Route {
-                method: Method::$method,
-                path: $path,
-                right: Right::$right,
-                operation: Operation::$name,
-            },)+)*
-            $($(Route {
-                method: Method::$missing_method,
-                path: $missing_path,
-                right: Right::$missing_right,
-                operation: Operation::NotImplemented(stringify!($missing)),
-            },)+)*
-        ];
-
-        /// Performs the operation of a call.
-        pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
-            match call.operation {
-                $(Operation::$name => $($handler)::+(hub, call)$(.$await)?,)*
-                Operation::NotImplemented(name) => Err(ApiError::not_implemented(name)),
-            }
-        }
-    };
-}
+use crate::rest::operations::{by_handler, charged, free, operations};
 
 // Source of the throttling: "Azure IoT Hub billing information".
 operations! {
+    /// The requested operation.
+    Operation of Hub;
+
     implemented {
         ListDevices: Reads, free(Class::Registry, "RegistryRead"), devices::list,
             RegistryRead GET "/devices";
@@ -222,61 +123,18 @@ operations! {
     }
 }
 
-impl ApiOperation for Operation {
-    fn name(self) -> &'static str {
-        self.properties().name
-    }
-
-    fn only_reads(self) -> bool {
-        matches!(self.properties().access, Access::Reads)
-    }
-}
-
-impl Operation {
-    /// The throttling, unless the operation is not implemented or its handler throttles it.
-    pub(crate) const fn meter(self) -> Option<Meter> {
-        self.properties().meter
-    }
-}
-
-/// The name of every operation, unsupported ones included, in alphabetical order.
-pub(crate) fn operation_names() -> Vec<&'static str> {
-    let names: BTreeSet<_> = ROUTES.iter().map(|route| route.operation.name()).collect();
-    names.into_iter().collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{env, fs};
+    use http::Method;
 
     use super::*;
-    use crate::access::policy::Policies;
+    use crate::api_error::ApiError;
+    use crate::rest::operations::check_table;
     use crate::rest::routes::{self, RouteMatch};
 
-    /// Compares the table with a file, which different tests compare with the responses of a running
-    /// hub. Writes the file instead if snapshots are to be updated.
     #[test]
     fn every_operation_is_written_down_with_the_policies_that_may_use_it() {
-        let policies = Policies::generate();
-        let allowed = |right| {
-            let mut names: Vec<_> = policies.names().collect();
-            names.retain(|name| policies.find(name).is_some_and(|policy| policy.allows(right)));
-            names.sort_unstable();
-            names.join(" ")
-        };
-        let rows = ROUTES.iter().map(|Route { operation, method, path, right, .. }| {
-            let missing = match operation {
-                Operation::NotImplemented(_) => "; not implemented",
-                _ => "",
-            };
-            format!("{} {method} {path}: {}{missing}\n", operation.name(), allowed(*right))
-        });
-        let content: String = rows.collect();
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/operations.txt");
-        if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-            return fs::write(file, content).unwrap();
-        }
-        assert_eq!(fs::read_to_string(file).unwrap(), content, "INSTA_UPDATE=always writes the file");
+        check_table::<Hub>("operations.txt", |operation| matches!(operation, Operation::NotImplemented(_)));
     }
 
     fn find(method: &Method, path: &str) -> Result<RouteMatch<Hub>, ApiError> {

@@ -1,8 +1,9 @@
 //! The throttling of operations of the service API, and their charging as messages.
 
-use super::operations::{Meter, Operation};
+use super::operations::Operation;
 use crate::api_error::ApiResult;
 use crate::hub::Hub;
+use crate::rest::operations::Meter;
 
 /// Waits until the operation may begin, or refuses it.
 pub(crate) async fn admit(hub: &Hub, operation: Operation) -> ApiResult<()> {

@@ -29,7 +29,7 @@ pub(crate) fn import(folder: &Path, document: &[u8], replace: bool) -> Result<()
 fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     let folder = DataFolder::open(path)?;
     let (store, stored) = HubStore::open(&folder.database()?)?;
-    Ok((Hub::standalone(stored, Some(store), folder.policies()?), folder))
+    Ok((Hub::standalone(stored, Some(store), folder.policies(data_folder::POLICIES_FILE)?), folder))
 }
 
 fn refused(error: ApiError) -> Error {

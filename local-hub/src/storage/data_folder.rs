@@ -15,11 +15,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hub_types::connection_string::ServiceConnectionString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::private_files;
 use crate::access::certificates::Authority;
-use crate::access::policy::Policies;
+use crate::access::policy::{Policies, Rights};
 use crate::error::{Error, Result};
 
 /// A data folder that stays locked for this hub as long as the value lives.
@@ -86,12 +88,15 @@ impl DataFolder {
     }
 
     /// The policies that were made at the first start.
-    pub(crate) fn policies(&self) -> Result<Policies> {
-        if let Some(policies) = read_policies(&self.path)? {
+    pub(crate) fn policies<R>(&self, file: &str) -> Result<Policies<R>>
+    where
+        R: Rights + Serialize + DeserializeOwned,
+    {
+        if let Some(policies) = read_policies(&self.path, file)? {
             return Ok(policies);
         }
         let policies = Policies::generate();
-        let path = self.path.join(POLICIES_FILE);
+        let path = self.path.join(file);
         let text = serde_json::to_vec_pretty(&policies).map_err(|error| damaged(&path, &error))?;
         write(&path, &Zeroizing::new(text))?;
         Ok(policies)
@@ -126,7 +131,7 @@ pub(crate) fn ca_file(folder: &Path) -> PathBuf {
 /// The connection string of a policy, for the address that the folder was last served on.
 pub(crate) fn connection_string(folder: &Path, policy: &str) -> Result<ServiceConnectionString> {
     let empty = || Error::EmptyFolder(folder.to_owned());
-    let policies = read_policies(folder)?.ok_or_else(empty)?;
+    let policies: Policies = read_policies(folder, POLICIES_FILE)?.ok_or_else(empty)?;
     let path = folder.join(CONNECTION_STRING_FILE);
     let owner = read(&path)?.ok_or_else(empty)?;
     let owner: ServiceConnectionString = owner.parse().map_err(|error| damaged(&path, &error))?;
@@ -136,12 +141,12 @@ pub(crate) fn connection_string(folder: &Path, policy: &str) -> Result<ServiceCo
     Ok(ServiceConnectionString { policy: found.name.clone(), key: found.primary_key().clone(), ..owner })
 }
 
-pub(crate) fn unknown_policy(policies: &Policies, name: &str) -> Error {
+pub(crate) fn unknown_policy<R: Rights>(policies: &Policies<R>, name: &str) -> Error {
     Error::UnknownPolicy { name: name.to_owned(), known: policies.names().collect::<Vec<_>>().join(", ") }
 }
 
-fn read_policies(folder: &Path) -> Result<Option<Policies>> {
-    let path = folder.join(POLICIES_FILE);
+fn read_policies<R: DeserializeOwned>(folder: &Path, file: &str) -> Result<Option<Policies<R>>> {
+    let path = folder.join(file);
     let Some(text) = read(&path)? else {
         return Ok(None);
     };
@@ -181,4 +186,5 @@ const CA_KEY_FILE: &str = "ca-key.pem";
 const DATABASE_FILE: &str = "hub.db";
 const CONNECTION_STRING_FILE: &str = "connection-string";
 const MANAGEMENT_TOKEN_FILE: &str = "management-token";
-const POLICIES_FILE: &str = "policies.json";
+/// The policies of the hub.
+pub(crate) const POLICIES_FILE: &str = "policies.json";

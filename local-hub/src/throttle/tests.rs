@@ -107,7 +107,7 @@ async fn a_basic_tier_has_registry_operations_but_no_twins() {
 #[tokio::test(start_paused = true)]
 async fn waiting_takes_as_long_as_was_said() {
     let throttle = Throttle::new(Some(of(Tier::S1, 1)), Arc::new(stopped_at_noon()));
-    throttle.admit_bulk(100).await.unwrap();
+    throttle.admit_bulk(OperationClass::Registry, 100, "RegistryWrite").await.unwrap();
     let begun = tokio::time::Instant::now();
     throttle.admit(OperationClass::Registry, 5, "RegistryRead").await.unwrap();
     // Five operations at 100 a minute; timers count in milliseconds.

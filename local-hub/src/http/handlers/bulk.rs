@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::StatusCode;
 use hub_types::ErrorCode;
 use hub_types::bulk::ImportMode;
-use hub_types::limits::MAX_BULK_ITEMS;
+use hub_types::limits::{MAX_BULK_ITEMS, OperationClass};
 use hub_types::twin::number_errors;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
         }
     }
     check_distinct(&entries)?;
-    hub.throttle().admit_bulk(entries.len()).await?;
+    hub.throttle().admit_bulk(OperationClass::Registry, entries.len(), "RegistryWrite").await?;
     let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
     let mut reply = Reply::document(&written.value)?.counts(written.counts);
     if !written.value.is_successful {

@@ -1,6 +1,7 @@
 //! `POST /devices/keys/regenerate`: new symmetric keys for many devices and modules.
 
 use http::StatusCode;
+use hub_types::limits::OperationClass;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,7 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
     if body.devices.len() > MAX_IDENTITIES {
         return Err(ApiError::argument(format!("keys of at most {MAX_IDENTITIES} identities in one call")));
     }
-    hub.throttle().admit_bulk(body.devices.len()).await?;
+    hub.throttle().admit_bulk(OperationClass::Registry, body.devices.len(), "RegistryWrite").await?;
     let written = hub.write(|registry, _, journal| {
         let (mut errors, mut rotated_keys) = (Vec::new(), Vec::new());
         for name in body.devices {
