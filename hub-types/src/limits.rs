@@ -6,6 +6,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use crate::dps::limits::{OPERATIONS_PER_MINUTE, REGISTRATIONS_PER_MINUTE};
+
 /// Characters in a device id or a module id.
 pub const MAX_ID_CHARS: usize = 128;
 
@@ -108,10 +110,15 @@ pub enum OperationClass {
     Configuration,
     /// Devices and modules that connect.
     Connection,
+    /// Devices that register at a Device Provisioning Service.
+    DeviceRegistration,
     /// Messages from devices and modules to the cloud.
     DeviceToCloud,
     /// Direct methods; each begun 4 KB of payload counts.
     DirectMethod,
+    /// Creating, reading, updating and deleting enrolments and registrations of a Device
+    /// Provisioning Service.
+    Enrollment,
     /// Creating, reading, listing and cancelling jobs.
     Job,
     /// Devices that a scheduled job updates or calls.
@@ -132,8 +139,10 @@ impl fmt::Display for OperationClass {
             Self::CloudToDevice => "cloud-to-device",
             Self::Configuration => "configuration",
             Self::Connection => "connection",
+            Self::DeviceRegistration => "device registration",
             Self::DeviceToCloud => "device-to-cloud",
             Self::DirectMethod => "direct method",
+            Self::Enrollment => "enrolment",
             Self::Job => "job",
             Self::JobDevice => "job device",
             Self::Query => "query",
@@ -157,6 +166,9 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
         OperationClass::Connection | OperationClass::DeviceToCloud if third_tier => 6000.0 * units,
         OperationClass::Connection | OperationClass::DeviceToCloud if second_tier => 120.0 * units,
         OperationClass::Connection | OperationClass::DeviceToCloud => f64::max(100.0, 12.0 * units),
+        // A Device Provisioning Service has neither tiers nor units.
+        OperationClass::DeviceRegistration => f64::from(REGISTRATIONS_PER_MINUTE) / 60.0,
+        OperationClass::Enrollment => f64::from(OPERATIONS_PER_MINUTE) / 60.0,
         // 24 MB, 480 KB and 160 KB a second, in pieces of `METHOD_PIECE_BYTES`.
         OperationClass::DirectMethod if third_tier => 6144.0 * units,
         OperationClass::DirectMethod if second_tier => 120.0 * units,
@@ -245,6 +257,7 @@ mod tests {
         // 160 KB a second and unit.
         assert_eq!(rate(OperationClass::DirectMethod, "S1", 2) * 4.0, 320.0);
         assert_eq!(rate(OperationClass::JobDevice, "S2", 20), 20.0);
+        assert_eq!((rate(OperationClass::Enrollment, "S3", 20) * 60.0).round(), 1000.0);
     }
 
     #[test]

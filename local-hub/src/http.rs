@@ -19,7 +19,7 @@ use crate::rest::routes::{Route, RouteMatch};
 use crate::rest::service::RequestHead;
 use crate::rest::version::RequestedVersion;
 use access::Caller;
-use call::Call;
+use call::HubCall;
 use operations::{Operation, ROUTES};
 
 pub(crate) use operations::operation_names;
@@ -59,7 +59,7 @@ impl Api for Hub {
     }
 
     /// Performs the operation. With the fault of a stale page, a query runs over the data of then.
-    async fn perform(self: &Arc<Self>, call: Call, effect: Option<&Effect>) -> ApiResult<Reply> {
+    async fn perform(self: &Arc<Self>, call: HubCall, effect: Option<&Effect>) -> ApiResult<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
         let is_stale = operation == Operation::Query && effect == Some(&Effect::StalePage);
         let stale = if is_stale { self.stale() } else { None };

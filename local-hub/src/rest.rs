@@ -21,6 +21,7 @@ use version::RequestedVersion;
 pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod operations;
+pub(crate) mod paging;
 pub(crate) mod reply;
 mod response_body;
 pub(crate) mod routes;

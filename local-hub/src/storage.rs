@@ -3,6 +3,6 @@
 pub(crate) mod backing;
 pub(crate) mod data_folder;
 pub(crate) mod hub_tables;
-mod parallel_rows;
+pub(crate) mod parallel_rows;
 pub(crate) mod private_files;
 pub(crate) mod store;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dps::attestation::TpmAttestation;
-use crate::dps::id::RegistrationId;
+use crate::dps::id::{EnrollmentGroupId, RegistrationId};
 use crate::dps::words::wire_words;
 use crate::etag::Etag;
 use crate::id::DeviceId;
@@ -87,6 +87,12 @@ pub struct RegistrationState {
 }
 
 impl RegistrationState {
+    /// The group by which the device has registered; `None` for an individual enrolment.
+    pub fn enrollment_group_id(&self) -> Option<&EnrollmentGroupId> {
+        let group = self.symmetric_key.as_ref().or(self.x509.as_ref())?;
+        group.enrollment_group_id.as_ref()
+    }
+
     /// The state of a device that has never registered, or of one whose assignment has just begun.
     pub fn new(registration_id: RegistrationId, status: RegistrationStatus) -> Self {
         Self {
@@ -114,7 +120,7 @@ impl RegistrationState {
 pub struct RegistrationGroup {
     /// The group's id; absent for an individual enrolment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enrollment_group_id: Option<String>,
+    pub enrollment_group_id: Option<EnrollmentGroupId>,
 }
 
 /// The answer to a device that registers or asks for the outcome.

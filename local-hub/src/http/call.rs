@@ -8,9 +8,9 @@ use crate::registry::attributes;
 use crate::rest::call;
 
 /// An authorized request to the hub.
-pub(crate) type Call = call::Call<Hub>;
+pub(crate) type HubCall = call::Call<Hub>;
 
-impl Call {
+impl HubCall {
     /// The device in the path.
     pub(crate) fn device(&self) -> ApiResult<DeviceId> {
         DeviceId::new(self.id(0)).map_err(illegal_id)

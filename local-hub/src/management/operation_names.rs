@@ -1,10 +1,11 @@
-//! Every operation of the hub, by its name in faults and the request log.
+//! Every operation of the hub and of the DPS beside it, by its name in faults and the request log.
 
-use crate::{http, mqtt};
+use crate::{dps, http, mqtt};
 
-/// The name of every operation of the service API, including unsupported ones, and of devices.
+/// The name of every operation of services, including unsupported ones, and of devices.
 pub(crate) fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = http::operation_names().into_iter().chain(mqtt::operation_names()).collect();
+    let hub = http::operation_names().into_iter().chain(mqtt::operation_names());
+    let mut names: Vec<_> = hub.chain(dps::operation_names()).collect();
     names.sort_unstable();
     names
 }

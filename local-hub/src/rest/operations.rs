@@ -50,7 +50,7 @@ macro_rules! operations {
         $(#[$doc:meta])*
         $operation:ident of $api:ty;
         implemented {$(
-            $name:ident: $access:ident, $meter:expr, $($handler:ident)::+ $(.$await:ident)?,
+            $name:ident: $access:ident, $meter:expr, $($handler:ident)::+ $(<$entry:ty>)? $(.$await:ident)?,
             $right:ident $method:ident $($path:literal)+;
         )*}
         not_implemented {$(
@@ -114,7 +114,7 @@ macro_rules! operations {
             call: $crate::rest::call::Call<$api>,
         ) -> $crate::api_error::ApiResult<$crate::rest::reply::Reply> {
             match call.operation {
-                $($operation::$name => $($handler)::+(api, call)$(.$await)?,)*
+                $($operation::$name => $($handler)::+ $(::<$entry>)? (api, call)$(.$await)?,)*
                 $operation::NotImplemented(name) => Err($crate::api_error::ApiError::not_implemented(name)),
             }
         }

@@ -14,11 +14,11 @@ use super::store::store_error;
 use crate::error::{Error, Result};
 
 /// The bytes of a row, by column.
-type Columns<'r, const N: usize> = [&'r [u8]; N];
+pub(crate) type Columns<'r, const N: usize> = [&'r [u8]; N];
 
 /// Loads the result of a query of `N` columns. `begins` tells if a parcel may begin with a row, and
 /// `restore` adds a row to the values of its parcel; its error names the row.
-pub(super) fn load<const N: usize, T: Send>(
+pub(crate) fn load<const N: usize, T: Send>(
     connection: &Connection,
     path: &Path,
     sql: &str,
@@ -150,7 +150,7 @@ fn parse_parcels<const N: usize, T>(
 }
 
 /// The text of an id.
-pub(super) fn text(id: &[u8]) -> std::result::Result<&str, String> {
+pub(crate) fn text(id: &[u8]) -> std::result::Result<&str, String> {
     std::str::from_utf8(id).map_err(|_| "the id is no text".to_owned())
 }
 

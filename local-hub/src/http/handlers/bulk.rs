@@ -10,12 +10,12 @@ use hub_types::twin::number_errors;
 use serde_json::Value;
 
 use crate::api_error::{ApiError, ApiResult, json_error};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::{BulkEntry, attributes};
 use crate::rest::reply::Reply;
 
-pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn post(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let items: Vec<Value> = call.json()?;
     if items.len() > MAX_BULK_ITEMS {
         let text = format!("a bulk call takes {MAX_BULK_ITEMS} items, this has {}", items.len());

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::api_error::{ApiError, ApiResult};
 use crate::backend::Backend;
 use crate::clock;
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::NewMessage;
 use crate::rest::reply::Reply;
@@ -26,7 +26,7 @@ struct PurgeResult {
 }
 
 /// Puts the body into the device's queue.
-pub(crate) async fn send(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn send(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let device = call.device()?;
     let now = hub.timestamp();
     let message = NewMessage {
@@ -39,7 +39,7 @@ pub(crate) async fn send(hub: &Hub, call: Call) -> ApiResult<Reply> {
 }
 
 /// Deletes the waiting messages.
-pub(crate) async fn purge(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn purge(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let device_id = call.device()?;
     let purged = hub.write(|registry, _, journal| registry.purge_messages(&device_id, journal)).await?;
     Reply::document(&PurgeResult { device_id, module_id: None, total_messages_purged: purged.value })
@@ -47,7 +47,7 @@ pub(crate) async fn purge(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 /// The properties in the encoding of the topic. System properties begin with `$.`; the headers are
 /// those in which IoT Hub's HTTPS endpoint for devices shows them.
-fn properties(device: &DeviceId, call: &Call) -> ApiResult<String> {
+fn properties(device: &DeviceId, call: &HubCall) -> ApiResult<String> {
     let to = format!("/devices/{device}/messages/deviceBound");
     let mut pairs = vec![("$.to".to_owned(), to)];
     for (header, name) in SYSTEM_PROPERTIES {
@@ -62,7 +62,7 @@ fn properties(device: &DeviceId, call: &Call) -> ApiResult<String> {
 
 /// The expiry of the message: as the sender states it, otherwise after an hour, which is the
 /// default setting of a hub.
-fn expiry(call: &Call, now: Timestamp) -> ApiResult<Timestamp> {
+fn expiry(call: &HubCall, now: Timestamp) -> ApiResult<Timestamp> {
     let Some(text) = call.header(EXPIRY)? else {
         return Ok(clock::later(now.into(), TIME_TO_LIVE).into());
     };

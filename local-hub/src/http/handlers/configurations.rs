@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use crate::api_error::{ApiError, ApiResult};
 use crate::configuration_content::{ContentKind, TwinSettings};
 use crate::configurations::{ConfigurationSpec, EtagCondition, condition_error, query_errors};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::DeviceContent;
 use crate::rest::reply::Reply;
 
-pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn list(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());
     hub.read_configurations(|configurations| {
         Reply::document(&configurations.first(top.unwrap_or(MAX_TOP)).collect::<Vec<_>>())
     })
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     hub.read_configurations(|configurations| {
         let configuration = configurations.get(call.name())?;
         Ok(Reply::document(configuration)?.etag(&configuration.etag()))
     })
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn put(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let spec: ConfigurationSpec = call.exact_document()?;
     let id = call.name().to_owned();
     let demand = demand(&call)?;
@@ -40,7 +40,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(Reply::document(&configuration)?.etag(&configuration.etag()))
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let (id, demand) = (call.name().to_owned(), demand(&call)?);
     hub.write_configurations(|configurations, _, touched| {
         configurations.delete(&id, demand.as_ref(), touched)
@@ -65,7 +65,7 @@ struct QueryErrors {
 }
 
 /// Reports for each query if it is valid, without storing anything.
-pub(crate) fn test_queries(_hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn test_queries(_hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let queries: QueriesBody = call.document()?;
     let metrics = queries.custom_metric_queries.iter().flatten();
     Reply::document(&QueryErrors {
@@ -78,7 +78,7 @@ pub(crate) fn test_queries(_hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 /// Applies a configuration to one device at once: `deviceContent` to the device itself,
 /// `modulesContent` to its modules. The write is atomic.
-pub(crate) async fn apply(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn apply(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let device = call.device()?;
     let AppliedContent { device_content, modules_content } = call.exact_document()?;
     let content = DeviceContent {
@@ -102,7 +102,7 @@ struct AppliedContent {
     modules_content: Option<BTreeMap<String, JsonObject>>,
 }
 
-fn demand(call: &Call) -> ApiResult<Option<EtagCondition>> {
+fn demand(call: &HubCall) -> ApiResult<Option<EtagCondition>> {
     Ok(call.header("if-match")?.and_then(EtagCondition::parse))
 }
 

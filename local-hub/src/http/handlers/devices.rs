@@ -4,25 +4,25 @@ use hub_types::DeviceId;
 use hub_types::identity::DeviceSpec;
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::rest::reply::Reply;
 
-pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn list(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());
     // Whatever is not a number within the bounds counts as the upper one.
     let top = top.filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
     Reply::document(&hub.read(|registry| registry.first_devices(top)))
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.device()?;
     let device = hub.read(|registry| registry.device(&id).map(|record| record.document(&id)));
     let device = device.map_err(|error| by_bare_id(error, &id))?;
     Ok(Reply::document(&device)?.etag(&device.etag))
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn put(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.device()?;
     let spec: DeviceSpec = call.document()?;
     call.refuse_attributes()?;
@@ -38,7 +38,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.device()?;
     let demand = call.if_match()?.ok_or_else(ApiError::etag_missing)?;
     let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await;

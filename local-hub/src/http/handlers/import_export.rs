@@ -6,7 +6,7 @@ use hub_types::{ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::job_runner::{ImportExportRequest, begin_import_export};
 use crate::jobs::{Job, JobStatus, JobWork};
@@ -48,7 +48,7 @@ struct ImportExportDocument<'j> {
     failure_reason: Option<&'j str>,
 }
 
-pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn create(hub: &Arc<Hub>, call: HubCall) -> ApiResult<Reply> {
     let body: CreateJobBody = call.document()?;
     if body.include_configurations == Some(true) {
         return Err(ApiError::not_implemented("CreateImportExportJob with includeConfigurations"));
@@ -78,11 +78,11 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
     document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
 }
 
-pub(crate) fn list(hub: &Hub, _call: Call) -> ApiResult<Reply> {
+pub(crate) fn list(hub: &Hub, _call: HubCall) -> ApiResult<Reply> {
     hub.read_jobs(|jobs| Reply::document(&jobs.iter().filter_map(document).collect::<Vec<_>>()))
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     hub.read_jobs(|jobs| {
         let found = jobs.get(call.name()).and_then(document);
         Reply::document(&found.ok_or_else(|| not_found(call.name()))?)
@@ -90,7 +90,7 @@ pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
 }
 
 /// Cancels a job. Identities that it has moved stay moved.
-pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn cancel(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.name().to_owned();
     hub.write_jobs(|jobs, now, touched| {
         if jobs.get(&id).and_then(document).is_none() {

@@ -6,7 +6,7 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::{Deserialize, Serialize};
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::KeySlot;
 use crate::rest::reply::Reply;
@@ -55,7 +55,7 @@ struct RotatedKeys {
     secondary_key: Option<hub_types::SymmetricKey>,
 }
 
-pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn regenerate(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let body: RegenerateKeysBody = call.document()?;
     let slot = KeySlot::parse(&body.policy_key)
         .ok_or_else(|| ApiError::argument("policyKey must be primaryKey, secondaryKey or both"))?;

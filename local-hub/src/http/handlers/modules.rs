@@ -3,21 +3,21 @@
 use hub_types::identity::ModuleSpec;
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::rest::reply::Reply;
 
-pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn list(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let device = call.device()?;
     Reply::document(&hub.read(|registry| registry.modules(&device))?)
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     Reply::document(&hub.read(|registry| registry.module(&device, &id))?)
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn put(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     let spec: ModuleSpec = call.document()?;
     call.refuse_attributes()?;
@@ -35,7 +35,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     let demand = call.if_match()?.ok_or_else(ApiError::etag_missing)?;
     let written = hub

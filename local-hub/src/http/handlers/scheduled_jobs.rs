@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::backend::Backend;
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::job_runner::begin_scheduled;
 use crate::jobs::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
@@ -58,7 +58,7 @@ struct JobStatistics {
     pending_count: usize,
 }
 
-pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn create(hub: &Arc<Hub>, call: HubCall) -> ApiResult<Reply> {
     let body: ScheduledJobBody = call.exact_document()?;
     let missing = |name: &str| ApiError::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
     let work = match body.r#type.as_str() {
@@ -103,7 +103,7 @@ fn nesting(value: &Value) -> usize {
 }
 
 /// Returns a job. A live hub responds with 200 for an unknown job.
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.name();
     hub.read_jobs(|jobs| match jobs.get(id).and_then(document) {
         Some(document) => Reply::document(&document),
@@ -111,7 +111,7 @@ pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     })
 }
 
-pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn cancel(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let id = call.name().to_owned();
     hub.write_jobs(|jobs, now, touched| {
         let status = jobs.get(&id).filter(|job| document(job).is_some()).map(|job| job.status);
@@ -131,7 +131,7 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 /// A parameter with one of these values, in any letter case. A different value is an error, never
 /// an empty result.
-fn known(call: &Call, name: &str, values: &[&str]) -> ApiResult<Option<String>> {
+fn known(call: &HubCall, name: &str, values: &[&str]) -> ApiResult<Option<String>> {
     match call.parameter(name).filter(|value| !value.is_empty()) {
         Some(value) if !values.iter().any(|known| known.eq_ignore_ascii_case(&value)) => {
             Err(ApiError::argument(format!("{name} is one of {}", values.join(", "))))
@@ -141,7 +141,7 @@ fn known(call: &Call, name: &str, values: &[&str]) -> ApiResult<Option<String>> 
 }
 
 /// The jobs of a type and a status, in pages.
-pub(crate) fn query(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn query(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let (kind, status) = (known(&call, "jobType", &JOB_TYPES)?, known(&call, "jobStatus", &JOB_STATUSES)?);
     let is = |wanted: &Option<String>, found: &str| {
         wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::api_error::ApiResult;
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::Registry;
 use crate::rest::reply::Reply;
@@ -22,7 +22,7 @@ struct ServiceStatistics {
     connected_device_count: usize,
 }
 
-pub(crate) fn devices(hub: &Hub, _call: Call) -> ApiResult<Reply> {
+pub(crate) fn devices(hub: &Hub, _call: HubCall) -> ApiResult<Reply> {
     let (total, disabled) = hub.read(|registry| (registry.device_count(), registry.disabled_count()));
     Reply::document(&DeviceStatistics {
         total_device_count: total,
@@ -31,7 +31,7 @@ pub(crate) fn devices(hub: &Hub, _call: Call) -> ApiResult<Reply> {
     })
 }
 
-pub(crate) fn service(hub: &Hub, _call: Call) -> ApiResult<Reply> {
+pub(crate) fn service(hub: &Hub, _call: HubCall) -> ApiResult<Reply> {
     let connected_device_count = hub.read(Registry::connected_count);
     Reply::document(&ServiceStatistics { connected_device_count })
 }

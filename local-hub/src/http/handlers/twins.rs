@@ -4,18 +4,18 @@ use hub_types::twin::{TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch};
 
 use crate::api_error::{ApiError, ApiResult};
-use crate::http::call::Call;
+use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::{Registry, Shape};
 use crate::rest::reply::Reply;
 use crate::rest::version::ApiVersion;
 
-pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) fn get(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     let identity = call.identity()?;
     hub.read(|registry| document(registry, &identity, call.version))
 }
 
-pub(crate) async fn patch(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn patch(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     call.refuse_attributes()?;
     let patch = TwinPatch::from_body(call.exact_document()?).map_err(illegal)?;
     let (identity, demand) = (call.identity()?, demand(&call)?);
@@ -28,7 +28,7 @@ pub(crate) async fn patch(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(written.value.counts(written.counts))
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn put(hub: &Hub, call: HubCall) -> ApiResult<Reply> {
     call.refuse_attributes()?;
     let with = TwinPatch::replacement(call.exact_document()?).map_err(illegal)?;
     let (identity, demand) = (call.identity()?, demand(&call)?);
@@ -48,7 +48,7 @@ fn document(registry: &Registry, identity: &IdentityId, version: ApiVersion) -> 
 }
 
 /// The condition of the request. For twins an absent `If-Match` means `*`.
-fn demand(call: &Call) -> ApiResult<IfMatch> {
+fn demand(call: &HubCall) -> ApiResult<IfMatch> {
     Ok(call.if_match()?.unwrap_or(IfMatch::Any))
 }
 

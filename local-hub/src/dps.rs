@@ -1,0 +1,121 @@
+//! The Device Provisioning Service (DPS) beside the hub: its registry, its service API, and its
+//! devices.
+//!
+//! It shares the hub's clock, throttles and faults. Enrolments and registrations have a lock and a
+//! database of their own.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hub_types::Timestamp;
+
+use self::access::DpsRight;
+use self::journal::DpsJournal;
+use self::registry::DpsRegistry;
+use self::storage::{DpsStore, DpsTables};
+use crate::access::policy::Policies;
+use crate::api_error::ApiResult;
+use crate::backend::Backend;
+use crate::faults::Injector;
+use crate::hub::{Hub, Written};
+use crate::storage::backing::{Backing, durable};
+use crate::storage::store::Committed;
+
+pub(crate) use self::http::operation_names;
+
+mod access;
+mod certificate_info;
+mod entry;
+mod errors;
+mod etag;
+mod http;
+mod journal;
+mod registry;
+mod storage;
+
+/// One DPS, shared by all its servers.
+#[derive(Debug)]
+pub(crate) struct Dps {
+    hub: Arc<Hub>,
+    policies: Policies<DpsRight>,
+    state: Mutex<DpsState>,
+}
+
+#[derive(Debug)]
+struct DpsState {
+    registry: DpsRegistry,
+    backing: Backing<DpsTables>,
+}
+
+impl Dps {
+    /// A DPS that assigns devices to `hub`, with the content of a store.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        registry: DpsRegistry,
+        store: Option<DpsStore>,
+        policies: Policies<DpsRight>,
+    ) -> Self {
+        let backing = Backing::new(store);
+        Self { hub, policies, state: Mutex::new(DpsState { registry, backing }) }
+    }
+
+    /// The hub beside it, whose clock, throttles and faults it shares.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn policies(&self) -> &Policies<DpsRight> {
+        &self.policies
+    }
+
+    /// Reads under the lock: all other operations wait while `read` runs.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&DpsRegistry) -> T) -> T {
+        read(&self.lock().registry)
+    }
+
+    /// Writes, and returns when the write is durable.
+    pub(crate) async fn write<T>(
+        &self,
+        write: impl FnOnce(&mut DpsRegistry, Timestamp, &mut DpsJournal) -> ApiResult<T>,
+    ) -> ApiResult<Written<T>> {
+        durable(self.write_in_memory(write)?).await
+    }
+
+    fn write_in_memory<T>(
+        &self,
+        write: impl FnOnce(&mut DpsRegistry, Timestamp, &mut DpsJournal) -> ApiResult<T>,
+    ) -> ApiResult<(Written<T>, Option<Committed>)> {
+        let (now, mut journal) = (self.timestamp(), DpsJournal::default());
+        let mut state = self.lock();
+        let DpsState { registry, backing } = &mut *state;
+        backing.check_writable()?;
+        let value = write(registry, now, &mut journal)?;
+        let committed = backing.store_rows(|| registry.rows(journal.touched()))?;
+        Ok((Written { value, counts: journal.counts }, committed))
+    }
+
+    /// Ends the store's writer after everything passed to it is durable.
+    pub(crate) fn close(&self) {
+        let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
+        backing.close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DpsState> {
+        // A panic inside an operation may leave that one write half done; all others are whole, and
+        // a service that goes on is worth more than one that answers nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Dps {
+    fn faults(&self) -> &Injector {
+        self.hub.faults()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        self.hub.timestamp()
+    }
+
+    fn check_durable(&self) -> ApiResult<()> {
+        self.lock().backing.check_durable()
+    }
+}
