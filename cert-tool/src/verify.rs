@@ -199,7 +199,7 @@ impl<'a> Verifier<'a> {
     /// Reads the issuers and revocation lists.
     pub fn new(by: &Verification<'a>) -> Self {
         // Certificates know whole seconds, and are good to the end of the last one.
-        let by = Verification { at: by.at.replace_nanosecond(0).unwrap_or(by.at), ..*by };
+        let by = Verification { at: by.at.truncate_to_second(), ..*by };
         let paths = (!by.trusted.is_empty()).then(|| Paths::new(&by));
         Self { by, paths }
     }

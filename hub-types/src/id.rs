@@ -18,24 +18,6 @@ use crate::shown::ShownChar;
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceId(Arc<str>);
 
-impl DeviceId {
-    /// Parses a device id.
-    pub fn new(text: &str) -> Result<Self, IdError> {
-        check_charset(text)?;
-        Ok(Self(text.into()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The id as one segment of a URL path, percent-encoded.
-    pub fn path_segment(&self) -> String {
-        encode_path_segment(&self.0)
-    }
-}
-
 /// The id of a module: unique in its device, case-sensitive.
 ///
 /// Ids that begin with `$` belong to the system (`$edgeAgent`, `$edgeHub`): they exist on a hub and
@@ -45,22 +27,6 @@ impl DeviceId {
 pub struct ModuleId(Arc<str>);
 
 impl ModuleId {
-    /// Parses a module id.
-    pub fn new(text: &str) -> Result<Self, IdError> {
-        check_charset(text)?;
-        Ok(Self(text.into()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The id as one segment of a URL path, percent-encoded.
-    pub fn path_segment(&self) -> String {
-        encode_path_segment(&self.0)
-    }
-
     /// Returns true if the id is reserved for the hub's own modules.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
@@ -181,7 +147,7 @@ pub fn decode_path_segment(segment: &str) -> Option<String> {
     percent_decode_str(segment).decode_utf8().ok().map(Into::into)
 }
 
-fn encode_path_segment(id: &str) -> String {
+pub(crate) fn encode_path_segment(id: &str) -> String {
     // The URL standard folds `.` and `..` segments away, encoded or not: `%2E` is the most that
     // can be done here, and callers that go through a URL parser must refuse those two ids.
     utf8_percent_encode(id, PATH_SEGMENT).to_string()
@@ -212,8 +178,27 @@ fn is_id_char(c: char) -> bool {
 /// Everything but the unreserved characters of RFC 3986 §2.3, as Microsoft's clients do it.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Implements reading and writing for an id in a text, whose rule a function checks.
 macro_rules! text_id {
-    ($id:ident) => {
+    ($id:ident, $error:ident, $check:ident) => {
+        impl $id {
+            /// Parses an id.
+            pub fn new(text: &str) -> Result<Self, $error> {
+                $check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The id as text, in the letter case in which it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The id as one segment of a URL path, percent-encoded.
+            pub fn path_segment(&self) -> String {
+                $crate::id::encode_path_segment(&self.0)
+            }
+        }
+
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -227,17 +212,17 @@ macro_rules! text_id {
         }
 
         impl FromStr for $id {
-            type Err = IdError;
+            type Err = $error;
 
-            fn from_str(text: &str) -> Result<Self, IdError> {
+            fn from_str(text: &str) -> Result<Self, $error> {
                 Self::new(text)
             }
         }
 
         impl TryFrom<String> for $id {
-            type Error = IdError;
+            type Error = $error;
 
-            fn try_from(text: String) -> Result<Self, IdError> {
+            fn try_from(text: String) -> Result<Self, $error> {
                 Self::new(&text)
             }
         }
@@ -250,8 +235,10 @@ macro_rules! text_id {
     };
 }
 
-text_id!(DeviceId);
-text_id!(ModuleId);
+pub(crate) use text_id;
+
+text_id!(DeviceId, IdError, check_charset);
+text_id!(ModuleId, IdError, check_charset);
 
 #[cfg(test)]
 mod tests {

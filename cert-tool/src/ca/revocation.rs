@@ -194,7 +194,7 @@ impl IssuanceIndex {
             }
         }
         let number = self.next_crl_number()?;
-        let this_update = now.replace_nanosecond(0).unwrap_or(now);
+        let this_update = now.truncate_to_second();
         let count = revoked.len() as u64;
         let der = sign(&RevocationList { number, this_update, next_update, revoked })?;
         Ok(Crl { der, number, revoked: count, next_update })

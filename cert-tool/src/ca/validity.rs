@@ -21,7 +21,7 @@ pub(crate) fn check_clock(now: OffsetDateTime) -> Result<(), Error> {
 /// The moment so many days from now, in whole seconds. A date that no certificate can name is refused.
 pub(crate) fn end_after(days: u32, now: OffsetDateTime) -> Result<OffsetDateTime, Error> {
     check_clock(now)?;
-    let now = now.replace_nanosecond(0).unwrap_or(now);
+    let now = now.truncate_to_second();
     let end = now.checked_add(Duration::days(days.into())).filter(|end| *end <= LAST_DATE);
     end.ok_or(Error::NoSuchDate { days })
 }
@@ -29,7 +29,7 @@ pub(crate) fn end_after(days: u32, now: OffsetDateTime) -> Result<OffsetDateTime
 /// The validity of what is signed now. It begins a little earlier, because devices' clocks are slow.
 pub(super) fn validity(days: u32, now: OffsetDateTime) -> Result<Validity, Error> {
     let not_after = end_after(days, now)?;
-    let now = now.replace_nanosecond(0).unwrap_or(now);
+    let now = now.truncate_to_second();
     Ok(Validity { not_before: now.checked_sub(BACKDATE).unwrap_or(now), not_after })
 }
 

@@ -158,7 +158,9 @@ fn lookup(which: &WhichArgs) -> Result<Lookup, Failure> {
             hex(serial).ok_or_else(|| Failure::Usage(anyhow!("`{serial}` is not a serial number in hex")))?;
         return Ok(Lookup::Serial(bytes));
     }
-    let text = which.thumbprint.as_deref().unwrap_or_default();
+    let Some(text) = &which.thumbprint else {
+        return Err(Failure::Usage(anyhow!("give --device-id, --name, --serial or --thumbprint")));
+    };
     let thumbprint: Thumbprint = text.parse().map_err(|error| Failure::Usage(anyhow!("{error}")))?;
     Ok(match thumbprint.digest() {
         ThumbprintDigest::Sha1(digest) => Lookup::Sha1(digest),

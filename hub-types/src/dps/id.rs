@@ -10,11 +10,10 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::dps::limits::MAX_REGISTRATION_ID_CHARS;
-use crate::id::DeviceId;
+use crate::id::{DeviceId, text_id};
 use crate::limits::MAX_COMMON_NAME_CHARS;
 use crate::shown::ShownChar;
 
@@ -25,23 +24,9 @@ macro_rules! registration_text_id {
         #[serde(try_from = "String", into = "String")]
         pub struct $id(Arc<str>);
 
+        text_id!($id, RegistrationIdError, check);
+
         impl $id {
-            /// Parses an id.
-            pub fn new(text: &str) -> Result<Self, RegistrationIdError> {
-                check(text)?;
-                Ok(Self(text.into()))
-            }
-
-            /// The id in the letter case in which it was given.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// The id as one segment of a URL path, percent-encoded.
-            pub fn path_segment(&self) -> String {
-                utf8_percent_encode(&self.0, PATH_SEGMENT).to_string()
-            }
-
             fn folded(&self) -> impl Iterator<Item = u8> {
                 self.0.bytes().map(|byte| byte.to_ascii_lowercase())
             }
@@ -71,40 +56,6 @@ macro_rules! registration_text_id {
             fn hash<H: Hasher>(&self, state: &mut H) {
                 self.folded().for_each(|byte| state.write_u8(byte));
                 state.write_u8(0xff);
-            }
-        }
-
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($id), "({})"), self.0)
-            }
-        }
-
-        impl FromStr for $id {
-            type Err = RegistrationIdError;
-
-            fn from_str(text: &str) -> Result<Self, RegistrationIdError> {
-                Self::new(text)
-            }
-        }
-
-        impl TryFrom<String> for $id {
-            type Error = RegistrationIdError;
-
-            fn try_from(text: String) -> Result<Self, RegistrationIdError> {
-                Self::new(&text)
-            }
-        }
-
-        impl From<$id> for String {
-            fn from(id: $id) -> Self {
-                id.0.as_ref().into()
             }
         }
     };
@@ -180,9 +131,6 @@ fn check(text: &str) -> Result<(), RegistrationIdError> {
 fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':')
 }
-
-/// Everything but the unreserved characters of RFC 3986 §2.3, as Microsoft's clients do it.
-const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The name of a DPS for devices, such as `0ne00A1B2C3`.
 ///

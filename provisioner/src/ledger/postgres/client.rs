@@ -37,6 +37,9 @@ pub(in crate::ledger) enum Error {
     /// The database lacks what this station wrote into it.
     #[error("the database lacks what was written to it")]
     Forgotten,
+    /// The server does not list the connection that asks.
+    #[error("the server does not list this connection in `pg_stat_activity`")]
+    NoBackend,
     /// A token can't be drawn.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -162,10 +165,11 @@ async fn backend_of(client: &tokio_postgres::Client) -> Result<Backend, Error> {
              SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
         .await?;
-    let row = messages.into_iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
+    let backend = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some(Backend { pid: row.get(0)?.to_owned(), since: row.get(1)?.to_owned() })
+        }
         _ => None,
     });
-    let column = |column| row.as_ref().and_then(|row| row.get(column)).unwrap_or("0").to_owned();
-    Ok(Backend { pid: column(0), since: column(1) })
+    backend.ok_or(Error::NoBackend)
 }

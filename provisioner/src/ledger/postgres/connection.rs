@@ -196,6 +196,7 @@ impl Error {
             Self::Silent => true,
             Self::Forgotten
             | Self::Io(_)
+            | Self::NoBackend
             | Self::NoRandomness(_)
             | Self::NotStorable(_)
             | Self::NotUnderstood(_) => false,
