@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+pub use json::JsonMistake;
+
+mod json;
+
 /// A format that values are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

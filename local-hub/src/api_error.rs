@@ -4,8 +4,6 @@ use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
 
 use crate::ids::counter_etag;
 
-pub(crate) mod json_error;
-
 /// The result of an operation.
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use batch_file::untyped_value;
+use cli_support::wrong_form::JsonMistake;
 use hub_types::IdentityId;
 use hub_types::identity::Status;
 use hub_types::twin::{Twin, TwinRuleError};
@@ -47,7 +48,7 @@ pub(crate) enum ExportError {
     Hub(#[from] HubError),
     /// A row of the hub's answer is no twin.
     #[error("the hub's answer to a query has a row that is not a twin")]
-    NoTwin(#[source] serde_json::Error),
+    NoTwin(#[source] JsonMistake),
     /// The batch can't be written.
     #[error("the batch can't be written")]
     Write(#[from] io::Error),
@@ -118,7 +119,8 @@ async fn each_row(
             let page = hub.query(&query, continuation.as_ref(), PAGE).await?;
             exported.changed_number = exported.changed_number.take().or(page.changed_number);
             for twin in page.rows {
-                let twin: Twin = serde_json::from_value(twin).map_err(ExportError::NoTwin)?;
+                let twin: Twin = serde_json::from_value(twin)
+                    .map_err(|error| ExportError::NoTwin(JsonMistake::new(&error)))?;
                 let identity = twin.identity();
                 match identity.module() {
                     Some(module) if module.is_system() => {

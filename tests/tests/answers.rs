@@ -139,7 +139,12 @@ fn a_login_page_in_mid_run_is_named_and_fails_no_row() -> Result<()> {
 /// Reads pass and changes do not: no row fails, the run ends by itself and can be resumed.
 #[test]
 fn a_run_whose_changes_are_answered_by_something_else_ends_although_reads_pass() -> Result<()> {
-    for reply in [Reply::page("200 OK"), Reply::Close] {
+    for (reply, said) in [
+        (Reply::page("200 OK"), "such as a proxy"),
+        (Reply::Close, "such as a proxy"),
+        (Reply::with("503 Service Unavailable", "text/html", "", "<html>busy</html>"), "such as a proxy"),
+        (Reply::error(503, "ServiceUnavailable"), "the hub refused: 503 ServiceUnavailable"),
+    ] {
         let station = Station::new()?;
         station.write("batch.csv", &devices_with_modules(250))?;
         let hub = ServedHub::start(&station, "hub")?;
@@ -150,6 +155,9 @@ fn a_run_whose_changes_are_answered_by_something_else_ends_although_reads_pass()
         let args = ["apply", "batch.csv", "--wait-for-hub", "0"];
         let ended = run(&mut hostile.provisioner(&station)?, &args)?.expect_code(3)?;
         ensure!(ended.stderr.contains("has confirmed a change for"), "{}", ended.stderr);
+        let error = ended.stderr.split_once("error: ").map_or("", |(_, error)| error);
+        ensure!(error.contains(said), "{}", ended.stderr);
+        ensure!(error.contains("proxy") != error.contains("it fails itself"), "{}", ended.stderr);
         ensure!(ended.stderr.contains("`provisioner resume 1` does the rest"), "{}", ended.stderr);
         ensure!(!ended.stderr.contains(" 0 s"), "{}", ended.stderr);
         ensure!(rows(&station, "created")? == 0 && rows(&station, "failed")? == 0);
@@ -161,6 +169,31 @@ fn a_run_whose_changes_are_answered_by_something_else_ends_although_reads_pass()
         hostile.set_script(|_| Reply::Forward);
         run(&mut hostile.provisioner(&station)?, &["resume"])?.expect_code(0)?;
         ensure!(created(&hub)? == 750);
+    }
+    Ok(())
+}
+
+/// With `--wait-for-hub 0` a damaged answer is not read again, and the message has no words of a library.
+#[test]
+fn a_damaged_answer_ends_a_run_that_is_not_to_wait() -> Result<()> {
+    for (body, said) in [
+        (r#"{"deviceId":tr"#, "its JSON is damaged: the JSON ends too early at line 1, column"),
+        (r#"{"deviceId" 1}"#, "its JSON is damaged: there is no `:` at line 1, column"),
+        (r#"{"deviceId":1}"#, "it does not hold what was asked for: the wrong type: integer `1`"),
+    ] {
+        let station = Station::new()?;
+        station.write("batch.csv", BATCH)?;
+        let hub = ServedHub::start(&station, "hub")?;
+        let hostile =
+            HostileHub::before(&station, &hub, move |call| match call.path.starts_with("/twins/") {
+                true => Reply::with("200 OK", JSON, "", body),
+                false => Reply::Forward,
+            })?;
+        let args = ["apply", "batch.csv", "--wait-for-hub", "0"];
+        let ended = run(&mut hostile.provisioner(&station)?, &args)?.expect_code(3)?;
+        ensure!(ended.stderr.contains(said), "{}", ended.stderr);
+        let reads = hostile.calls().iter().filter(|call| call.path.starts_with("/twins/")).count();
+        ensure!(reads == 1, "{reads} reads: {}", ended.stderr);
     }
     Ok(())
 }

@@ -31,6 +31,53 @@ fn control_characters_of_cells_headers_and_names_are_shown_and_not_sent() -> Res
     Ok(())
 }
 
+/// A line end in the name of a file begins no line of a message or of data for people.
+#[test]
+fn names_of_files_forge_no_line() -> Result<()> {
+    let station = Station::new()?;
+    let hostile = |name: &str| format!("{name}\nerror: forged");
+    let (batch, pem, ca) = (hostile("b"), hostile("c"), hostile("ca"));
+    station.write(&batch, "device_id,certificate\nd1,\"x\nerror: forged\"\n")?;
+    station.write("good.csv", "device_id,auth\nd1,sas\n")?;
+    station.run("cert-tool", ["ca", "init", &ca])?.expect_code(0)?;
+    std::fs::copy(station.path(&format!("{ca}/root.pem")), station.path(&pem))?;
+    let (plan, missing) = (hostile("plan"), hostile("missing"));
+    let issue = ["issue", "--ca", &ca, "--from", "good.csv", "--out", "out"];
+    for (program, args) in [
+        ("provisioner", &["check", &batch][..]),
+        ("provisioner", &["check", &missing]),
+        ("provisioner", &["apply", &missing]),
+        ("provisioner", &["plan", &batch]),
+        ("provisioner", &["plan", "good.csv", "--output", &plan]),
+        ("provisioner", &["apply", &plan]),
+        ("provisioner", &["apply", &batch]),
+        ("provisioner", &["runs", "--ledger", &missing]),
+        ("provisioner", &["audit", "check", &missing]),
+        ("cert-tool", &issue),
+        ("cert-tool", &["ca", "show", &ca]),
+        ("cert-tool", &["ca", "crl", &ca, "--out", &hostile("crl")]),
+        ("cert-tool", &["list", "--ca", &ca]),
+        ("cert-tool", &["show", &pem]),
+        ("cert-tool", &["show", &missing]),
+        ("cert-tool", &["thumbprint", &pem]),
+        ("cert-tool", &["verify", &pem, "--ca", &pem]),
+        ("cert-tool", &["convert", &pem, "--to", "der", "--out", &hostile("der")]),
+        ("cert-tool", &["csr", "--device-id", "d1", "--key-out", &hostile("key"), "--out", &hostile("csr")]),
+        ("cert-tool", &["sign", "--ca", &ca, "--out", &hostile("signed"), &pem]),
+        ("local-hub", &["export", "--data", "none", "--out", &missing]),
+        ("local-hub", &["connection-string", "--data", &missing]),
+        ("local-hub", &["serve", "--data", "hub", "--faults", &missing]),
+    ] {
+        let ended = station.run(program, args)?;
+        let lines = ended.stdout.lines().chain(ended.stderr.lines());
+        ensure!(
+            !lines.clone().any(|line| line.starts_with("error: forged")),
+            "{program} {args:?}: {ended:?}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn wrong_arguments_are_shown_on_one_line() -> Result<()> {
     let station = Station::new()?;

@@ -1,5 +1,6 @@
 //! [`TwinColumn`]: a column that is one value of the twin, `tags.<path>` or `desired.<path>`.
 
+use cli_support::wrong_form::JsonMistake;
 use std::fmt;
 
 use hub_types::number::{self, NumberError};
@@ -161,7 +162,7 @@ pub(crate) fn section_name(section: Section) -> &'static str {
 pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => "the value has another type".to_owned(),
-        _ => error.to_string(),
+        _ => JsonMistake::new(error).to_string(),
     }
 }
 

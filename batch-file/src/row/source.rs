@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use csv::StringRecord;
 
+use hub_types::shown::ShownBare;
+
 use crate::header::cells::{Cells, CsvRow};
 use crate::header::{Header, MAX_COLUMNS, MapError, NameMap};
 use crate::problem::{Findings, Flaw, Problem};
@@ -19,7 +21,7 @@ use crate::text::records::{Records, encoding_flaw, too_long};
 #[non_exhaustive]
 pub enum OpenError {
     /// The file can't be opened or read.
-    #[error("can't read `{file}`")]
+    #[error("can't read `{}`", ShownBare(file))]
     Io {
         /// The file.
         file: String,
@@ -30,7 +32,7 @@ pub enum OpenError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// It is not a batch: no text, no header, or no `device_id`.
-    #[error("`{file}` is no batch file{}", listed(problems))]
+    #[error("`{}` is no batch file{}", ShownBare(file), listed(problems))]
     NoBatch {
         /// The file.
         file: String,

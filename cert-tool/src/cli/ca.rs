@@ -432,7 +432,7 @@ impl CaRecord {
 impl fmt::Display for CaRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names come from outside: what could steer a terminal is shown escaped.
-        writeln!(f, "{} ({})", self.file, self.role)?;
+        writeln!(f, "{} ({})", ShownBare(&self.file), self.role)?;
         writeln!(f, "  subject:    {}", ShownBare(&self.subject))?;
         writeln!(f, "  issuer:     {}", ShownBare(&self.issuer))?;
         writeln!(f, "  serial:     {}", self.serial)?;
@@ -487,6 +487,6 @@ impl FileRecord {
 
 impl fmt::Display for FileRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)
+        ShownBare(&self.file).fmt(f)
     }
 }

@@ -10,6 +10,7 @@ use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, f
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::CsrArgs;
@@ -139,6 +140,6 @@ impl CsrRecord {
 
 impl fmt::Display for CsrRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.csr)
+        ShownBare(&self.csr).fmt(f)
     }
 }

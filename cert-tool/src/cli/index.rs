@@ -259,7 +259,8 @@ impl fmt::Display for EntryRecord {
         }
         write!(f, "{}", self.device_id)?;
         self.module_id.iter().try_for_each(|module| write!(f, "/{module}"))?;
-        write!(f, ": {} {} until {} {}", self.state, self.thumbprint, self.not_after, self.certificate)
+        write!(f, ": {} {} until {} ", self.state, self.thumbprint, self.not_after)?;
+        ShownBare(&self.certificate).fmt(f)
     }
 }
 
@@ -275,6 +276,10 @@ impl fmt::Display for CrlRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, number, revoked, next_update } = self;
         let certificates = if *revoked == 1 { "certificate" } else { "certificates" };
-        write!(f, "{file}: list {number} with {revoked} {certificates}, the next one is due by {next_update}")
+        write!(
+            f,
+            "{}: list {number} with {revoked} {certificates}, the next one is due by {next_update}",
+            ShownBare(file)
+        )
     }
 }

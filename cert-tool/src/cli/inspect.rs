@@ -169,7 +169,7 @@ impl DocumentRow {
 
 impl fmt::Display for DocumentRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)
+        ShownBare(&self.file).fmt(f)
     }
 }
 
@@ -198,7 +198,14 @@ impl ThumbprintRecord {
 
 impl fmt::Display for ThumbprintRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})\n  SHA-1:   {}\n  SHA-256: {}", self.file, self.kind, self.sha1, self.sha256)
+        write!(
+            f,
+            "{} ({})\n  SHA-1:   {}\n  SHA-256: {}",
+            ShownBare(&self.file),
+            self.kind,
+            self.sha1,
+            self.sha256
+        )
     }
 }
 

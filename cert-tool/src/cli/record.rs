@@ -104,7 +104,7 @@ impl IdentityRecord {
 impl fmt::Display for IdentityRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(subject) = self.device_id.as_ref().or(self.request.as_ref()) {
-            write!(f, "{subject}")?;
+            ShownBare(subject).fmt(f)?;
         }
         if let Some(module) = &self.module_id {
             write!(f, "/{module}")?;
@@ -113,7 +113,7 @@ impl fmt::Display for IdentityRecord {
         if let Some(thumbprint) = &self.thumbprint {
             write!(f, " {thumbprint}")?;
         }
-        self.certificate.iter().try_for_each(|path| write!(f, " {path}"))
+        self.certificate.iter().try_for_each(|path| write!(f, " {}", ShownBare(path)))
     }
 }
 
@@ -150,7 +150,7 @@ impl CertificateRecord {
 impl fmt::Display for CertificateRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names come from outside: what could steer a terminal is shown escaped.
-        writeln!(f, "{}", self.file)?;
+        writeln!(f, "{}", ShownBare(&self.file))?;
         writeln!(f, "  subject:    {}", ShownBare(&self.subject))?;
         writeln!(f, "  issuer:     {}", ShownBare(&self.issuer))?;
         writeln!(f, "  serial:     {}", self.serial)?;

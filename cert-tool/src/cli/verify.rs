@@ -287,7 +287,7 @@ impl<'a> CheckRecord<'a> {
 
 impl fmt::Display for CheckRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: ", self.file, self.check)?;
+        write!(f, "{}: {}: ", ShownBare(self.file), self.check)?;
         match (&self.fault, &self.advice) {
             (Some(fault), _) => write!(f, "FAILED: {}", ShownBare(fault))?,
             (None, Some(advice)) => write!(f, "advice: {}", ShownBare(advice))?,

@@ -1,5 +1,6 @@
 //! The configurations in a document of `az iot hub state export`, in addition to the devices.
 
+use cli_support::wrong_form::JsonMistake;
 use std::collections::BTreeMap;
 
 use hub_types::Timestamp;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Configuration, ConfigurationSpec, Configurations, MAX_CONFIGURATIONS, check_configuration};
-use crate::api_error::{ApiError, ApiResult, json_error};
+use crate::api_error::{ApiError, ApiResult};
 use crate::configuration_content::ContentKind;
 
 /// The `configurations` of the document.
@@ -58,7 +59,7 @@ impl Configurations {
 
 fn imported(id: &str, document: Value, now: Timestamp) -> ApiResult<Configuration> {
     let spec = ConfigurationSpec::deserialize(document)
-        .map_err(|error| ApiError::argument(json_error::text(&error)))?;
+        .map_err(|error| ApiError::argument(JsonMistake::new(&error).to_string()))?;
     check_configuration(id, &spec)?;
     Ok(Configuration::new(id, spec, now))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cli_support::wrong_form::TomlMistake;
+use cli_support::wrong_form::{JsonMistake, TomlMistake};
 use hub_types::ErrorCode;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,7 @@ impl Faults {
     /// Reads the same from JSON: `{"seed": 7, "fault": [{"effect": "reset"}]}`.
     pub(crate) fn parse_json(text: &[u8]) -> Result<Self, FaultsError> {
         let document = serde_json::from_slice(text)
-            .map_err(|error| FaultsError::Form(crate::api_error::json_error::text(&error)))?;
+            .map_err(|error| FaultsError::Form(JsonMistake::new(&error).to_string()))?;
         Self::from_document(document)
     }
 

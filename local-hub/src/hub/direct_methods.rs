@@ -1,5 +1,6 @@
 //! Direct methods: a call of a connected device or module, and its response.
 
+use cli_support::wrong_form::JsonMistake;
 use std::time::Duration;
 
 use hub_types::limits::{MAX_METHOD_BYTES, METHOD_PIECE_BYTES};
@@ -117,8 +118,9 @@ async fn receiver(
 fn response(answer: MethodAnswer) -> ApiResult<MethodResponse> {
     let payload = match &*answer.payload {
         b"" => Value::Null,
-        text => serde_json::from_slice(text)
-            .map_err(|error| ApiError::server(format!("the device's answer is not JSON: {error}")))?,
+        text => serde_json::from_slice(text).map_err(|error| {
+            ApiError::server(format!("the device's answer is not JSON: {}", JsonMistake::new(&error)))
+        })?,
     };
     check_numbers(&answer.payload, &[]).map_err(|error| {
         ApiError::server(format!("the device's answer has a number that can't be passed on: {error}"))

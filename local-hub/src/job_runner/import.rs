@@ -2,6 +2,7 @@
 //!
 //! As on the service, a line that fails does not fail the job: it goes to `importErrors.log`.
 
+use cli_support::wrong_form::JsonMistake;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::import_export::report_progress;
-use crate::api_error::{ApiError, ApiResult, json_error};
+use crate::api_error::{ApiError, ApiResult};
 use crate::blobs::{Blobs, Container};
 use crate::hub::Hub;
 use crate::jobs::{ImportExportJob, Job};
@@ -98,7 +99,11 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
         // thumbprints and keys that break a rule are an item that is refused.
         Err(error) => {
             LineShape::deserialize(&value).ok()?;
-            Some(BulkEntry { device, module, item: Err(ApiError::argument(json_error::text(&error))) })
+            Some(BulkEntry {
+                device,
+                module,
+                item: Err(ApiError::argument(JsonMistake::new(&error).to_string())),
+            })
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `PUT`, `DELETE /snapshots/{name}` | takes or deletes one |
 //! | `POST /snapshots/{name}/restore` | restores the state of the hub |
 
+use cli_support::wrong_form::JsonMistake;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -170,9 +171,8 @@ struct ClockMove {
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
-    serde_json::from_slice(body).map_err(|error| {
-        bad_input(format!("the body can't be read: {}", crate::api_error::json_error::text(&error)))
-    })
+    serde_json::from_slice(body)
+        .map_err(|error| bad_input(format!("the body can't be read: {}", JsonMistake::new(&error))))
 }
 
 fn json(document: &Value) -> ManagementResult {

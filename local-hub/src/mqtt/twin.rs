@@ -1,5 +1,6 @@
 //! Twin requests of a device or module: topic and payload of their responses.
 
+use cli_support::wrong_form::JsonMistake;
 use hub_types::limits::OperationClass;
 use hub_types::twin::{JsonObject, check_numbers};
 use hub_types::{ErrorCode, IdentityId};
@@ -35,7 +36,7 @@ pub(crate) async fn report(
     payload: &[u8],
 ) -> ApiResult<Response> {
     let patch: JsonObject = serde_json::from_slice(payload).map_err(|error| {
-        let text = format!("reported properties must be a JSON object: {error}");
+        let text = format!("reported properties must be a JSON object: {}", JsonMistake::new(&error));
         ApiError::new(ErrorCode::IotHubFormatError, text)
     })?;
     check_numbers(payload, &[])

@@ -3,6 +3,7 @@
 //! It holds the values that clients write: identities with their keys, tags, desired properties,
 //! parents. The hub's counters and reported properties are left out.
 
+use cli_support::wrong_form::JsonMistake;
 use std::collections::BTreeMap;
 
 use hub_types::identity::{Capabilities, DeviceSpec, ModuleSpec, Status, StatusReason};
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{Journal, Registry};
-use crate::api_error::{ApiError, ApiResult, json_error};
+use crate::api_error::{ApiError, ApiResult};
 use crate::registry::attributes;
 use crate::twin::{TwinState, Values};
 
@@ -251,7 +252,7 @@ fn device_spec(id: &DeviceId, state: &DeviceState) -> ApiResult<DeviceSpec> {
         identity.remove(member);
     }
     DeviceSpec::deserialize(Value::Object(identity))
-        .map_err(|error| ApiError::argument(json_error::text(&error)))
+        .map_err(|error| ApiError::argument(JsonMistake::new(&error).to_string()))
 }
 
 fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> ApiResult<ModuleSpec> {
@@ -260,7 +261,7 @@ fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> ApiResu
     identity.insert("deviceId".to_owned(), json!(device));
     identity.insert("moduleId".to_owned(), json!(id));
     ModuleSpec::deserialize(Value::Object(identity))
-        .map_err(|error| ApiError::argument(json_error::text(&error)))
+        .map_err(|error| ApiError::argument(JsonMistake::new(&error).to_string()))
 }
 
 /// The twin's tags and desired properties, the only parts that a client may write.

@@ -1,5 +1,6 @@
 //! One parsed request: ids from its path, headers, query parameters, body.
 
+use cli_support::wrong_form::JsonMistake;
 use http::{HeaderMap, Uri};
 use hub_types::twin::check_numbers;
 use hub_types::{ErrorCode, IfMatch};
@@ -12,7 +13,7 @@ use super::routes::RouteMatch;
 use super::service::RequestHead;
 use super::version::ApiVersion;
 use super::{Api, Presented};
-use crate::api_error::{ApiError, ApiResult, json_error};
+use crate::api_error::{ApiError, ApiResult};
 
 /// An authorized request.
 pub(crate) struct Call<A: Api> {
@@ -96,7 +97,7 @@ impl<A: Api> Call<A> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let code =
                 if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };
-            ApiError::new(code, format!("the body can't be read: {}", json_error::text(&error)))
+            ApiError::new(code, format!("the body can't be read: {}", JsonMistake::new(&error)))
         })
     }
 

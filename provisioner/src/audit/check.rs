@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use cli_support::wrong_form::JsonMistake;
 use serde_json::{Map, Value};
 
 use super::{Chain, FORMAT, HASH, Sealed};
@@ -85,8 +86,8 @@ impl Checker {
         }
         let text = line.strip_suffix(b"\n").ok_or("it is cut off")?;
         let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
-        let mut record: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| format!("it is not a record: {error}"))?;
+        let mut record: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|error| format!("it is not a record: {}", JsonMistake::new(&error)))?;
         let canonical = |record: &Map<String, Value>| {
             serde_json::to_string(record).map_err(|error| format!("it can't be written as a record: {error}"))
         };

@@ -11,6 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use cli_support::wrong_form::JsonMistake;
 use hub_types::number::{self, Literal, NumberError};
 use hub_types::repeated_member::{self, RepeatedMember};
 use hub_types::twin::JsonObject;
@@ -94,7 +95,7 @@ pub(crate) enum TemplateError {
     },
     /// The rendered text is not a twin.
     #[error("what the twin template makes of this row is no JSON object of `tags` and `desired`: {0}")]
-    Twin(String),
+    Twin(JsonMistake),
     /// An expression of the template fails for the cells of this row.
     #[error("{place} of the twin template: `{expression}` fails, because {cells}: {reason}")]
     Value {
@@ -180,7 +181,8 @@ impl TwinTemplates {
         })?;
         repeated_member::check(rendered.as_bytes())?;
         let respelled = respelled_number(&rendered)?;
-        let twin = serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))?;
+        let twin =
+            serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(JsonMistake::new(&error)))?;
         Ok(RenderedTwin { respelled, ..twin })
     }
 
@@ -270,7 +272,7 @@ fn of_render<'c>(
         return TemplateError::Column { place, name: name.to_owned() };
     }
     let kind = error.kind().to_string();
-    let reason = error.detail().unwrap_or(&kind);
+    let reason = without_rust(error.detail().unwrap_or(&kind));
     if let ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction = error.kind() {
         return TemplateError::Syntax { place, reason: reason.to_owned() };
     }
@@ -284,6 +286,18 @@ fn of_render<'c>(
         }
         (_, Some(snippet)) => TemplateError::Syntax { place, reason: format!("{reason} at `{snippet}`") },
         (_, None) => TemplateError::Syntax { place, reason: reason.to_owned() },
+    }
+}
+
+/// The detail of a template error: that of a value which is no number is in the words of the standard library.
+fn without_rust(detail: &str) -> &str {
+    match detail {
+        "invalid float literal" | "invalid digit found in string" => "it is not a number",
+        "cannot parse float from empty string" | "cannot parse integer from empty string" => "it is empty",
+        "number too large to fit in target type" | "number too small to fit in target type" => {
+            "the number is out of range"
+        }
+        detail => detail,
     }
 }
 
@@ -406,8 +420,8 @@ mod tests {
     #[test]
     fn what_is_no_twin_is_refused() {
         assert!(render(r#"{"tags": {}, "reported": {}}"#, &[]).unwrap_err().contains("`reported`"));
-        assert!(render(r#"{"tags": "#, &[]).unwrap_err().contains("EOF"));
-        assert!(render(r#"{"tags": []}"#, &[]).unwrap_err().contains("expected a map"));
+        assert!(render(r#"{"tags": "#, &[]).unwrap_err().contains("the JSON ends too early"));
+        assert!(render(r#"{"tags": []}"#, &[]).unwrap_err().contains("expected an object"));
         assert!(render(r#"{"tags": {"a": "{{ x"}}"#, &[]).unwrap_err().contains("line 1"));
     }
 
@@ -423,13 +437,18 @@ mod tests {
     #[test]
     fn a_cell_that_a_template_can_not_use_is_told_with_its_column_and_line() {
         let template = "{\"desired\":\n  {\"a\": {{ x_interval | int }}}}";
-        let error = render(template, &[("x_line", "L1"), ("x_interval", "soon")]).unwrap_err();
-        assert!(
-            error.starts_with(
-                "line 2 of the twin template: `x_interval | int` fails, because the column `x_interval` holds `soon`: "
-            ),
-            "{error}"
-        );
+        for (cell, reason) in
+            [("soon", "it is not a number"), ("", "it is empty"), ("9e", "it is not a number")]
+        {
+            let error = render(template, &[("x_line", "L1"), ("x_interval", cell)]).unwrap_err();
+            assert_eq!(
+                error,
+                format!(
+                    "line 2 of the twin template: `x_interval | int` fails, because the column `x_interval` holds \
+                     `{cell}`: {reason}"
+                )
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use batch_file::Problem;
 use cli_support::exit::Exit;
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
@@ -100,13 +101,13 @@ impl Problems<'_> {
         match self.printer.format {
             Format::Text => {
                 if let Some(left_out) = self.limit.summary() {
-                    self.printer.data(format_args!("{file}: {left_out}"));
+                    self.printer.data(format_args!("{}: {left_out}", ShownBare(file)));
                 }
                 self.printer.data(summary(file, loaded));
             }
             Format::Csv => {
                 if let Some(left_out) = self.limit.summary() {
-                    self.printer.note(format_args!("{file}: {left_out}"));
+                    self.printer.note(format_args!("{}: {left_out}", ShownBare(file)));
                 }
             }
             Format::Json => {
@@ -130,7 +131,8 @@ impl Problems<'_> {
 
 fn summary(file: &str, loaded: &Loaded) -> String {
     let mut text = format!(
-        "{file}: {}: {}, {}",
+        "{}: {}: {}, {}",
+        ShownBare(file),
         counted(loaded.rows(), "row"),
         counted(loaded.devices, "device"),
         counted(loaded.modules, "module")

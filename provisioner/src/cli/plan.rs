@@ -2,6 +2,8 @@
 
 use cli_support::exit::Exit;
 
+use hub_types::shown::ShownBare;
+
 use super::args::PlanArgs;
 use super::context::{InContext, ResultContext};
 use super::failure::Failure;
@@ -32,7 +34,7 @@ pub(super) async fn run(
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
         let path = path.to_string_lossy().into_owned();
-        printer.note(format_args!("plan: {path} (`provisioner apply {}`)", quoted(&path)));
+        printer.note(format_args!("plan: {} (`provisioner apply {}`)", ShownBare(&path), quoted(&path)));
     }
     rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;
     Ok(Exit::finished(plan.all_well()))

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use cli_support::exit::Exit;
 
+use hub_types::shown::ShownBare;
+
 use super::args::{Format, VerifyArgs};
 use super::context::{InContext, ResultContext};
 use super::failure::Failure;
@@ -109,8 +111,10 @@ fn print_drift(drift: &Drift, printer: &Printer) {
     }
     differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
     match (certificate, mismatch) {
-        (Some(file), Some(reason)) => printer.data(format_args!("  certificate: {file}: {reason}")),
-        (Some(file), None) => printer.data(format_args!("  certificate: {file}")),
+        (Some(file), Some(reason)) => {
+            printer.data(format_args!("  certificate: {}: {reason}", ShownBare(file)))
+        }
+        (Some(file), None) => printer.data(format_args!("  certificate: {}", ShownBare(file))),
         (None, _) => {}
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use cli_support::wrong_form::JsonMistake;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls::AlertDescription;
 
@@ -37,7 +38,7 @@ pub(crate) enum ConnectError {
     },
     /// The twin that came is none.
     #[error("the hub sent something that is not a twin")]
-    Malformed(#[source] serde_json::Error),
+    Malformed(#[source] JsonMistake),
     /// The received bytes are not MQTT, or a packet is out of order.
     #[error("the hub broke the protocol of MQTT in the middle of {step} (reason code {:#04x})", *error as u16)]
     Protocol {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cli_support::wrong_form::JsonMistake;
 use hub_types::IdentityId;
 use hub_types::sas::SasToken;
 use hub_types::twin::PropertySection;
@@ -71,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceSession<S> {
             self.wire.send(thanks, READING).await?;
         }
         match status {
-            200 => serde_json::from_slice(publish.payload().as_slice()).map_err(ConnectError::Malformed),
+            200 => serde_json::from_slice(publish.payload().as_slice())
+                .map_err(|error| ConnectError::Malformed(JsonMistake::new(&error))),
             status => Err(ConnectError::TwinRefused { status }),
         }
     }

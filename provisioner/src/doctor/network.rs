@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use super::{Check, Verdict};
 use crate::clock;
 use crate::device::ConnectError;
-use crate::hub::HubClient;
+use crate::hub::{HubClient, NetworkFailure};
 use crate::target::OpenHub;
 
 pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
@@ -36,7 +36,7 @@ async fn dns(check: &'static str, name: &str, remedy: &'static str) -> Check {
             addresses.dedup();
             Check::ok(check, format!("{name} is {}", addresses.join(", ")))
         }
-        Err(error) => Check::fail(check, format!("{name}: {error}"), remedy),
+        Err(error) => Check::fail(check, format!("{name}: {}", NetworkFailure::of(&error)), remedy),
     }
 }
 
@@ -99,7 +99,7 @@ async fn mqtt(hub: &OpenHub) -> [Check; 3] {
 async fn reach(name: &str, port: u16) -> Result<(), String> {
     match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(NetworkFailure::of(&error).to_string()),
         Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cli_support::wrong_form::JsonMistake;
 use hub_types::IdentityId;
 use hub_types::identity::{Device, Module};
 use hub_types::twin::Twin;
@@ -50,7 +51,7 @@ pub(crate) enum AnswerError {
     Empty,
     /// JSON that is damaged.
     #[error("its JSON is damaged")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] JsonMistake),
     /// Something that is no JSON.
     #[error("it is {}, not JSON", kind.as_deref().unwrap_or("of no declared kind"))]
     NotJson {
@@ -65,7 +66,7 @@ pub(crate) enum AnswerError {
     OtherIdentity(IdentityId),
     /// JSON, but without what the operation promises.
     #[error("it does not hold what was asked for")]
-    Shape(#[source] serde_json::Error),
+    Shape(#[source] JsonMistake),
     /// A status that the operation has not.
     #[error("its status is {0}, which the service does not give here")]
     Status(u16),
@@ -193,9 +194,9 @@ impl Answer {
     /// The document.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
         let parsed = self.as_json().and_then(|body| {
-            serde_json::from_slice(body).map_err(|source| match source.is_data() {
-                true => AnswerError::Shape(source),
-                false => AnswerError::Json(source),
+            serde_json::from_slice(body).map_err(|error| match error.is_data() {
+                true => AnswerError::Shape(JsonMistake::new(&error)),
+                false => AnswerError::Json(JsonMistake::new(&error)),
             })
         });
         parsed.map_err(|source| self.malformed(source))
@@ -276,6 +277,11 @@ impl Answer {
         ["text/html", "application/xhtml+xml"].iter().any(|page| declared.eq_ignore_ascii_case(page))
             || begins("<!doctype")
             || begins("<html")
+    }
+
+    /// The answer as an error, if it is one in the words of the service: what answers in its place has others.
+    pub(super) fn own_refusal(&self) -> Option<HubError> {
+        (!self.status.is_success() && self.said().1).then(|| self.refusal())
     }
 
     /// The error code of an error answer, and whether it is in the words of the service.

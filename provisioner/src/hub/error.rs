@@ -110,6 +110,8 @@ pub(crate) enum HubError {
         host: String,
         /// For how long.
         time: Duration,
+        /// The failure that the hub itself reported for the last change, if it did.
+        source: Option<Arc<Self>>,
     },
     /// No connection came about: the request had no effect.
     #[error("no connection to the {service} at {host}: {failure}")]
@@ -217,7 +219,10 @@ impl HubError {
         match self {
             Self::Down { .. } => Some("when it is back, resume the run; nothing is lost"),
             Self::GivenUp(first) => first.hint(),
-            Self::Unconfirmed { .. } => Some(
+            Self::Unconfirmed { source: Some(_), .. } => {
+                Some("it fails itself; when it takes changes again, resume the run; nothing is lost")
+            }
+            Self::Unconfirmed { source: None, .. } => Some(
                 "find out what answers changes in its place or cuts them off, such as a proxy, then resume \
                  the run; nothing is lost",
             ),

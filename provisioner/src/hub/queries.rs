@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use cli_support::wrong_form::JsonMistake;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -123,10 +124,10 @@ impl HubClient {
             let page = self.query(query, continuation.as_ref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
-                let shape = |source| HubError::Malformed {
+                let shape = |error| HubError::Malformed {
                     service: ServiceKind::Hub,
                     operation: "query",
-                    source: AnswerError::Shape(source),
+                    source: AnswerError::Shape(JsonMistake::new(&error)),
                 };
                 tell(row.map_err(shape)?);
             }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hub_types::limits::{OperationClass, Tier, operations_per_second};
@@ -19,6 +19,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::classes::ErrorClass;
+use super::error::HubError;
 use crate::model::service_status::{StatusListener, WaitReason};
 pub(crate) use call_stats::CallStats;
 use call_stats::Stopwatch;
@@ -164,9 +166,14 @@ impl RateLimiter {
         (state.patience, state.longest_try) = (patience, patience);
     }
 
-    /// For how long one call is tried again at most.
-    pub(crate) fn longest_try(&self) -> Duration {
-        self.state().longest_try
+    /// The longest time for which one call is tried again after an error of a class.
+    pub(crate) fn longest_try(&self, class: ErrorClass) -> Duration {
+        let state = self.state();
+        let longest = match class {
+            ErrorClass::Throttled => MAX_THROTTLED,
+            _ => state.patience,
+        };
+        longest.min(state.longest_try)
     }
 
     /// True once the hub has answered a call.
@@ -181,13 +188,20 @@ impl RateLimiter {
         state.changes.unconfirmed_for(Instant::now()).filter(|time| *time >= state.patience)
     }
 
-    /// Tells whether an answer of the hub has confirmed or refused a change.
-    pub(crate) fn note_change(&self, is_answered: bool) {
-        let mut state = self.state();
-        match is_answered {
-            true => state.changes = UnconfirmedChanges::default(),
-            false => state.changes.failed(Instant::now()),
-        }
+    /// Tells that an answer of the hub has confirmed or refused a change.
+    pub(crate) fn change_answered(&self) {
+        self.state().changes = UnconfirmedChanges::default();
+    }
+
+    /// Tells that no answer of the hub has confirmed or refused a change. `failure` is the failure that the hub
+    /// itself reported, if it did.
+    pub(crate) fn change_failed(&self, failure: Option<HubError>) {
+        self.state().changes.failed(failure, Instant::now());
+    }
+
+    /// The failure that the hub itself reported for the last change, if it did.
+    pub(crate) fn reported_failure(&self) -> Option<Arc<HubError>> {
+        self.state().changes.reported_failure()
     }
 
     /// True in a run, whose workers share this budget and can be stopped.

@@ -27,8 +27,8 @@ impl ServiceClient {
     /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
     ///
     /// A throttled call had no effect, and sooner or later it is its turn: it is tried for as long as
-    /// the [`RateLimiter`](crate::hub::rate_limit::RateLimiter) permits. A failed call is tried a few times; how long a hub that is
-    /// down is waited for is up to the `RateLimiter` too.
+    /// the [`RateLimiter`](crate::hub::rate_limit::RateLimiter) permits. A failed call is tried a few times, and
+    /// no longer than a service that is down is waited for.
     pub(crate) async fn repeat<T, F, C>(&self, idempotency: Idempotency, mut call: C) -> Result<T, HubError>
     where
         C: FnMut() -> F,
@@ -41,7 +41,7 @@ impl ServiceClient {
                 Err(error) if !self.is_nobody_there(&error) => error,
                 ended => return ended,
             };
-            let longest = self.rate_limiter().longest_try();
+            let longest = self.rate_limiter().longest_try(error.class());
             let Some((delay, reason)) = tries.after(&error, begun.elapsed(), longest) else {
                 return Err(error);
             };
@@ -116,10 +116,6 @@ impl Tries {
             return None;
         }
         let class = error.class();
-        let longest = match class {
-            ErrorClass::Throttled => longest.min(MAX_THROTTLED),
-            _ => longest,
-        };
         let has_tries = match class {
             ErrorClass::Throttled => true,
             _ => {
@@ -174,6 +170,8 @@ const MAX_MISUNDERSTOOD: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use cli_support::wrong_form::JsonMistake;
+
     use super::*;
     use crate::hub::{Access, HubClient, HubClientOptions};
     use crate::model::service::ServiceKind;
@@ -215,13 +213,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_failed_call_is_not_tried_again_for_longer_than_a_hub_is_waited_for() {
+        for (minutes, at_most) in [(0, 1), (1, 8)] {
+            let (tries, client) = (Cell::new(0), client());
+            client.rate_limiter().set_patience(Duration::from_secs(60 * minutes));
+            let call = || {
+                tries.set(tries.get() + 1);
+                std::future::ready(Err::<(), _>(refused(503)))
+            };
+            let begun = Instant::now();
+            client.repeat(Idempotency::Idempotent, call).await.unwrap_err();
+            assert!((1..=at_most).contains(&tries.get()), "{minutes}: {}", tries.get());
+            assert!(begun.elapsed().as_secs() <= 60 * minutes);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_a_hubs_is_read_again_and_a_change_is_not() {
         let page = || malformed(AnswerError::Page);
         assert_eq!(tries(Idempotency::Idempotent, page).await, 1 + MAX_FAILURES);
         assert_eq!(tries(Idempotency::NonIdempotent, page).await, 1);
         let shape = || {
-            let source = serde_json::from_str::<u8>("[]").unwrap_err();
-            malformed(AnswerError::Shape(source))
+            let error = serde_json::from_str::<u8>("[]").unwrap_err();
+            malformed(AnswerError::Shape(JsonMistake::new(&error)))
         };
         assert_eq!(tries(Idempotency::Idempotent, shape).await, 1 + MAX_MISUNDERSTOOD);
         assert_eq!(tries(Idempotency::NonIdempotent, shape).await, 1);

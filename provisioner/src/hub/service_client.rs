@@ -113,6 +113,7 @@ impl ServiceClient {
                 service: self.service(),
                 host: self.host().to_owned(),
                 time,
+                source: self.rate_limiter.reported_failure(),
             });
         }
         let class = request.class;
@@ -138,7 +139,14 @@ impl ServiceClient {
         };
         permit.ended(end);
         if request.is_change {
-            self.rate_limiter.note_change(end != CallEnd::Failed);
+            match end {
+                CallEnd::Failed => {
+                    self.rate_limiter.change_failed(answer.as_ref().ok().and_then(Answer::own_refusal));
+                }
+                CallEnd::Refused | CallEnd::Served | CallEnd::Throttled => {
+                    self.rate_limiter.change_answered();
+                }
+            }
         }
         match seen {
             Some(ErrorClass::Permanent) => self.give_up(answer),

@@ -57,7 +57,7 @@ impl fmt::Display for WaitReason {
             Self::HubFailed => "the hub has a failure of its own",
             Self::NoAnswer => "no answer came from the hub",
             Self::NotConfirmed => {
-                "no answer of the hub confirms a change (a lost connection, or the login page of a proxy?)"
+                "no answer of the hub confirms a change (a lost connection, a hub that fails, or the login page of a proxy?)"
             }
             Self::NoConnection => "no connection to the hub",
             Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use cli_support::new_file::{Existing, NewFile, Readers};
 use cli_support::text::Utf8Stream;
+use cli_support::wrong_form::JsonMistake;
 use hub_types::repeated_member;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -275,7 +276,7 @@ impl PlanLines {
             return Err(self.altered("it is cut off"));
         }
         repeated_member::check(line).map_err(|error| self.altered(&error.to_string()))?;
-        serde_json::from_slice(line).map_err(|error| self.altered(&error.to_string()))
+        serde_json::from_slice(line).map_err(|error| self.altered(&JsonMistake::new(&error).to_string()))
     }
 
     fn altered(&self, what: &str) -> PlanFileError {
@@ -417,7 +418,7 @@ mod tests {
         ] {
             std::fs::write(&path, text.replacen(old, new, 1)).unwrap();
             let refused = PlanFile::open(&path).unwrap_err();
-            assert!(refused.to_string().contains("unknown field"), "{refused}");
+            assert!(refused.to_string().contains("a member is unknown"), "{refused}");
         }
     }
 

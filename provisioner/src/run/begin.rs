@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cert_tool::IssuedStore;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
+use hub_types::shown::ShownBare;
 
 use super::RunContext;
 use super::error::{PlanMismatch, RunFailure};
@@ -133,7 +134,7 @@ impl NewRun {
         if let Some(target) = target.take() {
             context.observer.note(&format_args!(
                 "batch: {}: {}, {}, {}",
-                facts.input,
+                ShownBare(facts.input),
                 counted(loaded.rows(), "row"),
                 counted(loaded.devices, "device"),
                 counted(loaded.modules, "module")

@@ -64,7 +64,15 @@ fn sentences() -> Result<Vec<Text>> {
 
 /// The string literals outside of tests.
 fn texts() -> Result<Vec<Text>> {
-    let mut texts = Vec::new();
+    let literals_of = |(file, source): (PathBuf, String)| {
+        literals(&source).into_iter().map(move |literal| Text { file: file.clone(), literal })
+    };
+    Ok(sources()?.into_iter().flat_map(literals_of).collect())
+}
+
+/// The source files outside of tests, with their paths in the repository.
+fn sources() -> Result<Vec<(PathBuf, String)>> {
+    let mut sources = Vec::new();
     for name in CRATES {
         let mut folders = vec![repository().join(name).join("src")];
         while let Some(folder) = folders.pop() {
@@ -74,15 +82,14 @@ fn texts() -> Result<Vec<Text>> {
                     true if !path.to_string_lossy().ends_with("tests") => folders.push(path),
                     false if is_production(&path) => {
                         let file = path.strip_prefix(repository())?.to_owned();
-                        let found = literals(&std::fs::read_to_string(&path)?).into_iter();
-                        texts.extend(found.map(|literal| Text { file: file.clone(), literal }));
+                        sources.push((file, std::fs::read_to_string(&path)?));
                     }
                     _ => {}
                 }
             }
         }
     }
-    Ok(texts)
+    Ok(sources)
 }
 
 fn is_production(path: &Path) -> bool {
@@ -129,6 +136,26 @@ fn no_text_has_an_escape_of_rust() -> Result<()> {
     none_has("have an escape", |text| {
         [r"\'", r#"\""#, r"\n", r"\u{"].iter().any(|escape| text.literal.text.contains(escape))
     })
+}
+
+/// The library for JSON says `expected value at line 1 column 2` and names types of Rust.
+#[test]
+fn no_error_of_the_library_for_json_is_shown_in_its_own_words() -> Result<()> {
+    let mut found = Vec::new();
+    for (file, source) in sources()? {
+        let production = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let parsed = production.match_indices("serde_json::from_").map(|(begin, _)| {
+            let rest = production.get(begin..).unwrap_or_default();
+            let ends = [";", "\n}", "\n    }"].iter().filter_map(|end| rest.find(end));
+            ends.min().and_then(|end| rest.get(..end)).unwrap_or(rest)
+        });
+        let is_shown = |code: &&str| code.contains("error.to_string()") || code.contains("{error}");
+        let is_kept = production.contains("#[source] serde_json::Error");
+        found.extend(parsed.filter(is_shown).map(|code| format!("{}: {code}", file.to_string_lossy())));
+        found.extend(is_kept.then(|| format!("{}: a source", file.to_string_lossy())));
+    }
+    ensure!(found.is_empty(), "show them by `JsonMistake`:\n{}", found.join("\n"));
+    Ok(())
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `POST /devices`.
 
+use cli_support::wrong_form::JsonMistake;
 use std::collections::HashSet;
 
 use http::StatusCode;
@@ -9,7 +10,7 @@ use hub_types::limits::{MAX_BULK_ITEMS, OperationClass};
 use hub_types::twin::number_errors;
 use serde_json::Value;
 
-use crate::api_error::{ApiError, ApiResult, json_error};
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::HubCall;
 use crate::hub::Hub;
 use crate::registry::{BulkEntry, attributes};
@@ -47,7 +48,7 @@ fn entry(value: Value) -> ApiResult<BulkEntry> {
     let module = text("moduleId");
     let kept = value.as_object().map_or(Ok(()), attributes::refuse_in);
     let item = serde_path_to_error::deserialize(value).map_err(|error| {
-        let reason = json_error::text(error.inner());
+        let reason = JsonMistake::new(error.inner()).to_string();
         ApiError::argument(format!("{}: {reason}", error.path()))
     });
     let item = kept.and(item);

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use cli_support::wrong_form::JsonMistake;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::{JsonObject, check_numbers};
 use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint, repeated_member};
@@ -281,7 +282,8 @@ pub(in crate::cli) struct TwinWriteArgs {
 }
 
 fn parse_object(text: &str) -> Result<JsonObject, String> {
-    let object = serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))?;
+    let object = serde_json::from_str(text)
+        .map_err(|error| format!("must be a JSON object: {}", JsonMistake::new(&error)))?;
     repeated_member::check(text.as_bytes()).map_err(|error| error.to_string())?;
     check_numbers(text.as_bytes(), &[]).map_err(|error| error.to_string())?;
     Ok(object)

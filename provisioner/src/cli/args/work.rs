@@ -76,7 +76,7 @@ pub(in crate::cli) struct WorkArgs {
     #[arg(long, default_value = "4", value_name = "N")]
     workers: NonZeroU32,
     /// Stop the run after the hub has been unreachable, or has confirmed no change, for this many
-    /// minutes. If the hub was never reached, the run stops at once.
+    /// minutes. With 0 it waits for neither. If the hub was never reached, the run stops at once.
     #[arg(long, default_value = "60", value_name = "MINUTES")]
     wait_for_hub: u32,
     /// Let other stations take over the rows of this station after this many seconds without a sign

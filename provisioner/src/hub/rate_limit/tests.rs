@@ -145,15 +145,15 @@ async fn changes_that_are_never_confirmed_are_given_up_although_reads_are_answer
         assert_eq!(rate_limiter.unconfirmed_too_long(), None);
         rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
         if second % 10 == 0 {
-            rate_limiter.note_change(false);
+            rate_limiter.change_failed(None);
         }
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(rate_limiter.unconfirmed_too_long(), Some(Duration::from_secs(60)));
-    rate_limiter.note_change(true);
+    rate_limiter.change_answered();
     assert_eq!(rate_limiter.unconfirmed_too_long(), None);
     // A lost answer now and then is bad luck.
-    rate_limiter.note_change(false);
+    rate_limiter.change_failed(None);
     sleep(Duration::from_secs(3600)).await;
     assert_eq!(rate_limiter.unconfirmed_too_long(), None);
 }

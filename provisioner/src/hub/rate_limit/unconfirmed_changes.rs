@@ -1,8 +1,11 @@
 //! The changes that no answer of a hub has confirmed or refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::hub::error::HubError;
 
 /// The changes since the hub last answered one. Reads do not count: something may answer changes in the hub's
 /// place, such as a proxy, and let reads pass.
@@ -10,13 +13,20 @@ use tokio::time::Instant;
 pub(super) struct UnconfirmedChanges {
     count: u32,
     since: Option<Instant>,
+    reported_failure: Option<Arc<HubError>>,
 }
 
 impl UnconfirmedChanges {
-    /// A change got no answer of a hub.
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// A change was neither confirmed nor refused. `failure` is the failure that the hub itself reported.
+    pub(super) fn failed(&mut self, failure: Option<HubError>, now: Instant) {
+        self.reported_failure = failure.map(Arc::new);
         self.count = self.count.saturating_add(1);
         self.since.get_or_insert(now);
+    }
+
+    /// The failure that the hub itself reported for the last change.
+    pub(super) fn reported_failure(&self) -> Option<Arc<HubError>> {
+        self.reported_failure.clone()
     }
 
     /// For how long changes were not confirmed, if it was more than bad luck.
