@@ -13,6 +13,7 @@
 //! | the state of a device's registration | [`registration`] |
 //! | bulk operations | [`bulk`] |
 //! | keys and tokens of devices | [`device_token`] |
+//! | the entry by which a device registers | [`selection`] |
 //! | error codes and limits of the service | [`error_code`], [`limits`] |
 //!
 //! A service connects with a [`crate::connection_string::ServiceConnectionString`], as to a hub.
@@ -26,6 +27,7 @@ pub mod error_code;
 pub mod id;
 pub mod limits;
 pub mod registration;
+pub mod selection;
 mod words;
 
 pub use attestation::{Attestation, X509Attestation};

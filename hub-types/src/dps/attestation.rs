@@ -58,6 +58,13 @@ pub struct CaReferences {
     pub secondary: Option<String>,
 }
 
+impl CaReferences {
+    /// Both names, or the only one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.primary.as_str()).chain(self.secondary.as_deref())
+    }
+}
+
 /// The keys of a Trusted Platform Module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
