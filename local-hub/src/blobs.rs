@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use cli_support::new_file::{Existing, NewFile, Readers};
 use reqwest::header::LOCATION;
-use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use tempfile::NamedTempFile;
+
+use crate::http_client;
 
 /// The containers that jobs may use.
 #[derive(Debug, Clone)]
@@ -201,17 +202,9 @@ impl Blobs {
     }
 }
 
-/// The only HTTP client of this crate. It follows no redirects, which would send the signature in
-/// the URL's query to a different host.
-#[expect(clippy::disallowed_methods, reason = "the one place that it is allowed in")]
 #[expect(clippy::expect_used, reason = "it fails only where TLS can't be set up, which no input decides")]
 fn client() -> Client {
-    Client::builder()
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(SILENCE)
-        .build()
-        .expect("TLS can be set up")
+    http_client::builder().read_timeout(SILENCE).build().expect("TLS can be set up")
 }
 
 fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {
@@ -250,7 +243,6 @@ fn check_name(blob: &str) -> Result<(), BlobError> {
 }
 
 /// The time limit for connecting to a storage, so that no request waits without end.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a storage.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The largest blob in bytes: a million devices, the most that a hub has, with twins of 4 KiB each.

@@ -48,7 +48,10 @@ pub fn run() -> ExitCode {
 }
 
 fn connection_string(args: &ConnectionStringArgs) -> Result<Exit, Error> {
-    let found = data_folder::connection_string(&args.data, &args.policy)?;
+    let found = match args.dps {
+        true => data_folder::dps_owner(&args.data)?,
+        false => data_folder::connection_string(&args.data, &args.policy)?,
+    };
     output::line(&found.expose_text())?;
     Ok(Exit::Done)
 }
@@ -98,13 +101,18 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let amqp = hub.amqp_addr().map(|address| format!("; AMQP is refused on amqps://{address}"));
     let amqp = amqp.unwrap_or_default();
     let devices = hub.device_host().map(|host| format!("; devices call it {host}")).unwrap_or_default();
+    let dps = hub.dps().map(|dps| {
+        let mqtt = dps.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
+        format!("; DPS on https://{}{mqtt} with the id scope {}", dps.https_addr(), dps.id_scope())
+    });
+    let dps = dps.unwrap_or_default();
     let management = hub.management_addr().map(|address| {
         let token = data_folder::management_token_file(folder);
         format!("; management on http://{address} with the token in {}", ShownPath(&token))
     });
     let management = management.unwrap_or_default();
     format!(
-        "local-hub is ready on https://{}{mqtt}{devices}{amqp}; trust {}; for the connection string: local-hub connection-string --data {}{management}",
+        "local-hub is ready on https://{}{mqtt}{devices}{amqp}{dps}; trust {}; for the connection string: local-hub connection-string --data {}{management}",
         hub.https_addr(),
         ShownPath(&data_folder::ca_file(folder)),
         ShownPath(folder),
@@ -114,11 +122,13 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
 fn exit_of(error: &Error) -> Exit {
     match error {
         Error::DeviceCa { .. }
+        | Error::DpsWithoutName
         | Error::EmptyFolder(_)
         | Error::Faults(_)
         | Error::FolderInUse(_)
         | Error::FolderWritable { .. }
         | Error::HostName(_)
+        | Error::LinkedHub { .. }
         | Error::ManagementNotLoopback(_)
         | Error::NotLoopback(_)
         | Error::State(_)

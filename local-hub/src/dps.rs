@@ -7,11 +7,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub_types::Timestamp;
+use hub_types::dps::{EnrollmentGroup, IdScope, IndividualEnrollment, RegistrationId, RegistrationState};
 
 use self::access::DpsRight;
 use self::journal::DpsJournal;
 use self::registry::DpsRegistry;
-use self::storage::{DpsStore, DpsTables};
+use self::storage::DpsTables;
 use crate::access::policy::Policies;
 use crate::api_error::ApiResult;
 use crate::backend::Backend;
@@ -20,23 +21,42 @@ use crate::hub::{Hub, Written};
 use crate::storage::backing::{Backing, durable};
 use crate::storage::store::Committed;
 
-pub(crate) use self::http::operation_names;
+pub(crate) use access::DPS_OWNER;
+pub(crate) use certificates::VerifiedCas;
+pub use local_dps::LocalDps;
+pub(crate) use local_dps::StoredDps;
+pub(crate) use mqtt::Registrations;
+pub(crate) use registration::Registrar;
 
 mod access;
+mod allocation;
 mod certificate_info;
+mod certificates;
 mod entry;
 mod errors;
 mod etag;
 mod http;
 mod journal;
+mod linked_hubs;
+mod local_dps;
+mod mqtt;
+mod operations;
+mod registration;
 mod registry;
 mod storage;
+
+/// The name of every operation of services and devices.
+pub(crate) fn operation_names() -> impl Iterator<Item = &'static str> {
+    http::operation_names().into_iter().chain(mqtt::operation_names())
+}
 
 /// One DPS, shared by all its servers.
 #[derive(Debug)]
 pub(crate) struct Dps {
     hub: Arc<Hub>,
     policies: Policies<DpsRight>,
+    id_scope: IdScope,
+    registrar: Registrar,
     state: Mutex<DpsState>,
 }
 
@@ -48,14 +68,45 @@ struct DpsState {
 
 impl Dps {
     /// A DPS that assigns devices to `hub`, with the content of a store.
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        registry: DpsRegistry,
-        store: Option<DpsStore>,
-        policies: Policies<DpsRight>,
-    ) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, stored: StoredDps, registrar: Registrar) -> Self {
+        let StoredDps { id_scope, policies, mut registry, store } = stored;
+        if hub.throttle().is_on() {
+            registry.limit();
+        }
         let backing = Backing::new(store);
-        Self { hub, policies, state: Mutex::new(DpsState { registry, backing }) }
+        Self { hub, policies, id_scope, registrar, state: Mutex::new(DpsState { registry, backing }) }
+    }
+
+    /// The name of the DPS for devices.
+    pub(crate) fn id_scope(&self) -> &IdScope {
+        &self.id_scope
+    }
+
+    /// The part that registers devices.
+    pub(crate) fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// The individual enrolment of a device, with its keys.
+    pub(crate) fn enrollment(&self, id: &RegistrationId) -> Option<IndividualEnrollment> {
+        self.read(|registry| registry.enrollment(id).cloned())
+    }
+
+    /// All groups, with their keys and certificates.
+    pub(crate) fn groups(&self) -> Vec<EnrollmentGroup> {
+        self.read(|registry| registry.groups().cloned().collect())
+    }
+
+    /// The registration of a device.
+    pub(crate) fn registration(&self, id: &RegistrationId) -> Option<RegistrationState> {
+        self.read(|registry| registry.registration(id).cloned())
+    }
+
+    /// Writes a registration, with a new ETag and the times of the write. Returns it when it is
+    /// durable.
+    pub(crate) async fn put_registration(&self, state: RegistrationState) -> ApiResult<RegistrationState> {
+        let written = self.write(|registry, now, journal| registry.put_registration(state, now, journal));
+        written.await.map(|written| written.value)
     }
 
     /// The hub beside it, whose clock, throttles and faults it shares.

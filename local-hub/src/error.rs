@@ -99,6 +99,22 @@ pub enum Error {
         "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"
     )]
     NotLoopback(SocketAddr),
+    /// A linked hub with the host name of another one.
+    #[error(
+        "the hub of {} is called `{name}` as another linked hub is; serve it with a different --host-name",
+        ShownPath(folder)
+    )]
+    LinkedHub {
+        /// The data folder of the hub.
+        folder: PathBuf,
+        /// The name of both.
+        name: String,
+    },
+    /// A DPS that shares an address with the hub, without a name of its own.
+    #[error(
+        "the DPS needs a name of its own where it shares an address with the hub; name one with --dps-host-name"
+    )]
+    DpsWithoutName,
     /// The hub can't wait for signals.
     #[error("can't wait for signals")]
     Signal(#[source] io::Error),

@@ -21,10 +21,11 @@
 //! | `backend`, `faults`, `clock`, `api_error`, `ids` | values that all rooms use |
 
 pub use clock::{Clock, MovableClock, SystemClock};
+pub use dps::LocalDps;
 pub use error::{Error, Result};
 pub use faults::{Effect, Fault, Faults, FaultsError};
 pub use local_hub::LocalHub;
-pub use local_hub::config::{Config, Reach};
+pub use local_hub::config::{Config, DpsConfig, Reach};
 pub use throttle::{Charging, Throttling};
 
 mod access;
@@ -37,11 +38,11 @@ mod clock;
 mod configuration_content;
 mod configurations;
 mod device_to_cloud;
-#[expect(dead_code, reason = "the command line, which starts the DPS, is under way")]
 mod dps;
 mod error;
 mod faults;
 mod http;
+mod http_client;
 mod hub;
 mod ids;
 mod job_runner;

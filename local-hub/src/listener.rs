@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::request_log::connection::{ConnectionLog, Peer};
 use handshake::handshake;
 
+pub(crate) mod by_host_name;
 mod handshake;
 pub(crate) mod open_files;
 pub(crate) mod resettable;

@@ -9,7 +9,7 @@ use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use tokio::task::spawn_blocking;
 
 use self::config::{Config, Reach};
-use self::listeners::{BoundAddresses, Listeners, bind_if_set};
+use self::listeners::{BoundAddresses, Listeners, NamedDps, Services, bind_if_set};
 use self::scheduler::run_scheduler;
 use crate::access::certificates::{Authority, DeviceCas};
 use crate::access::policy::{OWNER, Policies};
@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, MovableClock};
 use crate::device_to_cloud::MessageLog;
+use crate::dps::{DPS_OWNER, Dps, LocalDps, Registrar, StoredDps, VerifiedCas};
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
 use crate::hub::Hub;
@@ -43,6 +44,7 @@ pub struct LocalHub {
     management: Option<Management>,
     host: HubHost,
     device_host: Option<HubHost>,
+    dps: Option<LocalDps>,
     ca_pem: String,
     /// The locked data folder; it is unlocked when the hub is dropped.
     folder: Option<DataFolder>,
@@ -55,23 +57,41 @@ impl LocalHub {
         config.faults.check_operations(&operation_names::names())?;
         let cas = DeviceCas::read(&config.device_cas)?;
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?.map(Arc::new);
-        let StateAtStart { folder, authority, policies, stored, store } = StateAtStart::load(&config).await?;
+        let verified_cas = VerifiedCas::read(config.dps.as_ref().map_or(&[], |dps| &dps.cas))?;
+        let StateAtStart { folder, authority, policies, stored, store, dps } =
+            StateAtStart::load(&config).await?;
         let bound = BoundAddresses::bind(&config).await?;
         let management = bind_if_set(config.management).await?;
         let tls = authority.server_config(&server_names(&config))?;
         check_names(&config)?;
         let host = host_name(&config, bound.https_addr())?;
         let device_host = device_host(&config)?;
+        let dps_config = config.dps.clone();
         let hub = open_hub(config, device_host.as_ref(), policies, stored, store)?;
         job_runner::recover(&hub).await.map_err(|error| Error::Jobs(error.text))?;
         tokio::spawn(run_scheduler(Arc::downgrade(&hub)));
+        let dps = match (dps, &dps_config) {
+            (Some(state), Some(config)) => {
+                let own_host = device_host.as_ref().unwrap_or(&host);
+                let registrar =
+                    Registrar::new(Arc::clone(&hub), own_host, &config.linked_hubs, verified_cas)?;
+                let dps = Arc::new(Dps::new(Arc::clone(&hub), state, registrar));
+                Some(LocalDps::new(dps, config, bound.dps_https_addr(), bound.dps_mqtt_addr())?)
+            }
+            _ => None,
+        };
+        let named_dps = dps
+            .as_ref()
+            .map(|local| NamedDps { dps: Arc::clone(local.dps()), name: local.host_name().to_owned() });
+        let services = Services { hub: Arc::clone(&hub), cas, log, dps: named_dps };
         let local_hub = Self {
-            listeners: bound.serve(&hub, tls, cas, log),
+            listeners: bound.serve(services, tls),
             management: management
                 .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
             hub,
             host,
             device_host,
+            dps,
             ca_pem: authority.certificate_pem().to_owned(),
             folder,
         };
@@ -83,10 +103,18 @@ impl LocalHub {
     fn write_credentials(&self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         folder.write_connection_string(&self.connection_string(OWNER)?)?;
+        if let Some(dps) = &self.dps {
+            folder.write_dps_connection_string(&dps.connection_string(DPS_OWNER)?)?;
+        }
         match &self.management {
             Some(management) => folder.write_management_token(management.token().expose()),
             None => Ok(()),
         }
+    }
+
+    /// The DPS beside the hub, if there is one.
+    pub fn dps(&self) -> Option<&LocalDps> {
+        self.dps.as_ref()
     }
 
     /// The HTTPS address.
@@ -183,8 +211,14 @@ impl LocalHub {
         // What hangs would be waited for.
         self.hub.set_faults(Faults::default());
         self.listeners.shutdown().await;
-        let hub = self.hub;
-        if spawn_blocking(move || hub.close()).await.is_err() {
+        let (hub, dps) = (self.hub, self.dps);
+        let closed = spawn_blocking(move || {
+            if let Some(dps) = dps {
+                dps.dps().close();
+            }
+            hub.close();
+        });
+        if closed.await.is_err() {
             tracing::error!("closing the store failed");
         }
         drop(self.folder);
@@ -198,19 +232,21 @@ struct StateAtStart {
     policies: Policies,
     stored: Stored,
     store: Option<HubStore>,
+    dps: Option<StoredDps>,
 }
 
 impl StateAtStart {
     /// Opens the state apart from the caller's other tasks: loading a large folder takes seconds.
     async fn load(config: &Config) -> Result<Self> {
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
-        match spawn_blocking(move || Self::open(data, credentials)).await {
+        let has_dps = config.dps.is_some();
+        match spawn_blocking(move || Self::open(data, credentials, has_dps)).await {
             Ok(state) => state,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
-    fn open(data: Option<PathBuf>, credentials: Option<PathBuf>) -> Result<Self> {
+    fn open(data: Option<PathBuf>, credentials: Option<PathBuf>, has_dps: bool) -> Result<Self> {
         let keeps_registry = data.is_some();
         let Some(path) = data.or(credentials) else {
             return Ok(Self {
@@ -219,6 +255,7 @@ impl StateAtStart {
                 policies: Policies::generate(),
                 stored: Stored::default(),
                 store: None,
+                dps: has_dps.then(StoredDps::in_memory),
             });
         };
         let folder = DataFolder::open(&path)?;
@@ -228,7 +265,9 @@ impl StateAtStart {
         } else {
             (None, Stored::default())
         };
+        let dps = if has_dps { Some(StoredDps::open(&folder, keeps_registry)?) } else { None };
         Ok(Self {
+            dps,
             authority: folder.authority()?,
             policies: folder.policies(POLICIES_FILE)?,
             folder: Some(folder),
@@ -242,7 +281,8 @@ fn check_reach(config: &Config) -> Result<()> {
     if let Some(address) = config.management.filter(|address| !address.ip().is_loopback()) {
         return Err(Error::ManagementNotLoopback(address));
     }
-    let mut addresses = std::iter::once(config.https).chain(config.mqtt).chain(config.amqp);
+    let dps = config.dps.iter().flat_map(|dps| dps.https.into_iter().chain(dps.mqtt));
+    let mut addresses = std::iter::once(config.https).chain(config.mqtt).chain(config.amqp).chain(dps);
     match addresses.find(|address| !address.ip().is_loopback()) {
         Some(address) if config.reach == Reach::ThisMachine => Err(Error::NotLoopback(address)),
         _ => Ok(()),
@@ -292,14 +332,19 @@ fn usable(folder: Option<PathBuf>) -> Result<Option<PathBuf>> {
 
 fn server_names(config: &Config) -> Vec<String> {
     let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let others = config.host_names.iter().chain(&config.device_host_name).cloned();
-    always.into_iter().chain(others).collect()
+    always.into_iter().chain(names(config).cloned()).collect()
+}
+
+/// The names that the configuration gives to the hub and to the DPS.
+fn names(config: &Config) -> impl Iterator<Item = &String> {
+    let dps = config.dps.iter().filter_map(|dps| dps.host_name.as_ref());
+    config.host_names.iter().chain(&config.device_host_name).chain(dps)
 }
 
 /// Refuses names that are not valid for a host in a certificate (RFC 1035 §2.3.4).
 fn check_names(config: &Config) -> Result<()> {
     let fits = |name: &str| name.len() <= 253 && name.split('.').all(|label| label.len() <= 63);
-    match config.host_names.iter().chain(&config.device_host_name).find(|name| !fits(name)) {
+    match names(config).find(|name| !fits(name)) {
         Some(name) => Err(Error::HostName(name.clone())),
         None => Ok(()),
     }
@@ -314,9 +359,13 @@ fn device_host(config: &Config) -> Result<Option<HubHost>> {
     host.transpose()
 }
 
-/// The host for connection strings, without the port if it is 443, which clients assume.
+/// The host for connection strings of the hub.
 fn host_name(config: &Config, https: SocketAddr) -> Result<HubHost> {
-    let name = config.host_names.first().map_or("localhost", String::as_str);
+    service_host(config.host_names.first().map_or("localhost", String::as_str), https)
+}
+
+/// The host for connection strings, without the port if it is 443, which clients assume.
+pub(crate) fn service_host(name: &str, https: SocketAddr) -> Result<HubHost> {
     let text = match https.port() {
         443 => name.to_owned(),
         port => format!("{name}:{port}"),

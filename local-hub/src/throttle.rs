@@ -90,6 +90,11 @@ impl Throttle {
         }
     }
 
+    /// Returns true if the limits of the service apply.
+    pub(crate) fn is_on(&self) -> bool {
+        self.limits.is_some()
+    }
+
     /// The largest number of scheduled jobs that may wait or run at a time: that of the tier, or
     /// unbounded without throttles.
     pub(crate) fn concurrent_jobs(&self) -> usize {

@@ -54,6 +54,14 @@ pub struct ReprovisionPolicy {
     pub migrate_device_data: bool,
 }
 
+impl ReprovisionPolicy {
+    /// Returns true if a device that registers again starts with the initial twin, also on the hub
+    /// that it has: the policy for a factory reset.
+    pub fn resets(self) -> bool {
+        self.update_hub_assignment && !self.migrate_device_data
+    }
+}
+
 impl Default for ReprovisionPolicy {
     /// The policy of entries without one. Source: "IoT Hub Device reprovisioning concepts".
     fn default() -> Self {

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use crate::dps::attestation::{Attestation, CaReferences, X509Attestation};
+use crate::dps::certificate::CertificateInfo;
 use crate::dps::device_token::device_key;
 use crate::dps::enrollment::{EnrollmentGroup, EnrollmentSettings, IndividualEnrollment};
 use crate::dps::id::RegistrationId;
@@ -21,18 +22,10 @@ use crate::timestamp::Timestamp;
 /// The facts about one certificate that a device presents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedCertificate {
-    /// The distinguished name of its subject.
-    pub subject: String,
-    /// The distinguished name of its issuer.
-    pub issuer: String,
+    /// Its names, thumbprints and dates.
+    pub info: CertificateInfo,
     /// The common name of its subject, if there is exactly one.
     pub common_name: Option<String>,
-    /// The SHA-256 thumbprint.
-    pub sha256: Thumbprint,
-    /// The beginning of its validity, included.
-    pub not_before: Timestamp,
-    /// The end of its validity, included.
-    pub not_after: Timestamp,
     /// True for the certificate of a CA that may sign certificates: `CA:TRUE`, and `keyCertSign` if
     /// it has a key usage.
     pub may_sign: bool,
@@ -69,7 +62,7 @@ pub struct Entries<'a> {
     /// The individual enrolment of the registration id.
     pub individual: Option<&'a IndividualEnrollment>,
     /// The groups. Their certificates have their facts.
-    pub groups: &'a [&'a EnrollmentGroup],
+    pub groups: &'a [EnrollmentGroup],
     /// The verified CAs.
     pub cas: &'a [VerifiedCa],
 }
@@ -220,7 +213,7 @@ impl<'a> Selection<'a> {
         for issuer in chain.iter().take(used).skip(1).filter(|issuer| !issuer.may_sign) {
             let text = format!(
                 "the certificate of `{}` may not sign certificates (it is not that of a CA, or lacks keyCertSign)",
-                issuer.subject
+                issuer.info.subject_name
             );
             self.refuse(FindingKind::KeyUsage, text);
         }
@@ -245,11 +238,11 @@ impl<'a> Selection<'a> {
         match &individual.attestation {
             Attestation::X509(X509Attestation::ClientCertificates(pair)) => {
                 if let [own, ..] = chain
-                    && !pair.has_thumbprint(own.sha256)
+                    && !pair.has_thumbprint(own.info.sha256_thumbprint)
                 {
                     let text = format!(
                         "{entry} holds a different certificate than the device presents, whose SHA-256 thumbprint is {}",
-                        own.sha256
+                        own.info.sha256_thumbprint
                     );
                     self.refuse(FindingKind::DifferentCertificate, text);
                 }
@@ -314,19 +307,19 @@ impl<'a> Selection<'a> {
         let (kind, reason) = match chain.get(place + 1) {
             Some(next) => (
                 FindingKind::ChainIncomplete,
-                format!("the next certificate, of `{}`, has not signed it", next.subject),
+                format!("the next certificate, of `{}`, has not signed it", next.info.subject_name),
             ),
-            None if last.subject == last.issuer => {
+            None if last.info.subject_name == last.info.issuer_name => {
                 (FindingKind::NoEntry, "it is self-signed, and no entry knows it".to_owned())
             }
             None => (
                 FindingKind::ChainIncomplete,
-                format!("no certificate of `{}` follows, and no entry has it", last.issuer),
+                format!("no certificate of `{}` follows, and no entry has it", last.info.issuer_name),
             ),
         };
         let text = format!(
             "the chain does not lead to {wanted}: it ends with the certificate of `{}`; {reason}",
-            last.subject
+            last.info.subject_name
         );
         self.refuse(kind, text);
         place + 1
@@ -364,7 +357,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Finds the group whose key the device's key follows from.
-    fn by_group_key(&mut self, id: &RegistrationId, token: &SasToken, groups: &[&'a EnrollmentGroup]) {
+    fn by_group_key(&mut self, id: &RegistrationId, token: &SasToken, groups: &'a [EnrollmentGroup]) {
         let found = groups.iter().find(|group| match &group.attestation {
             Attestation::SymmetricKey(Some(keys)) => is_signed(token, &device_keys(keys, id)),
             _ => false,
@@ -391,13 +384,13 @@ impl<'a> Selection<'a> {
     }
 
     fn check_dates(&mut self, certificate: &PresentedCertificate, now: Timestamp) {
-        let PresentedCertificate { subject, not_before, not_after, .. } = certificate;
-        if now < *not_before {
-            let text = format!("the certificate of `{subject}` is not valid before {not_before}");
+        let CertificateInfo { subject_name, not_before_utc, not_after_utc, .. } = &certificate.info;
+        if now < *not_before_utc {
+            let text = format!("the certificate of `{subject_name}` is not valid before {not_before_utc}");
             self.refuse(FindingKind::NotYetValid, text);
         }
-        if now > *not_after {
-            let text = format!("the certificate of `{subject}` has expired at {not_after}");
+        if now > *not_after_utc {
+            let text = format!("the certificate of `{subject_name}` has expired at {not_after_utc}");
             self.refuse(FindingKind::Expired, text);
         }
     }
@@ -435,7 +428,7 @@ fn is_signed(token: &SasToken, keys: &SymmetricKeys) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dps::certificate::{CertificateInfo, CertificatePair, EnrollmentCertificate};
+    use crate::dps::certificate::{CertificatePair, EnrollmentCertificate};
     use crate::dps::device_token;
     use crate::dps::enrollment::ProvisioningStatus;
     use crate::symmetric_key::SymmetricKey;
@@ -457,15 +450,24 @@ mod tests {
         "Pump-0001".parse().unwrap()
     }
 
+    fn info(name: &str, issuer: &str, digit: char) -> CertificateInfo {
+        CertificateInfo {
+            subject_name: format!("CN={name}"),
+            sha1_thumbprint: "0".repeat(40).parse().unwrap(),
+            sha256_thumbprint: thumbprint(digit),
+            issuer_name: format!("CN={issuer}"),
+            not_before_utc: time("2026-01-01T00:00:00Z"),
+            not_after_utc: time("2027-01-01T00:00:00Z"),
+            serial_number: "01".to_owned(),
+            version: 3,
+        }
+    }
+
     /// A certificate without a known issuer.
     fn certificate(name: &str, issuer: &str, digit: char) -> PresentedCertificate {
         PresentedCertificate {
-            subject: format!("CN={name}"),
-            issuer: format!("CN={issuer}"),
+            info: info(name, issuer, digit),
             common_name: Some(name.to_owned()),
-            sha256: thumbprint(digit),
-            not_before: time("2026-01-01T00:00:00Z"),
-            not_after: time("2027-01-01T00:00:00Z"),
             may_sign: name.starts_with("ca"),
             for_tls_clients: true,
             signed_by_next: false,
@@ -484,16 +486,7 @@ mod tests {
     }
 
     fn pair(digit: char) -> CertificatePair {
-        let info = CertificateInfo {
-            subject_name: String::new(),
-            sha1_thumbprint: "0".repeat(40).parse().unwrap(),
-            sha256_thumbprint: thumbprint(digit),
-            issuer_name: String::new(),
-            not_before_utc: now(),
-            not_after_utc: now(),
-            serial_number: String::new(),
-            version: 3,
-        };
+        let info = info("signer", "signer", digit);
         let primary = EnrollmentCertificate { certificate: None, info: Some(Box::new(info)) };
         CertificatePair { primary, secondary: None }
     }
@@ -539,7 +532,8 @@ mod tests {
         groups: &[&EnrollmentGroup],
     ) -> (Option<String>, Vec<FindingKind>) {
         let cas = [VerifiedCa { name: "factory".to_owned(), sha256: thumbprint('9') }];
-        let selection = select(&id(), proof, Entries { individual, groups, cas: &cas }, now());
+        let groups: Vec<EnrollmentGroup> = groups.iter().copied().cloned().collect();
+        let selection = select(&id(), proof, Entries { individual, groups: &groups, cas: &cas }, now());
         assert_eq!(
             selection.accepted().is_some(),
             selection.findings.is_empty() && selection.entry.is_some()
@@ -584,10 +578,10 @@ mod tests {
     fn everything_that_refuses_a_device_is_told_at_once() {
         let mut chain = chain();
         chain[0].common_name = Some("pump-0002".to_owned());
-        chain[0].not_after = time("2026-11-30T00:00:00Z");
+        chain[0].info.not_after_utc = time("2026-11-30T00:00:00Z");
         chain[0].for_tls_clients = false;
         chain[1].may_sign = false;
-        chain[1].not_before = time("2026-12-24T00:00:00Z");
+        chain[1].info.not_before_utc = time("2026-12-24T00:00:00Z");
         let far = of_signer("root", '9');
         let (entry, mut kinds) = selected(Proof::Certificates(&chain), None, &[&far]);
         kinds.sort_by_key(|kind| format!("{kind:?}"));
@@ -611,12 +605,12 @@ mod tests {
         chain.truncate(1);
         chain[0].signed_by_next = false;
         chain[0].signed_by.clear();
-        let entries = Entries { individual: None, groups: &[&far], cas: &[] };
+        let entries = Entries { individual: None, groups: std::slice::from_ref(&far), cas: &[] };
         let selection = select(&id(), Proof::Certificates(&chain), entries, now());
         let [finding] = selection.findings.as_slice() else { panic!("{:?}", selection.findings) };
         assert_eq!(finding.kind, FindingKind::ChainIncomplete);
         assert!(finding.text.contains("`CN=ca-2`"), "{}", finding.text);
-        chain[0].issuer = chain[0].subject.clone();
+        chain[0].info.issuer_name = chain[0].info.subject_name.clone();
         let proof = Proof::Certificates(&chain);
         assert_eq!(selected(proof, None, &[&far]), (None, vec![FindingKind::NoEntry]));
         chain.push(certificate("ca-3", "ca-9", '3'));

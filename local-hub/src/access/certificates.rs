@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::ids::random;
 
-pub(crate) use device::{DeviceCas, DeviceCertificate, UnusableCertificate, identity_in};
+pub(crate) use device::{
+    DeviceCas, DeviceCertificate, UnusableCertificate, common_name, identity_in, read_pem, verify_path,
+};
 
 use device::AnyClientCertificate;
 

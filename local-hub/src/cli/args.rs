@@ -1,6 +1,6 @@
 //! The command line arguments.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::access::entra::Role;
 use crate::access::policy::OWNER;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
-use crate::local_hub::config::{Config, Reach};
+use crate::local_hub::config::{Config, DpsConfig, Reach};
 use crate::throttle::{Charging, Throttling};
 
 /// Run an IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`
@@ -59,6 +59,9 @@ pub(crate) struct ConnectionStringArgs {
     /// iothubowner, service, device, registryRead or registryReadWrite
     #[arg(long, value_name = "NAME", default_value = OWNER)]
     pub(crate) policy: String,
+    /// Print the connection string of the DPS, with the policy provisioningserviceowner
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) dps: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -141,6 +144,26 @@ pub(crate) struct ServeArgs {
     /// Use this seed for random faults instead of the seed in the file
     #[arg(long, value_name = "N", env = "LOCAL_HUB_SEED", requires = "faults")]
     seed: Option<u64>,
+    /// Serve a Device Provisioning Service (DPS) too, which assigns devices to this hub
+    #[arg(long, env = "LOCAL_HUB_DPS")]
+    dps: bool,
+    /// Listen for HTTPS of the DPS here [default: 127.0.0.1:8444, with --dps-host-name the address
+    /// of --https]
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_DPS_HTTPS", requires = "dps", value_parser = parse_socket)]
+    dps_https: Option<SocketAddr>,
+    /// Listen for devices that register over MQTT here [default: 127.0.0.1:8884, with
+    /// --dps-host-name the address of --mqtt]
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_DPS_MQTT", requires = "dps", value_parser = parse_socket)]
+    dps_mqtt: Option<SocketAddr>,
+    /// Serve the DPS under this name; clients that call it at an address of the hub get the DPS
+    #[arg(long, value_name = "NAME", requires = "dps")]
+    dps_host_name: Option<String>,
+    /// Let enrolments refer to the CA in this PEM file, by the file's name without its ending
+    #[arg(long = "dps-ca", value_name = "FILE", requires = "dps")]
+    dps_cas: Vec<PathBuf>,
+    /// Assign devices also to the local hub that is served from this data folder
+    #[arg(long = "dps-linked-hub", value_name = "DIR", requires = "dps")]
+    dps_linked_hubs: Vec<PathBuf>,
     /// Allow an address that other machines can reach; the hub must not hold real secrets
     #[arg(long)]
     reachable_from_other_machines: bool,
@@ -174,6 +197,7 @@ impl ServeArgs {
             Some(path) => read_faults(path, self.seed)?,
             None => Faults::default(),
         };
+        let dps = self.dps_config();
         Ok(Config {
             data: self.data,
             https: self.https,
@@ -194,7 +218,23 @@ impl ServeArgs {
                 charging: self.charging.into(),
             }),
             faults,
+            dps,
             ..Config::default()
+        })
+    }
+
+    /// The DPS, if one is asked for. With a name it shares the hub's addresses.
+    fn dps_config(&self) -> Option<DpsConfig> {
+        let shares = self.dps_host_name.is_some();
+        let address = |given: Option<SocketAddr>, port| {
+            given.or_else(|| (!shares).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        };
+        self.dps.then(|| DpsConfig {
+            https: address(self.dps_https, 8444),
+            mqtt: address(self.dps_mqtt, 8884),
+            host_name: self.dps_host_name.clone(),
+            cas: self.dps_cas.clone(),
+            linked_hubs: self.dps_linked_hubs.clone(),
         })
     }
 }
@@ -251,6 +291,6 @@ Exit codes: 0 done; 2 bad usage or input; 3 an address or a file cannot be used;
 
 const SERVE_HELP: &str = "\
 When the hub is ready it prints one line to stdout: its address, the CA certificate that clients
-must trust, and how to get the connection string. Everything else goes to stderr; RUST_LOG=debug
+must trust, and how to get the connection string; with --dps also the id scope. Everything else goes to stderr; RUST_LOG=debug
 shows more. Operations of IoT Hub that the hub does not have are answered with status 501 and their
 name.";

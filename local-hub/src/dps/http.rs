@@ -67,7 +67,7 @@ impl Api for Dps {
 }
 
 /// The versions that clients send, and those that Microsoft documents.
-const VERSIONS: KnownVersions = KnownVersions {
+pub(super) const VERSIONS: KnownVersions = KnownVersions {
     since: "2017-08-31",
     oldest: "2017-11-15",
     later: &[

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hub_types::SymmetricKey;
+use hub_types::dps::IdScope;
 use hub_types::symmetric_key::SymmetricKeys;
 use zeroize::Zeroizing;
 
@@ -14,6 +15,14 @@ pub(crate) fn symmetric_key() -> SymmetricKey {
 /// A new pair of keys.
 pub(crate) fn symmetric_keys() -> SymmetricKeys {
     SymmetricKeys { primary: symmetric_key(), secondary: symmetric_key() }
+}
+
+/// A new id scope, in the form of those of the service.
+#[expect(clippy::expect_used, reason = "letters and digits are legal in an id scope")]
+pub(crate) fn id_scope() -> IdScope {
+    let [a, b, c, d, ..] = bytes();
+    let text = format!("0ne{:08X}", u32::from_be_bytes([a, b, c, d]));
+    text.parse().expect("an id scope of letters and digits")
 }
 
 /// Makes GUIDs for requests and jobs: unique in this process, and very unlikely to equal those of a

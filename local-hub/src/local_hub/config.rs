@@ -53,8 +53,29 @@ pub struct Config {
     pub throttling: Option<Throttling>,
     /// The initial faults.
     pub faults: Faults,
+    /// The DPS beside the hub; `None` serves none.
+    pub dps: Option<DpsConfig>,
     /// The clock for documents and for the expiry of tokens.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The configuration of a Device Provisioning Service (DPS), which assigns devices to the hub of the
+/// same process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DpsConfig {
+    /// The HTTPS address; port 0 takes a free port. `None` shares the hub's address: clients that
+    /// call `host_name` get the DPS.
+    pub https: Option<SocketAddr>,
+    /// The address for devices over MQTT with TLS, as `https`.
+    pub mqtt: Option<SocketAddr>,
+    /// The name by which clients call the DPS, needed where it shares an address with the hub. The
+    /// default is localhost.
+    pub host_name: Option<String>,
+    /// PEM files with one CA certificate each, to which enrolments refer by the name of the file
+    /// without its ending.
+    pub cas: Vec<PathBuf>,
+    /// The data folders of other local hubs that devices can be assigned to.
+    pub linked_hubs: Vec<PathBuf>,
 }
 
 /// The clients that may reach a hub. A hub does not limit password guessing and stores its CA key
@@ -88,6 +109,7 @@ impl Default for Config {
             blob_folder: None,
             throttling: None,
             faults: Faults::default(),
+            dps: None,
             clock: Arc::new(SystemClock),
         }
     }

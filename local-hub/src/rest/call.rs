@@ -21,7 +21,6 @@ pub(crate) struct Call<A: Api> {
     pub(crate) caller: A::Caller,
     pub(crate) version: ApiVersion,
     /// The client's certificates.
-    #[expect(dead_code, reason = "the DPS, which reads them, is under way")]
     pub(crate) presented: Presented,
     ids: Vec<String>,
     uri: Uri,

@@ -62,6 +62,7 @@ macro_rules! operations {
         pub(crate) enum $operation {
             $($name,)*
             /// An operation of the service that is not supported here, by its name.
+            #[allow(dead_code, reason = "a service may have no such operation")]
             NotImplemented(&'static str),
         }
 

@@ -5,6 +5,10 @@
 //! | `ca.pem` | the certificate that clients must trust |
 //! | `ca-key.pem` | its private key |
 //! | `connection-string` | of the owner's policy, for the address last served on |
+//! | `dps-connection-string` | of the owner's policy of the DPS, as `connection-string` |
+//! | `dps-id-scope` | the name of the DPS for devices |
+//! | `dps-policies.json` | the policies of the DPS and their keys |
+//! | `dps.db` | enrolments and registrations |
 //! | `hub.db` | devices, modules and twins |
 //! | `hub.lock` | locked while a hub uses the folder |
 //! | `management-token` | the token for requests to the management port, while it is open |
@@ -15,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hub_types::connection_string::ServiceConnectionString;
+use hub_types::dps::IdScope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -23,6 +28,7 @@ use super::private_files;
 use crate::access::certificates::Authority;
 use crate::access::policy::{Policies, Rights};
 use crate::error::{Error, Result};
+use crate::ids::random;
 
 /// A data folder that stays locked for this hub as long as the value lives.
 #[derive(Debug)]
@@ -51,8 +57,18 @@ impl DataFolder {
     /// The path of the database, which is readable for its owner only from the beginning. If a hub
     /// was served from the folder before, a missing or empty database is an error.
     pub(crate) fn database(&self) -> Result<PathBuf> {
-        let path = self.path.join(DATABASE_FILE);
-        let was_served = self.path.join(CONNECTION_STRING_FILE).exists();
+        self.database_of(DATABASE_FILE, CONNECTION_STRING_FILE)
+    }
+
+    /// As [`DataFolder::database`], of the DPS.
+    pub(crate) fn dps_database(&self) -> Result<PathBuf> {
+        self.database_of(DPS_DATABASE_FILE, DPS_CONNECTION_STRING_FILE)
+    }
+
+    /// The path of a database. `served` is the file that is written when its service begins.
+    fn database_of(&self, file: &str, served: &str) -> Result<PathBuf> {
+        let path = self.path.join(file);
+        let was_served = self.path.join(served).exists();
         let database = if was_served { File::open(&path) } else { private_files::private_file(&path) };
         let is_empty = database.and_then(|file| Ok(file.metadata()?.len() == 0));
         match is_empty {
@@ -108,8 +124,27 @@ impl DataFolder {
     }
 
     pub(crate) fn write_connection_string(&self, owner: &ServiceConnectionString) -> Result<()> {
+        self.write_owner(CONNECTION_STRING_FILE, owner)
+    }
+
+    pub(crate) fn write_dps_connection_string(&self, owner: &ServiceConnectionString) -> Result<()> {
+        self.write_owner(DPS_CONNECTION_STRING_FILE, owner)
+    }
+
+    fn write_owner(&self, file: &str, owner: &ServiceConnectionString) -> Result<()> {
         let text = Zeroizing::new(format!("{}\n", *owner.expose_text()));
-        write(&self.path.join(CONNECTION_STRING_FILE), text.as_bytes())
+        write(&self.path.join(file), text.as_bytes())
+    }
+
+    /// The id scope that was made at the first start with a DPS.
+    pub(crate) fn id_scope(&self) -> Result<IdScope> {
+        let path = self.path.join(ID_SCOPE_FILE);
+        if let Some(text) = read(&path)? {
+            return text.trim().parse().map_err(|error| damaged(&path, &error));
+        }
+        let scope = random::id_scope();
+        write(&path, format!("{scope}\n").as_bytes())?;
+        Ok(scope)
     }
 }
 
@@ -128,13 +163,32 @@ pub(crate) fn ca_file(folder: &Path) -> PathBuf {
     folder.join(CA_FILE)
 }
 
+/// The certificate that clients must trust, in PEM.
+pub(crate) fn ca_pem(folder: &Path) -> Result<Zeroizing<String>> {
+    read(&ca_file(folder))?.ok_or_else(|| Error::EmptyFolder(folder.to_owned()))
+}
+
+/// The connection string of the owner's policy, for the address that the folder was last served on.
+pub(crate) fn owner(folder: &Path) -> Result<ServiceConnectionString> {
+    read_owner(folder, CONNECTION_STRING_FILE)
+}
+
+/// As [`owner`], of the DPS.
+pub(crate) fn dps_owner(folder: &Path) -> Result<ServiceConnectionString> {
+    read_owner(folder, DPS_CONNECTION_STRING_FILE)
+}
+
+fn read_owner(folder: &Path, file: &str) -> Result<ServiceConnectionString> {
+    let path = folder.join(file);
+    let text = read(&path)?.ok_or_else(|| Error::EmptyFolder(folder.to_owned()))?;
+    text.parse().map_err(|error| damaged(&path, &error))
+}
+
 /// The connection string of a policy, for the address that the folder was last served on.
 pub(crate) fn connection_string(folder: &Path, policy: &str) -> Result<ServiceConnectionString> {
     let empty = || Error::EmptyFolder(folder.to_owned());
     let policies: Policies = read_policies(folder, POLICIES_FILE)?.ok_or_else(empty)?;
-    let path = folder.join(CONNECTION_STRING_FILE);
-    let owner = read(&path)?.ok_or_else(empty)?;
-    let owner: ServiceConnectionString = owner.parse().map_err(|error| damaged(&path, &error))?;
+    let owner = owner(folder)?;
     let Some(found) = policies.find(policy) else {
         return Err(unknown_policy(&policies, policy));
     };
@@ -185,6 +239,11 @@ const CA_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca-key.pem";
 const DATABASE_FILE: &str = "hub.db";
 const CONNECTION_STRING_FILE: &str = "connection-string";
+const DPS_DATABASE_FILE: &str = "dps.db";
+const DPS_CONNECTION_STRING_FILE: &str = "dps-connection-string";
+/// The policies of the DPS.
+pub(crate) const DPS_POLICIES_FILE: &str = "dps-policies.json";
+const ID_SCOPE_FILE: &str = "dps-id-scope";
 const MANAGEMENT_TOKEN_FILE: &str = "management-token";
 /// The policies of the hub.
 pub(crate) const POLICIES_FILE: &str = "policies.json";

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::io;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use local_hub::{Effect, Fault, Faults};
@@ -32,7 +33,17 @@ pub(crate) async fn open(
     certificate: Option<Credential>,
     protocols: Option<&str>,
 ) -> Result<(impl ByteStream + use<>, HeaderMap), u16> {
-    let stream = tls(hub.hub.https_addr(), hub.hub.ca_pem(), certificate).await;
+    open_at(hub.hub.https_addr(), hub.hub.ca_pem(), certificate, protocols).await
+}
+
+/// As [`open`], at any address.
+pub(crate) async fn open_at(
+    address: SocketAddr,
+    ca_pem: &str,
+    certificate: Option<Credential>,
+    protocols: Option<&str>,
+) -> Result<(impl ByteStream + use<>, HeaderMap), u16> {
+    let stream = tls(address, ca_pem, certificate).await;
     let (socket, response) = match client_async(request(protocols), stream).await {
         Ok(opened) => opened,
         Err(Error::Http(response)) => return Err(response.status().as_u16()),

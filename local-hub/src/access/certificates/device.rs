@@ -63,8 +63,7 @@ impl DeviceCas {
         })
     }
 
-    /// Verifies the chain by RFC 5280, section 6, without revocation, which IoT Hub does not check
-    /// either.
+    /// Verifies the chain, without revocation, which IoT Hub does not check either.
     fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -80,39 +79,57 @@ impl DeviceCas {
         if anchors.is_empty() {
             return Err("every device CA has expired or is not valid yet".to_owned());
         }
-        let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_seconds));
-        let verified = EndEntityCert::try_from(leaf).and_then(|leaf| {
-            leaf.verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                intermediates,
-                time,
-                KeyUsage::client_auth(),
-                None,
-                None,
-            )
-            .map(drop)
-        });
-        verified.map_err(|error| match error {
-            webpki::Error::CertExpired { .. } => "a certificate of the chain has expired".to_owned(),
-            webpki::Error::CertNotValidYet { .. } => "a certificate of the chain is not valid yet".to_owned(),
-            webpki::Error::UnknownIssuer => "the chain leads to no CA named with --device-ca".to_owned(),
-            webpki::Error::UnsupportedCertVersion => {
-                "a certificate of the chain is not of X.509 version 3".to_owned()
-            }
-            webpki::Error::UnsupportedCriticalExtension => {
-                "a certificate of the chain has a critical extension that is not known".to_owned()
-            }
-            webpki::Error::RequiredEkuNotFoundContext(_) => {
-                "a certificate of the chain is not for TLS clients (extended key usage)".to_owned()
-            }
-            webpki::Error::CaUsedAsEndEntity => "the certificate is that of a CA (CA:TRUE)".to_owned(),
-            other => {
-                tracing::debug!(error = %other, "a chain does not verify");
-                "the chain breaks a rule of RFC 5280; `cert-tool verify` says which".to_owned()
-            }
-        })
+        verify_path(
+            leaf,
+            intermediates,
+            &anchors,
+            unix_seconds,
+            "the chain leads to no CA named with --device-ca",
+        )
     }
+}
+
+/// Verifies a chain up to one of the anchors by RFC 5280, section 6, without revocation. The error is
+/// the reason in words, `unknown_issuer` if the chain leads to no anchor.
+pub(crate) fn verify_path(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    unix_seconds: u64,
+    unknown_issuer: &str,
+) -> std::result::Result<(), String> {
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_seconds));
+    let verified = EndEntityCert::try_from(leaf).and_then(|leaf| {
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            anchors,
+            intermediates,
+            time,
+            KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .map(drop)
+    });
+    verified.map_err(|error| match error {
+        webpki::Error::CertExpired { .. } => "a certificate of the chain has expired".to_owned(),
+        webpki::Error::CertNotValidYet { .. } => "a certificate of the chain is not valid yet".to_owned(),
+        webpki::Error::UnknownIssuer => unknown_issuer.to_owned(),
+        webpki::Error::UnsupportedCertVersion => {
+            "a certificate of the chain is not of X.509 version 3".to_owned()
+        }
+        webpki::Error::UnsupportedCriticalExtension => {
+            "a certificate of the chain has a critical extension that is not known".to_owned()
+        }
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            "a certificate of the chain is not for TLS clients (extended key usage)".to_owned()
+        }
+        webpki::Error::CaUsedAsEndEntity => "the certificate is that of a CA (CA:TRUE)".to_owned(),
+        other => {
+            tracing::debug!(error = %other, "a chain does not verify");
+            "the chain breaks a rule of RFC 5280; `cert-tool verify` says which".to_owned()
+        }
+    })
 }
 
 /// A certificate with a private key that the client has proven to possess.
@@ -240,21 +257,25 @@ const UNKNOWN_KEY: &str = "the key of the client's certificate, or what it signs
     knows: RSA from 2048 bits, P-256, P-384, P-521 or Ed25519, with SHA-256 or longer";
 
 fn read_cas(file: &Path) -> Result<Vec<DeviceCa>> {
+    let cas = read_pem(file)?;
+    let cas = cas.iter().map(device_ca).collect::<std::result::Result<_, _>>();
+    cas.map_err(|reason| Error::DeviceCa { path: file.to_owned(), reason })
+}
+
+/// The certificates of a PEM file, at least one.
+pub(crate) fn read_pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let unusable = |reason: String| Error::DeviceCa { path: file.to_owned(), reason };
     let pem = std::fs::read(file).map_err(|source| Error::File {
         action: "read",
         path: file.to_owned(),
         source,
     })?;
-    let mut cas = Vec::new();
-    for der in CertificateDer::pem_slice_iter(&pem) {
-        let der = der.map_err(|error| unusable(format!("it is no PEM file ({error})")))?;
-        cas.push(device_ca(&der).map_err(unusable)?);
-    }
-    if cas.is_empty() {
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<std::result::Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| unusable(format!("it is no PEM file ({error})")))?;
+    if certificates.is_empty() {
         return Err(unusable("it has no certificate in PEM".to_owned()));
     }
-    Ok(cas)
+    Ok(certificates)
 }
 
 fn device_ca(der: &CertificateDer<'_>) -> std::result::Result<DeviceCa, String> {
@@ -280,7 +301,7 @@ pub(crate) fn identity_in(der: &CertificateDer<'_>) -> Option<String> {
 }
 
 /// The common name of the subject, if there is exactly one.
-fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+pub(crate) fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     let mut names = certificate.subject().iter_common_name();
     match (names.next(), names.next()) {
         (Some(name), None) => name.as_str().ok().map(str::to_owned),

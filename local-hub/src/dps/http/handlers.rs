@@ -1,5 +1,6 @@
-//! The operations of the service API.
+//! The operations of services and of devices.
 
+pub(super) mod device;
 pub(super) mod entries;
 mod pages;
 pub(super) mod registrations;

@@ -5,7 +5,7 @@ use hub_types::limits::OperationClass as Class;
 
 use super::super::Dps;
 use super::super::access::DpsRight as Right;
-use super::handlers::{entries, registrations};
+use super::handlers::{device, entries, registrations};
 use crate::rest::operations::{by_handler, free, operations};
 
 // Microsoft documents one throttle for all operations of services.
@@ -45,13 +45,16 @@ operations! {
             RegistrationStatusRead GET "/registrations/{}";
         DeleteRegistration: Writes, free(Class::Enrollment, "RegistrationWrite"), registrations::delete.await,
             RegistrationStatusWrite DELETE "/registrations/{}";
+        // Devices are throttled by the number of their registrations and polls.
+        RegisterDevice: Writes, by_handler(), device::register.await,
+            DeviceConnect PUT "/{}/registrations/{}/register";
+        GetRegistrationOperation: Reads, by_handler(), device::operation_status,
+            DeviceConnect GET "/{}/registrations/{}/operations/{}";
+        GetRegistrationState: Reads, by_handler(), device::registration_status,
+            DeviceConnect POST "/{}/registrations/{}";
     }
 
-    not_implemented {
-        RegisterDevice: DeviceConnect PUT "/{}/registrations/{}/register";
-        GetRegistrationOperation: DeviceConnect GET "/{}/registrations/{}/operations/{}";
-        GetRegistrationState: DeviceConnect POST "/{}/registrations/{}";
-    }
+    not_implemented {}
 }
 
 #[cfg(test)]
