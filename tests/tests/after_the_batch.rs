@@ -110,7 +110,7 @@ fn an_edge_device_with_a_deployment_of_others_is_not_undone() -> Result<()> {
     let (station, hub) = provisioned("device_id,edge,auth\ngw,true,sas\nother,true,sas\n")?;
     hub.patch_twin("gw/modules/$edgeAgent", r#"{"properties":{"desired":{"modules":{}}}}"#)?;
     let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
-    let reason = "gw: conflict: the twin of its module `$edgeAgent` was written since run 1 created it";
+    let reason = "gw: conflict: its module `$edgeAgent` was written to by a deployment, or used by the device, since run 1 created it";
     ensure!(undone.stdout.contains(reason), "{undone:?}");
     ensure!(undone.stdout.contains("1 deleted") && devices_on(&hub)? == 1, "{undone:?}");
     Ok(())

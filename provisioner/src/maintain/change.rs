@@ -7,7 +7,7 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 
 use crate::ledger::LedgerRow;
-use crate::model::compare::{Comparison, Difference};
+use crate::model::compare::{Comparison, Difference, use_shown_by};
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::hold::Hold;
@@ -152,7 +152,13 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
         false => *left == found,
     };
     if is_untouched {
-        return ChangeDecision::Delete;
+        return match use_shown_by(twin) {
+            None => ChangeDecision::Delete,
+            Some(signs) => Refusal::because(
+                ReasonCode::ChangedSinceRun,
+                format!("it was used since run {run} created it: {signs}"),
+            ),
+        };
     }
     let differences = comparison.differences().to_vec();
     let (code, reason) = match comparison {

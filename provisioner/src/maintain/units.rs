@@ -119,7 +119,7 @@ async fn with_used_system_modules(
             Ok(_) => (
                 ReasonCode::ChangedSinceRun,
                 format!(
-                    "the twin of its module `{module}` was written since run {run} created it, by a deployment or by the device"
+                    "its module `{module}` was written to by a deployment, or used by the device, since run {run} created it"
                 ),
             ),
             Err(error) if error.class() == ErrorClass::Input => {

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hub_types::identity::Status;
+use hub_types::identity::{ConnectionState, Status};
 use hub_types::twin::{JsonObject, PropertySection, Twin};
-use hub_types::{DeviceId, Thumbprint};
+use hub_types::{DeviceId, Thumbprint, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -359,9 +359,23 @@ fn was_written(twin: &Twin) -> bool {
     twin.properties.desired.version > 1 || twin.version.saturating_sub(twin.properties.reported.version) > 1
 }
 
-/// Returns true if neither a service nor the device has written to the twin since its creation.
+/// What a twin shows of the use of an identity by its device or module, in words; `None` if it was never used.
+/// Connections, telemetry and reported properties move no ETag.
+pub(crate) fn use_shown_by(twin: &Twin) -> Option<String> {
+    let is_connected = twin.connection_state == ConnectionState::Connected;
+    let signs = [
+        is_connected.then(|| "it is connected".to_owned()),
+        (twin.last_activity_time != Timestamp::NEVER)
+            .then(|| format!("it was last active at {}", twin.last_activity_time)),
+        (twin.properties.reported.version > 1).then(|| "it has written reported properties".to_owned()),
+    ];
+    let signs: Vec<String> = signs.into_iter().flatten().collect();
+    (!signs.is_empty()).then(|| signs.join(", "))
+}
+
+/// Returns true if no service has written to the twin since its creation, and no device has used it.
 pub(crate) fn is_unused(twin: &Twin) -> bool {
-    !was_written(twin) && twin.properties.reported.version <= 1
+    !was_written(twin) && use_shown_by(twin).is_none()
 }
 
 fn is_blank(twin: &Twin) -> bool {

@@ -102,6 +102,8 @@ pub(crate) struct Identity {
     pub(crate) creations: u32,
     /// Writes to the twin, besides the one that came with the creation.
     pub(crate) twin_writes: u64,
+    /// Writes of reported properties, with which a device or module uses its identity.
+    pub(crate) uses: u64,
     /// Its version: no two identities, and no two states of one, have the same.
     pub(crate) version: u64,
 }
@@ -457,11 +459,11 @@ impl Hub for ModelHub {
         desired["$version"] = json!(1 + found.twin_writes);
         let twin = json!({
             "deviceId": identity.device(), "moduleId": identity.module(), "etag": etag(found.twin_writes),
-            "deviceEtag": etag(found.version), "version": 2 + found.twin_writes, "status": found.status,
+            "deviceEtag": etag(found.version), "version": 2 + found.twin_writes + found.uses, "status": found.status,
             "statusReason": found.status_reason,
             "authenticationType": found.authentication.type_name(),
             "x509Thumbprint": found.authentication.thumbprints(), "tags": found.tags,
-            "properties": {"desired": desired, "reported": {"$version": 1}},
+            "properties": {"desired": desired, "reported": {"$version": 1 + found.uses}},
             "capabilities": {"iotEdge": found.edge}, "deviceScope": found.device_scope(identity.device()),
             "parentScopes": found.parent_scopes,
         });

@@ -456,6 +456,24 @@ mod found {
     }
 
     #[test]
+    fn what_its_device_or_module_has_used_is_not_undone() {
+        for (used, verified) in [("a/x", true), ("a/x", false), ("b", true), ("b", false)] {
+            let apply = ApplyAct { verified, ..provision(&NAMES) };
+            let used = ForeignChange { identity: identity(used), what: Other::Use };
+            let acts = [
+                act(Work::Apply(apply), Disturbances::fine()),
+                act(Work::Meddle(used.clone()), Disturbances::fine()),
+                act(Work::Undo(0), Disturbances::fine()),
+            ];
+            let world = check(Modules::InBulk, &acts);
+            let unit = |other: &IdentityId| other.device() == used.identity.device();
+            let stays: Vec<IdentityId> = NAMES.iter().map(|name| identity(name)).filter(unit).collect();
+            let left: Vec<IdentityId> = world.hub.identities.lock().unwrap().keys().cloned().collect();
+            assert_eq!(left, stays, "a unit stays as a whole");
+        }
+    }
+
+    #[test]
     fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
         for mode in [ApplyMode::Upsert, ApplyMode::Update] {
             let rules = ApplyRules { mode, twin: TwinPolicy::Initial };

@@ -197,6 +197,32 @@ fn an_undo_takes_back_what_nobody_has_changed() {
     assert!(matches!(undo.decide(&other, Some(&found), None), ChangeDecision::Refuse(_)));
 }
 
+#[test]
+fn an_undo_leaves_what_its_device_has_used() {
+    let undo = Maintenance::Undo { run: from_value(json!(7)).unwrap() };
+    let reported = json!({"desired": {"$version": 1}, "reported": {"a": 1, "$version": 2}});
+    for (members, sign) in [
+        (json!({"connectionState": "Connected"}), "it is connected"),
+        (json!({"lastActivityTime": "2026-12-01T00:30:00Z"}), "it was last active at 2026-12-01T00:30:00Z"),
+        (json!({"version": 3, "properties": reported}), "it has written reported properties"),
+    ] {
+        for name in ["d", "d/m"] {
+            let x509_ca = json!({"authenticationType": "certificateAuthority"});
+            let unused = twin_with(name, x509_ca.clone());
+            let members =
+                [x509_ca, members.clone()].into_iter().flat_map(|part| part.as_object().cloned().unwrap());
+            let used = twin_with(name, members.collect());
+            assert_eq!(Etags::of(Some(&used)), Etags::of(Some(&unused)), "a device moves no ETag");
+            for before in [Etags::default(), Etags::of(Some(&unused))] {
+                let left = LedgerRow { before, ..row(name, AuthSpec::X509Ca) };
+                assert_eq!(undo.decide(&left, Some(&unused), None), ChangeDecision::Delete);
+                let decision = undo.decide(&left, Some(&used), None);
+                assert_eq!(reason(&decision), format!("it was used since run 7 created it: {sign}"));
+            }
+        }
+    }
+}
+
 fn hold(run: i64) -> Hold {
     Hold {
         run: from_value(json!(run)).unwrap(),

@@ -43,6 +43,7 @@ pub(crate) enum What {
     Deleted,
     IdentityUpdated,
     TwinWritten,
+    Used,
 }
 
 /// Versions within one creation.
@@ -117,6 +118,9 @@ impl Log {
                     }
                     if is.twin_writes != was.twin_writes {
                         self.put(identity, generation, What::TwinWritten, told, Some(was));
+                    }
+                    if is.uses != was.uses {
+                        self.put(identity, generation, What::Used, told, Some(was));
                     }
                 }
             }

@@ -25,6 +25,8 @@ pub(crate) enum Other {
     Enable,
     /// Gives it other credentials.
     Exchange(Authentication),
+    /// Its own device or module connects and reports a property.
+    Use,
     /// Writes a value that batches give, too.
     WriteTwin(u32),
 }
@@ -81,6 +83,7 @@ fn meddle(ForeignChange { identity, what }: &ForeignChange, identities: &mut BTr
             found.authentication = authentication.clone();
             found.version += 1;
         }
+        (Other::Use, Some(found)) => found.uses += 1,
         (Other::WriteTwin(interval), Some(found)) => {
             found.desired.insert("interval".into(), (*interval).into());
             found.twin_writes += 1;

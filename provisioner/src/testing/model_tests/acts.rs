@@ -135,6 +135,7 @@ fn meddling() -> impl Strategy<Value = ForeignChange> {
         Just(Other::Enable),
         Just(Other::Exchange(authentication(OLD))),
         Just(Other::Exchange(authentication("CC"))),
+        Just(Other::Use),
         Just(Other::WriteTwin(60)),
         Just(Other::WriteTwin(7)),
     ];

@@ -342,6 +342,9 @@ impl World {
             let since = log.since(undone.log.1).iter().take(undo.log.0 - undone.log.1);
             let changed: Vec<_> = since.filter(of_same).filter(|logged| logged.by != number(run)).collect();
             let before = deleted.before.as_ref().unwrap();
+            let is_late = |logged: &&Logged| logged.what == What::Used;
+            let used_late = log.since(undo.log.0).iter().filter(of_same).filter(is_late).count() as u64;
+            assert!(before.uses <= used_late, "what its device has used was deleted: {deleted:#?}");
             let as_wanted =
                 row.spec.state.desired.iter().all(|(name, value)| before.desired.get(name) == Some(value));
             let left = left_by_run.iter().find(|left| left.spec.identity == deleted.identity).unwrap();
@@ -362,6 +365,6 @@ fn effect_of(what: What) -> Effect {
     match what {
         What::Created => Effect::Created,
         What::Deleted => Effect::Deleted,
-        What::IdentityUpdated | What::TwinWritten => Effect::Updated,
+        What::IdentityUpdated | What::TwinWritten | What::Used => Effect::Updated,
     }
 }
