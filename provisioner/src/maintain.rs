@@ -41,20 +41,25 @@ pub(crate) struct Maintain<H> {
 impl<H: Hub> Maintain<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
-        let (ledger, undo) = (self.pool.ledger.clone(), self.pool.run);
+        let (ledger, own) = (self.pool.ledger.clone(), self.pool.run);
         let undone = match self.maintenance {
             Maintenance::Undo { run } => Some(run),
             _ => None,
         };
-        let holds = Holds::of_run(&ledger, undo).await?;
-        let operation =
-            ChangeOperation::new(self.hub.clone(), holds, self.maintenance, self.certificate_check);
+        let holds = Holds::of_run(&ledger, own).await?;
+        let operation = ChangeOperation::new(
+            self.hub.clone(),
+            holds,
+            self.maintenance,
+            Some(own),
+            self.certificate_check,
+        );
         let stop = self.pool.stop.clone();
         let worker = MaintenanceWorker { driver: RunDriver::new(operation), stop };
         let state = self.pool.run(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
             // What was taken back may be given to others: a wrong label can be corrected.
-            ledger.call(move |ledger| ledger.forget_undone(run, undo)).await?;
+            ledger.call(move |ledger| ledger.forget_undone(run, own)).await?;
         }
         Ok(state)
     }

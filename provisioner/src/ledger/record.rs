@@ -49,6 +49,11 @@ impl RowState {
         Self::Unchanged,
     ];
 
+    /// Returns true if the row ended without the identity as asked.
+    pub(crate) fn is_left_alone(self) -> bool {
+        matches!(self, Self::Conflict | Self::Failed | Self::Skipped)
+    }
+
     /// The name that ledger and reports use.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! [`Maintenance::decide`] decides the change from the twin on the hub. [`ChangeMachine`] decides the
 //! next step after each response of the hub.
 
+use hub_types::Etag;
 use hub_types::identity::Status;
 use hub_types::twin::Twin;
 
@@ -45,14 +46,37 @@ impl ChangeDecision {
         }
     }
 
-    /// The decision for an identity that a later run, `by`, changed after `run` had created it.
-    pub(super) fn changed_by_run(self, run: RunId, by: RunId) -> Self {
+    /// The decision for an identity that a later run, `by`, changed after `run` had created it or was to delete
+    /// it.
+    pub(super) fn changed_by_run(self, maintenance: &Maintenance, run: RunId, by: RunId) -> Self {
         let differences = match self {
             Self::Refuse(refusal) => refusal.differences,
             Self::Delete | Self::NothingToDo | Self::Replace(_) => Vec::new(),
         };
-        let reason = format!("it was changed since run {run} created it, last by run {by}");
-        Self::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
+        let (code, reason) = match maintenance {
+            Maintenance::Undo { .. } => (
+                ReasonCode::ChangedSinceRun,
+                format!("it was changed since run {run} created it, last by run {by}"),
+            ),
+            _ => (
+                ReasonCode::ChangedSinceSent,
+                format!("it was changed or made anew since run {run} began, last by run {by}"),
+            ),
+        };
+        Self::Refuse(Refusal { code, reason, differences })
+    }
+
+    /// Refuses to delete an identity in another version than that for which a deletion was sent before: the
+    /// deletion may have had its effect, and somebody may have created the identity anew.
+    pub(super) fn unless_made_anew(self, doomed: Option<&Etag>, found: Option<&Twin>) -> Self {
+        let version = found.and_then(|twin| twin.device_etag.as_ref());
+        match self {
+            Self::Delete if doomed.is_some() && version != doomed => Refusal::because(
+                ReasonCode::ChangedSinceSent,
+                "it was changed or made anew since this run was to delete it, and may have deleted it before",
+            ),
+            decision => decision,
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl<H: Hub> DryRun<H> {
         maintenance: Maintenance,
         progress: Arc<dyn Fn(usize) + Send + Sync>,
     ) -> Self {
-        let operation = ChangeOperation::new(hub.clone(), holds, maintenance, None);
+        let operation = ChangeOperation::new(hub.clone(), holds, maintenance, None, None);
         Self { driver: RunDriver::new(operation), progress }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct ChangeOperation<H> {
     hub_writer: HubWriter<H>,
     holds: Holds,
     maintenance: Arc<Maintenance>,
+    /// The run that carries it out; a dry run is none.
+    run: Option<RunId>,
     certificate_check: Option<CertificateCheck>,
     /// The children that it has left alone.
     staying: Mutex<StayingChildren>,
@@ -43,6 +45,8 @@ pub(super) struct Changing {
     pub(super) row: LedgerRow,
     maintenance: Arc<Maintenance>,
     machine: ChangeMachine,
+    /// The version of the identity that a deletion was sent for.
+    doomed: Option<Etag>,
     /// The status of the last read, and its reason.
     status: Status,
     status_reason: Option<StatusReason>,
@@ -108,6 +112,10 @@ impl Decider for Changing {
             }
             _ => None,
         };
+        // A request whose answer was lost counts even if the identity is left alone in the end.
+        if record.state.is_left_alone() && self.machine.is_lost() {
+            (record.effect, record.presumed) = (Some(self.maintenance.effect()), true);
+        }
         record
     }
 }
@@ -161,6 +169,7 @@ impl<H: Hub> Operation for ChangeOperation<H> {
         changing.status_reason = marked_by_others.and_then(|twin| twin.status_reason.clone());
         changing.scope = twin.and_then(own_scope).map(str::to_owned);
         let decision = self.maintenance.decide(&changing.row, twin, task.hold.as_ref());
+        let decision = decision.unless_made_anew(changing.doomed.as_ref(), twin);
         let decision = self.mind_later_runs(&changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
         Ok(())
@@ -196,10 +205,11 @@ impl<H: Hub> ChangeOperation<H> {
         hub: Arc<H>,
         holds: Holds,
         maintenance: Maintenance,
+        run: Option<RunId>,
         certificate_check: Option<CertificateCheck>,
     ) -> Self {
         let (hub_writer, maintenance) = (HubWriter::new(hub.clone()), Arc::new(maintenance));
-        Self { hub, hub_writer, holds, maintenance, certificate_check, staying: Mutex::default() }
+        Self { hub, hub_writer, holds, maintenance, run, certificate_check, staying: Mutex::default() }
     }
 
     /// The operation of the run.
@@ -210,14 +220,15 @@ impl<H: Hub> ChangeOperation<H> {
     /// The identity of a row with its first step.
     pub(super) fn task(&self, row: LedgerRow) -> Task<Changing> {
         let effect = self.maintenance.effect();
-        let machine = match row.record.state {
-            RowState::Sent => ChangeMachine::resumed(effect),
-            _ => ChangeMachine::new(effect),
+        let (machine, doomed) = match row.record.state {
+            RowState::Sent => (ChangeMachine::resumed(effect), row.before.identity.clone()),
+            _ => (ChangeMachine::new(effect), None),
         };
         let changing = Changing {
             row,
             maintenance: self.maintenance.clone(),
             machine,
+            doomed,
             status: Status::Enabled,
             status_reason: None,
             scope: None,
@@ -232,24 +243,28 @@ impl<H: Hub> ChangeOperation<H> {
         units::bind(&*self.hub, &self.maintenance, &staying, tasks).await
     }
 
-    /// Refuses to undo an identity that a later run of this ledger changed. If the run that is undone has
-    /// read no version of the identity, the identity may look as that run left it.
+    /// Refuses to delete an identity that a later run of this ledger changed or created: later than the run
+    /// that is undone, or than this one. If the run that is undone has read no version of the identity, the
+    /// identity may look as that run left it.
     async fn mind_later_runs(
         &self,
         row: &LedgerRow,
         decision: ChangeDecision,
     ) -> Result<ChangeDecision, RunError> {
-        let Maintenance::Undo { run } = *self.maintenance else { return Ok(decision) };
-        let may_be_changed = match &decision {
-            ChangeDecision::Delete => row.before == Etags::default(),
-            ChangeDecision::Refuse(refusal) => refusal.code == ReasonCode::ChangedSinceRun,
-            ChangeDecision::NothingToDo | ChangeDecision::Replace(_) => false,
+        let may_be_changed = match (&*self.maintenance, &decision) {
+            (Maintenance::Undo { .. }, ChangeDecision::Delete) => row.before == Etags::default(),
+            (Maintenance::Undo { .. }, ChangeDecision::Refuse(refusal)) => {
+                refusal.code == ReasonCode::ChangedSinceRun
+            }
+            (_, decision) => *decision == ChangeDecision::Delete,
         };
-        if !may_be_changed {
-            return Ok(decision);
-        }
-        Ok(match self.holds.last_change(&row.spec.identity, run).await? {
-            Some(changed_by) => decision.changed_by_run(run, changed_by),
+        let since = match *self.maintenance {
+            Maintenance::Undo { run } => Some(run),
+            _ => self.run,
+        };
+        let Some(since) = since.filter(|_| may_be_changed) else { return Ok(decision) };
+        Ok(match self.holds.last_change(&row.spec.identity, since).await? {
+            Some(by) => decision.changed_by_run(&self.maintenance, since, by),
             None => decision,
         })
     }
@@ -309,11 +324,14 @@ impl<H: Hub> ChangeOperation<H> {
     }
 
     async fn delete(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
-        let doomed: Vec<(IdentityId, Option<Etag>)> = tasks
+        let mut going: Vec<&mut Task<Changing>> = tasks
+            .iter_mut()
+            .filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)))
+            .collect();
+        going.iter_mut().for_each(|task| task.decider.doomed.clone_from(&task.etags.identity));
+        let doomed: Vec<(IdentityId, Option<Etag>)> = going
             .iter()
-            .filter(|task| {
-                matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)) && !task.decider.goes_with_device
-            })
+            .filter(|task| !task.decider.goes_with_device)
             .map(|task| (task.identity().clone(), task.etags.identity.clone()))
             .collect();
         let events = self.hub_writer.delete(&doomed).await?;

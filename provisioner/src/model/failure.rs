@@ -53,6 +53,8 @@ reason_codes! {
     ChangedSincePlan = "changed_since_plan",
     /// It was changed since the run that is to be undone created it.
     ChangedSinceRun = "changed_since_run",
+    /// It was changed, or made anew, since the run was to delete it.
+    ChangedSinceSent = "changed_since_sent",
     /// Devices on the hub hang below it.
     ChildrenStay = "children_stay",
     /// The hub repeatedly reports both that the identity exists and that it does not.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
 use hub_types::identity::{Device, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
@@ -127,6 +128,8 @@ impl ModelHub {
     /// Runs `work` to its end, or until it has made so many calls and is cut off. Returns its result if it was not
     /// cut off. Calls after that pass again.
     pub(crate) async fn cut_off<W: Future>(&self, cut: usize, work: W) -> Option<W::Output> {
+        // Several calls that were cut off together have told so more than once.
+        let _ = self.cut.notified().now_or_never();
         self.calls_until_cut.store(cut, Ordering::SeqCst);
         let result = tokio::select! {
             biased;

@@ -50,12 +50,31 @@ struct World {
     hub: Arc<ModelHub>,
     ledger: SharedLedger,
     runs: Vec<Done>,
+    /// The place of the run that was worked on last.
+    last: Option<usize>,
+}
+
+/// What a run has to do.
+#[derive(Debug, Clone)]
+enum Todo {
+    /// An apply, of a plan or not.
+    Apply(ApplyAct, bool),
+    Maintain(Maintenance),
+}
+
+impl Todo {
+    fn maintenance(&self) -> Option<&Maintenance> {
+        match self {
+            Self::Apply(..) => None,
+            Self::Maintain(maintenance) => Some(maintenance),
+        }
+    }
 }
 
 /// A run, as far as it has come.
 struct Done {
     run: RunId,
-    maintenance: Option<Maintenance>,
+    todo: Todo,
     state: RunState,
     /// The positions of the hub's log at its beginning and at its end.
     log: (usize, usize),
@@ -68,11 +87,16 @@ struct Done {
 impl World {
     fn new(modules: Modules) -> Self {
         let ledger = SharedLedger::new(Ledger::open_temporary().unwrap());
-        Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger, runs: Vec::new() }
+        Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger, runs: Vec::new(), last: None }
     }
 
     fn now(&self) -> usize {
         self.hub.log.lock().unwrap().now()
+    }
+
+    /// The run that was worked on last.
+    fn last(&self) -> Option<&Done> {
+        self.last.map(|place| &self.runs[place])
     }
 
     fn rows(&self, run: RunId) -> Vec<LedgerRow> {
@@ -145,23 +169,25 @@ impl World {
             Work::Meddle(meddling) => self.hub.meddle(meddling),
             Work::Apply(apply) => {
                 let rows: Vec<_> = apply.names.iter().map(|name| apply.spec(name)).collect();
-                self.carry_out(None, &rows, None, &act.disturbances, |world, run| {
-                    world.apply(apply, run, false)
-                })
-                .await;
-                if apply.verified {
-                    self.verify().await;
-                }
+                self.carry_out(Todo::Apply(apply.clone(), false), &rows, None, &act.disturbances).await;
             }
             Work::Planned(apply, meddlings) => {
                 let rows: Vec<_> = apply.names.iter().map(|name| apply.spec(name)).collect();
                 let plan = (self.plan(apply, &rows).await, self.now());
                 meddlings.iter().for_each(|meddling| self.hub.meddle(meddling));
-                let work = |world: &Self, run| world.apply(apply, run, true);
-                self.carry_out(None, &rows, Some(plan), &act.disturbances, work).await;
+                self.carry_out(Todo::Apply(apply.clone(), true), &rows, Some(plan), &act.disturbances).await;
+            }
+            Work::Resume(which) => {
+                let is_unfinished = |place: &usize| self.runs[*place].state != RunState::Finished;
+                let unfinished: Vec<usize> = (0..self.runs.len()).filter(is_unfinished).collect();
+                if let Some(place) = unfinished.get(which % unfinished.len().max(1)) {
+                    self.runs[*place].is_fine = false;
+                    self.go_on(*place, &act.disturbances).await;
+                }
             }
             Work::UndoRelease(which) => {
-                let is_release = |done: &&Done| matches!(done.maintenance, Some(Maintenance::Release { .. }));
+                let is_release =
+                    |done: &&Done| matches!(done.todo.maintenance(), Some(Maintenance::Release { .. }));
                 let released: Vec<RunId> = self.runs.iter().filter(is_release).map(|done| done.run).collect();
                 if let Some(run) = released.get(which % released.len().max(1)) {
                     self.maintain(Maintenance::UndoRelease { run: *run }, &[], &act.disturbances).await;
@@ -174,8 +200,12 @@ impl World {
                 self.maintain(maintenance, &rows, &act.disturbances).await;
             }
             Work::Undo(which) => {
-                let applied: Vec<RunId> =
-                    self.runs.iter().filter(|done| done.maintenance.is_none()).map(|done| done.run).collect();
+                let applied: Vec<RunId> = self
+                    .runs
+                    .iter()
+                    .filter(|done| done.todo.maintenance().is_none())
+                    .map(|done| done.run)
+                    .collect();
                 if let Some(run) = applied.get(which % applied.len().max(1)) {
                     self.maintain(Maintenance::Undo { run: *run }, &[], &act.disturbances).await;
                 }
@@ -189,39 +219,43 @@ impl World {
         rows: &[IdentitySpec],
         disturbances: &Disturbances,
     ) {
-        let todo = maintenance.clone();
-        let maintain = move |world: &Self, run| {
-            let (hub, maintenance) = (world.hub.clone(), todo.clone());
-            let maintain =
-                Maintain { hub, maintenance, certificate_check: None, pool: pool(&world.ledger, run) };
-            async move { maintain.run().await.unwrap() }
-        };
-        self.carry_out(Some(maintenance), rows, None, disturbances, maintain).await;
+        self.carry_out(Todo::Maintain(maintenance), rows, None, disturbances).await;
     }
 
-    fn apply(&self, act: &ApplyAct, run: RunId, as_planned: bool) -> impl Future<Output = RunState> + use<> {
-        let created_by = act.tagged.then(|| (TAG.to_owned(), creator_tag::value(run)));
-        let apply = Apply {
-            hub: self.hub.clone(),
-            keys: Arc::new(GivenKeys::new()),
-            options: ApplyOptions { rules: act.rules, created_by, as_planned },
-            look_first: act.look_first,
-            pool: pool(&self.ledger, run),
-        };
-        async move { apply.run().await.unwrap() }
+    /// Works on a run, in one session.
+    async fn work_on(&self, todo: &Todo, run: RunId) -> RunState {
+        let (hub, pool) = (self.hub.clone(), pool(&self.ledger, run));
+        match todo.clone() {
+            Todo::Apply(act, as_planned) => {
+                let created_by = act.tagged.then(|| (TAG.to_owned(), creator_tag::value(run)));
+                let options = ApplyOptions { rules: act.rules, created_by, as_planned };
+                let keys = Arc::new(GivenKeys::new());
+                Apply { hub, keys, options, look_first: act.look_first, pool }.run().await.unwrap()
+            }
+            Todo::Maintain(maintenance) => {
+                Maintain { hub, maintenance, certificate_check: None, pool }.run().await.unwrap()
+            }
+        }
     }
 
-    /// Works on a run, cut off and taken up again, while others are at work too.
-    async fn carry_out<F: Future<Output = RunState>>(
+    /// Begins a run, and works on it.
+    async fn carry_out(
         &mut self,
-        maintenance: Option<Maintenance>,
+        todo: Todo,
         rows: &[IdentitySpec],
         plan: Option<(Vec<PlannedRow>, usize)>,
         disturbances: &Disturbances,
-        work: impl Fn(&Self, RunId) -> F,
     ) {
-        let begun = self.now();
-        let run = self.load(maintenance.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
+        let log = (self.now(), self.now());
+        let run = self.load(todo.maintenance(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
+        let is_fine = disturbances.is_fine();
+        self.runs.push(Done { run, todo, state: RunState::Interrupted, log, plan, is_fine });
+        self.go_on(self.runs.len() - 1, disturbances).await;
+    }
+
+    /// Works on the run at this place, cut off and taken up again, while others are at work too.
+    async fn go_on(&mut self, place: usize, disturbances: &Disturbances) {
+        let (run, todo) = (self.runs[place].run, self.runs[place].todo.clone());
         self.hub.log.lock().unwrap().replace_actor(number(run));
         self.hub.faults.lock().unwrap().clone_from(&disturbances.faults);
         self.hub.meddlings.lock().unwrap().clone_from(&disturbances.meddlings);
@@ -232,13 +266,12 @@ impl World {
             if state == RunState::Finished {
                 break;
             }
-            let working = tokio::time::timeout(HANGS, self.at_stations(run, &work));
+            let working = tokio::time::timeout(HANGS, self.at_stations(run, &todo));
             if let Some(ended) = self.hub.cut_off(cut, working).await {
                 state = ended.unwrap_or_else(|_| panic!("run {run} hangs"));
             }
         }
         self.hub.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
-        let is_fine = disturbances.is_fine();
         {
             let mut log = self.hub.log.lock().unwrap();
             log.tell_nobody(false);
@@ -246,30 +279,32 @@ impl World {
         }
         self.hub.faults.lock().unwrap().clear();
         self.hub.meddlings.lock().unwrap().clear();
-        self.runs.push(Done { run, maintenance, state, log: (begun, self.now()), plan, is_fine });
+        let now = self.now();
+        let done = &mut self.runs[place];
+        (done.state, done.log.1) = (state, now);
+        self.last = Some(place);
+        if matches!(todo, Todo::Apply(ApplyAct { verified: true, .. }, _)) {
+            self.verify().await;
+        }
     }
 
     /// Works on a run; when it is time, a second station does so too, and takes over what the first has in hand.
-    async fn at_stations<F: Future<Output = RunState>>(
-        &self,
-        run: RunId,
-        work: &impl Fn(&Self, RunId) -> F,
-    ) -> RunState {
-        let mut first = Box::pin(work(self, run));
+    async fn at_stations(&self, run: RunId, todo: &Todo) -> RunState {
+        let mut first = Box::pin(self.work_on(todo, run));
         tokio::select! {
             biased;
             ended = &mut first => return ended,
             () = self.hub.joined.notified() => {}
         }
-        let (first, second) = tokio::join!(first, work(self, run));
+        let (first, second) = tokio::join!(first, self.work_on(todo, run));
         if first == RunState::Finished { first } else { second }
     }
 
     /// Reads back what the last run brought to its end, as a run does that finished.
     async fn verify(&self) {
-        let Some(Done { run, state: RunState::Finished, maintenance, .. }) = self.runs.last() else { return };
+        let Some(Done { run, state: RunState::Finished, todo, .. }) = self.last() else { return };
         let (hub, ledger, progress) = (self.hub.clone(), self.ledger.clone(), Arc::new(|_| {}));
-        match maintenance.clone() {
+        match todo.maintenance().cloned() {
             None => {
                 let verify = Verify {
                     hub,
@@ -470,6 +505,44 @@ mod found {
             let stays: Vec<IdentityId> = NAMES.iter().map(|name| identity(name)).filter(unit).collect();
             let left: Vec<IdentityId> = world.hub.identities.lock().unwrap().keys().cloned().collect();
             assert_eq!(left, stays, "a unit stays as a whole");
+        }
+    }
+
+    /// It was killed in the middle, others did something, and then it is resumed.
+    fn resumed_after(
+        modules: Modules,
+        before: Vec<Act>,
+        killed: Work,
+        cuts: Vec<usize>,
+        meanwhile: Vec<Act>,
+    ) -> World {
+        let killed = act(killed, Disturbances { cuts, ..Disturbances::default() });
+        let resumed = act(Work::Resume(0), Disturbances::fine());
+        let acts = [before, vec![killed], meanwhile, vec![resumed]].concat();
+        check(modules, &acts)
+    }
+
+    #[test]
+    fn what_a_later_run_made_anew_after_a_deletion_is_not_deleted_when_that_is_resumed() {
+        let fine = |work| act(work, Disturbances::fine());
+        let names = vec!["a", "a/x", "c"];
+        let maintain = |maintenance| Work::Maintain(maintenance, names.clone(), acts::OLD);
+        let apply = |quarantined| Work::Apply(ApplyAct { quarantined, ..provision(&names) });
+        let gone = |name| Work::Meddle(ForeignChange { identity: identity(name), what: Other::Delete });
+        for modules in [Modules::InBulk, Modules::OneByOne] {
+            // It is cut off at a read, or after the deletion.
+            for cut in 0..5 {
+                let world = resumed_after(
+                    modules,
+                    vec![fine(apply(false)), fine(maintain(acts::scrapped()))],
+                    maintain(Maintenance::Delete),
+                    vec![cut],
+                    vec![fine(gone("a")), fine(gone("c")), fine(apply(true))],
+                );
+                let left: Vec<String> =
+                    world.hub.identities.lock().unwrap().keys().map(ToString::to_string).collect();
+                assert_eq!(left, ["a", "a/x", "c"], "{modules:?} {cut}");
+            }
         }
     }
 

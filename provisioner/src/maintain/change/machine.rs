@@ -84,6 +84,11 @@ impl ChangeMachine {
         Self { is_lost: true, ..Self::new(effect) }
     }
 
+    /// True if a request was sent and its response was lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// The number of lost or outdated responses.
     pub(crate) fn retries(&self) -> u32 {
         self.retries.count()

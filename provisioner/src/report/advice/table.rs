@@ -36,6 +36,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
         ReasonCode::ChangedSincePlan => "changed since the plan was made",
         ReasonCode::ChangedSinceRun => "changed since the run created it",
+        ReasonCode::ChangedSinceSent => "changed or made anew since the run was to delete it",
         ReasonCode::Contradiction => "the hub says that it exists and that it does not",
         ReasonCode::CreationUncertain => "perhaps not created by the run",
         ReasonCode::CredentialDiffers => "on the hub already with other credentials",
@@ -173,6 +174,12 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             verb,
         ),
         (Code::ChangedSinceRun, _) => careful(verb),
+        (Code::ChangedSinceSent, Delete | Undo) => with_look(
+            "find out who changed or made them since, and leave them if they are needed; the run may have deleted what had \
+             their ids before",
+            verb,
+        ),
+        (Code::ChangedSinceSent, _) => careful(verb),
         (Code::CreationUncertain, Undo) => {
             "they stay, because run {undone} can't be sure that it created what is there: it lost the answer to their \
              creation, was killed before it came, or found them changed after it. Look at each; what nobody else made \

@@ -29,6 +29,8 @@ pub(super) enum Work {
     Meddle(ForeignChange),
     /// A plan of this is made, others do something, and the plan is carried out.
     Planned(ApplyAct, Vec<ForeignChange>),
+    /// One of the runs so far that did not come to their end is taken up again.
+    Resume(usize),
     /// One of the applies so far.
     Undo(usize),
     /// One of the releases so far.
@@ -108,12 +110,17 @@ fn apply() -> impl Strategy<Value = ApplyAct> {
     })
 }
 
+/// Disables devices.
+pub(super) fn scrapped() -> Maintenance {
+    Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() }
+}
+
 fn maintain() -> impl Strategy<Value = Work> {
     let maintenance = select(vec![
         Maintenance::AddThumbprint,
         Maintenance::DropNewThumbprint,
         Maintenance::DropOldThumbprint { unproven: true },
-        Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() },
+        scrapped(),
         Maintenance::Release { run: None },
         Maintenance::Release { run: None },
         Maintenance::Delete,
@@ -174,7 +181,7 @@ fn disturbances() -> impl Strategy<Value = Disturbances> {
         times.into_iter().flat_map(at_once).collect::<Vec<_>>()
     });
     let joined = proptest::option::weighted(0.3, 0..10_usize);
-    let disturbed = (faults, cuts, meddlings, prop::bool::weighted(0.9), joined);
+    let disturbed = (faults, cuts, meddlings, prop::bool::weighted(0.7), joined);
     prop_oneof![
         1 => Just(Disturbances::fine()),
         3 => disturbed.prop_map(|(faults, cuts, meddlings, resumed, joined)| {
@@ -189,6 +196,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         3 => (apply(), vec(meddling(), 0..3)).prop_map(|(apply, meddlings)| Work::Planned(apply, meddlings)),
         3 => maintain(),
         2 => meddling().prop_map(Work::Meddle),
+        3 => (0..4_usize).prop_map(Work::Resume),
         3 => (0..4_usize).prop_map(Work::Undo),
         2 => (0..4_usize).prop_map(Work::UndoRelease),
     ];
