@@ -10,6 +10,7 @@
 //! | room | owns |
 //! |---|---|
 //! | `cli`, `local_hub` | the command line; the start and end of a hub, and its scheduler |
+//! | `dps` | the Device Provisioning Service beside the hub |
 //! | `management`, `roll_out` | the management port; the application of configurations |
 //! | `http` | the service API |
 //! | `rest` | requests and responses over HTTPS, whichever service they are for |

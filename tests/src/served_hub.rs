@@ -68,6 +68,17 @@ impl ServedHub {
         Self::start_with(station, data, &args)
     }
 
+    /// Serves a hub and a DPS on the standard ports of device SDKs, each on a loopback address that
+    /// no other test uses.
+    pub fn start_with_dps(station: &Station, data: &str) -> Result<Self> {
+        let (hub, dps) = (free_loopback_address()?.to_string(), free_loopback_address()?.to_string());
+        let addresses = [&hub, &dps].map(|address| (format!("{address}:443"), format!("{address}:8883")));
+        let [(https, mqtt), (dps_https, dps_mqtt)] = &addresses;
+        let mut args = vec!["--https", https, "--mqtt", mqtt, "--host-name", &hub];
+        args.extend(["--dps", "--dps-https", dps_https, "--dps-mqtt", dps_mqtt, "--dps-host-name", &dps]);
+        Self::start_with(station, data, &args)
+    }
+
     /// Serves with these arguments, and waits until the hub is ready.
     pub fn start_with(station: &Station, data: &str, args: &[&str]) -> Result<Self> {
         Self::start_command(station, data, args, station.command("local-hub")?)
@@ -130,6 +141,20 @@ impl ServedHub {
     /// The connection string of the owner.
     pub fn connection_string(&self) -> &str {
         &self.connection_string
+    }
+
+    /// The connection string of the owner of the DPS.
+    pub fn dps_connection_string(&self) -> Result<String> {
+        self.read_text("dps-connection-string")
+    }
+
+    /// The name of the DPS for devices.
+    pub fn id_scope(&self) -> Result<String> {
+        self.read_text("dps-id-scope")
+    }
+
+    fn read_text(&self, file: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(self.data.join(file))?.trim().to_owned())
     }
 
     /// The name by which clients call the hub, with the port if it is not the standard one.
