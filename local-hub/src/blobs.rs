@@ -53,7 +53,11 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, http: client(), largest: LARGEST_BLOB }
+        Self {
+            folder,
+            http: http_client::build(http_client::builder().read_timeout(SILENCE)),
+            largest: LARGEST_BLOB,
+        }
     }
 
     /// Parses the URI of a container. A path must stay inside the allowed folder.
@@ -200,11 +204,6 @@ impl Blobs {
             status => Err(BlobError::Status { blob: blob.to_owned(), status }),
         }
     }
-}
-
-#[expect(clippy::expect_used, reason = "it fails only where TLS can't be set up, which no input decides")]
-fn client() -> Client {
-    http_client::builder().read_timeout(SILENCE).build().expect("TLS can be set up")
 }
 
 fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {

@@ -191,8 +191,8 @@ fn custom_failed(text: String) -> ApiError {
 }
 
 /// A client for functions of custom allocations, which have five seconds, as those of the service.
-pub(crate) fn webhook_client() -> reqwest::Result<reqwest::Client> {
-    http_client::builder().timeout(WEBHOOK_TIMEOUT).build()
+pub(crate) fn webhook_client() -> reqwest::Client {
+    http_client::build(http_client::builder().timeout(WEBHOOK_TIMEOUT))
 }
 
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);

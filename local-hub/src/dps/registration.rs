@@ -28,12 +28,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::Dps;
 use super::allocation::{Allocation, Applicant, allocate, webhook_client};
-use super::certificates::{self, VerifiedCas};
+use super::certificates::{self, Issuer, VerifiedCas};
 use super::linked_hubs::{AssignedDevice, LinkedHub, LinkedHubs, Provisioned};
 use super::operations::RegistrationOperations;
 use crate::api_error::{ApiError, ApiResult};
 use crate::backend::Backend;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::Hub;
 use crate::rest::Presented;
 
@@ -64,7 +64,7 @@ impl Registrar {
             hubs: LinkedHubs::link(hub, host, folders)?,
             cas,
             operations: RegistrationOperations::new(),
-            webhooks: webhook_client().map_err(|error| Error::Certificate(error.into()))?,
+            webhooks: webhook_client(),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
         })
     }
@@ -90,9 +90,8 @@ pub(crate) async fn register(
     check_request(id, &request)?;
     dps.hub().throttle().admit(OperationClass::DeviceRegistration, 1, "DeviceRegistration").await?;
     let candidate = Candidate::read(dps, id);
-    let certificates = candidate.facts(dps, proof);
-    let selection = candidate.select(dps, id, proof, &certificates);
-    let entry = accept(id, &selection)?;
+    let certificates = candidate.facts(proof);
+    let entry = accept(id, &candidate.select(dps, id, proof, &certificates))?;
     let assignment = Assignment {
         dps: Arc::clone(dps),
         id: id.clone(),
@@ -136,11 +135,16 @@ pub(crate) fn registration_status(
     id: &RegistrationId,
     proof: &DeviceProof,
 ) -> ApiResult<RegistrationState> {
-    let candidate = Candidate::read(dps, id);
-    let certificates = candidate.facts(dps, proof);
-    accept(id, &candidate.select(dps, id, proof, &certificates))?;
+    check_proof(dps, id, proof)?;
     dps.registration(id)
         .ok_or_else(|| ApiError::dps(DpsErrorCode::RegistrationNotFound, "the device has never registered"))
+}
+
+/// Refuses a device that may not register now.
+pub(crate) fn check_proof(dps: &Dps, id: &RegistrationId, proof: &DeviceProof) -> ApiResult<()> {
+    let candidate = Candidate::read(dps, id);
+    let certificates = candidate.facts(proof);
+    accept(id, &candidate.select(dps, id, proof, &certificates)).map(drop)
 }
 
 /// The proof that a device gives: a token if it sends one, its certificates otherwise. Checks the
@@ -208,6 +212,8 @@ pub(crate) fn unauthorized() -> ApiError {
 struct Candidate {
     individual: Option<IndividualEnrollment>,
     groups: Vec<EnrollmentGroup>,
+    /// The certificates of the entries, and the verified CAs.
+    issuers: Vec<Issuer>,
 }
 
 impl Candidate {
@@ -215,18 +221,15 @@ impl Candidate {
     fn read(dps: &Dps, id: &RegistrationId) -> Self {
         let individual = dps.enrollment(id);
         let groups = if individual.is_some() { Vec::new() } else { dps.groups() };
-        Self { individual, groups }
+        let issuers = certificates::issuers(individual.as_ref(), &groups, &dps.registrar().cas);
+        Self { individual, groups, issuers }
     }
 
-    fn facts(&self, dps: &Dps, proof: &DeviceProof) -> Vec<PresentedCertificate> {
+    fn facts(&self, proof: &DeviceProof) -> Vec<PresentedCertificate> {
         match proof {
-            DeviceProof::Certificates(chain) => certificates::facts(chain, &self.issuers(dps)),
+            DeviceProof::Certificates(chain) => certificates::facts(chain, &self.issuers),
             DeviceProof::Token(_) => Vec::new(),
         }
-    }
-
-    fn issuers(&self, dps: &Dps) -> Vec<certificates::Issuer> {
-        certificates::issuers(self.individual.as_ref(), &self.groups, &dps.registrar().cas)
     }
 
     fn select<'a>(
@@ -248,7 +251,7 @@ impl Candidate {
         let mut selection = select(id, given, entries, dps.timestamp());
         if let (Some(Entry::Group(_, Some(issuer))), DeviceProof::Certificates(chain)) =
             (selection.accepted(), proof)
-            && let Some(issuer) = self.issuers(dps).iter().find(|known| known.sha256 == issuer)
+            && let Some(issuer) = self.issuers.iter().find(|known| known.sha256 == issuer)
             && let Err(reason) = certificates::verify(chain, issuer, dps.hub().unix_seconds())
         {
             selection.refuse(FindingKind::Path, reason);

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::prelude::*;
+use hub_types::dps::device_token;
 use serde_json::json;
 
-use crate::support::Process;
+use crate::support::{Client, Process};
 
 fn local_hub() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_local-hub"));
@@ -54,6 +55,42 @@ async fn the_ready_line_tells_how_to_go_on_and_a_signal_ends_the_hub_well() {
     assert_eq!(process.wait().code(), Some(0));
     let again = Process::serve(folder.path());
     assert_eq!(again.client.get("/devices/d").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_dps_keeps_its_access_its_entries_and_its_registrations_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--dps", "--dps-https", "127.0.0.1:0", "--dps-mqtt", "127.0.0.1:0"];
+    let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    let process = Process::serve_with(folder.path(), &args);
+    let scope = read("dps-id-scope");
+    let line = process.ready_line.clone();
+    assert!(line.contains(&format!(" with the id scope {};", scope.trim())), "{line}");
+    assert!(line.contains("; DPS on https://127.0.0.1:") && !line.contains("SharedAccessKey"), "{line}");
+    let shown =
+        local_hub().args(["connection-string", "--dps", "--data"]).arg(folder.path()).assert().success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    assert_eq!(shown, read("dps-connection-string"));
+    assert!(shown.contains("SharedAccessKeyName=provisioningserviceowner;"));
+
+    let client = Client::new(&shown.parse().unwrap(), &process.ca_pem);
+    let entry = json!({"registrationId": "pump", "attestation": {"type": "symmetricKey"}});
+    let entry = client.put("/enrollments/pump", None, &entry).await.ok();
+    let key = entry["attestation"]["symmetricKey"]["primaryKey"].as_str().unwrap().parse().unwrap();
+    let token = device_token::sign(&scope.trim().parse().unwrap(), &"pump".parse().unwrap(), &key, u64::MAX);
+    let device = client.authorized_by(Some(&token.expose_text()));
+    let path = format!("/{}/registrations/pump/register", scope.trim());
+    device.put(&path, None, &json!({})).await.with_status(202);
+    process.kill();
+
+    let again = Process::serve_with(folder.path(), &args);
+    assert_eq!(read("dps-id-scope"), scope);
+    let client = Client::new(&read("dps-connection-string").parse().unwrap(), &again.ca_pem);
+    assert_eq!(client.get("/registrations/pump").await.ok()["status"], "assigned");
+    again.client.get("/devices/pump").await.ok();
+    let (code, stderr) = failure(local_hub().args(["serve", "--dps-https", "127.0.0.1:0"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--dps"), "{stderr}");
 }
 
 #[test]

@@ -173,6 +173,9 @@ async fn a_device_registers_over_https() {
         assert_eq!((refused.status, &refused.json()["errorCode"]), (401, &json!(401_002)));
     }
     device.get(&format!("{base}/operations/4.0.0")).await.with_status(404);
+    let forged = hub_types::SymmetricKey::from_bytes(&[7; 32]).expose_text().to_string();
+    let forged = dps.client.authorized_by(Some(&dps.token("pump-1", &forged)));
+    forged.get(&path).await.with_status(401);
     let elsewhere = device.put("/0neELSE/registrations/pump-1/register", None, &body).await;
     elsewhere.with_status(401);
 }

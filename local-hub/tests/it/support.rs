@@ -235,19 +235,26 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn serve(data: &Path) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_local-hub")), data)
+        Self::serve_with(data, &[])
+    }
+
+    /// Serves with further arguments.
+    pub(crate) fn serve_with(data: &Path, further: &[&str]) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_local-hub")), data, further)
     }
 
     /// Starts the binary through a command that runs the program with the appended path and
     /// arguments.
     pub(crate) fn serve_through(mut command: Command, data: &Path) -> Self {
         command.arg(env!("CARGO_BIN_EXE_local-hub"));
-        Self::start(command, data)
+        Self::start(command, data, &[])
     }
 
-    fn start(mut command: Command, data: &Path) -> Self {
+    fn start(mut command: Command, data: &Path, further: &[&str]) -> Self {
         let mut child = command
-            .args(["serve", "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
+            .args(["serve", "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
+            .args(further)
+            .arg("--data")
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()

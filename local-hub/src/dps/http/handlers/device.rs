@@ -29,7 +29,7 @@ pub(crate) async fn register(dps: &Arc<Dps>, call: DpsCall) -> ApiResult<Reply> 
 
 pub(crate) fn operation_status(dps: &Arc<Dps>, call: DpsCall) -> ApiResult<Reply> {
     let id = id(&call)?;
-    proof(dps, &call, &id)?;
+    registration::check_proof(dps, &id, &proof(dps, &call, &id)?)?;
     reply(&registration::operation_status(dps, &id, call.id(2))?)
 }
 
