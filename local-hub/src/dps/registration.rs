@@ -332,7 +332,7 @@ impl Assignment {
 
     async fn assign(&self, previous: Option<&RegistrationState>) -> ApiResult<RegistrationState> {
         let registrar = self.dps.registrar();
-        let (device, old_hub) = (self.device()?, self.old_hub(previous));
+        let (device, old_hub) = (self.device(previous)?, self.old_hub(previous));
         let policy = self.entry.as_entry().settings().reprovision_policy.unwrap_or_default();
         let allocation = match old_hub {
             Some(hub) if !policy.update_hub_assignment => {
@@ -391,8 +391,9 @@ impl Assignment {
         self.dps.registrar().hubs.find(previous.assigned_hub.as_deref()?)
     }
 
-    /// The device as its hub gets it: with the certificate that it presents, or with its keys.
-    fn device(&self) -> ApiResult<AssignedDevice> {
+    /// The device as its hub gets it: with the certificate that it presents, or with its keys. A
+    /// registration id in a different letter case is the same device, whose id on the hub stays.
+    fn device(&self, previous: Option<&RegistrationState>) -> ApiResult<AssignedDevice> {
         let entry = self.entry.as_entry();
         let authentication = match (entry.attestation(), &self.certificate) {
             (Attestation::SymmetricKey(Some(keys)), _) => Authentication::Sas(Some(match entry {
@@ -406,7 +407,10 @@ impl Assignment {
         };
         let id = match entry {
             Entry::Individual(entry) => entry.device_id(),
-            Entry::Group(..) => self.id.device_id(),
+            Entry::Group(..) => {
+                let known = previous.and_then(|previous| previous.device_id.clone());
+                known.unwrap_or_else(|| self.id.device_id())
+            }
         };
         let capabilities = entry.settings().capabilities.unwrap_or_default();
         Ok(AssignedDevice { id, authentication, capabilities })

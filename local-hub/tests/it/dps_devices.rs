@@ -1,6 +1,8 @@
 //! Devices that register: their proofs, over MQTT, HTTPS and WebSocket, and everything that refuses
 //! them.
 
+use std::process::Command;
+
 use hub_types::dps::device_token::device_key;
 use local_hub::{Charging, Effect, Throttling};
 use local_hub::{Config, DpsConfig, Fault, Faults};
@@ -8,9 +10,10 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::device::{Credential, Device, DeviceCa, Login, self_signed};
+use crate::device::{Credential, Device, DeviceCa, Login, self_signed, tls};
 use crate::dps::{Registrant, TestDps, of_client, of_keys, of_signer, with_dps};
 use crate::mqtt_websocket::open_at;
+use crate::support::{Client, Process};
 
 /// A copy, so that a device can present its certificate twice.
 fn copy(credential: &Credential) -> Credential {
@@ -352,6 +355,46 @@ async fn the_log_has_a_line_for_each_operation_of_a_device() {
     assert_eq!(operations, expected);
     assert!(lines.iter().all(|line| line["identity"] == "pump" && line["agent"] == "test"), "{text}");
     assert!(lines[5]["reason"].as_str().unwrap().contains("neither a token nor a certificate"), "{text}");
+}
+
+#[tokio::test]
+async fn the_log_of_the_process_says_everything_that_refuses_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("hub"), folder.path().join("stderr"));
+    let mut command = Command::new("env");
+    command.stderr(std::fs::File::create(&log).unwrap()).env("LOCAL_HUB_DPS", "true");
+    command.env("LOCAL_HUB_DPS_HTTPS", "127.0.0.1:0").env("LOCAL_HUB_DPS_MQTT", "127.0.0.1:0");
+    let process = Process::serve_through(command, &data);
+    let read = |file: &str| std::fs::read_to_string(data.join(file)).unwrap().trim().to_owned();
+    let client = Client::new(&read("dps-connection-string").parse().unwrap(), &process.ca_pem);
+    let ca = DeviceCa::new();
+    let group =
+        json!({"enrollmentGroupId": "all", "attestation": of_signer(&ca), "provisioningStatus": "disabled"});
+    client.put("/enrollmentGroups/all", None, &group).await.ok();
+
+    let expired = ca.issue_with("valve", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let (_, after) = process.ready_line.split_once("; DPS on https://").unwrap();
+    let (_, address) = after.split_once("mqtts://").unwrap();
+    let address = address.split(' ').next().unwrap().parse().unwrap();
+    let login = Login {
+        client_id: "pump".to_owned(),
+        user_name: format!("{}/registrations/pump/api-version=2019-03-31", read("dps-id-scope")),
+        keep_alive: 60,
+        ..Login::default()
+    };
+    let stream = tls(address, &process.ca_pem, Some(expired)).await;
+    let outcome = Registrant::over(stream, login).await.unwrap().register(json!({})).await;
+    assert_eq!(refusal(&outcome), (&json!(UNAUTHORIZED), &json!(401_002)));
+    let text = std::fs::read_to_string(log).unwrap();
+    let line = text.lines().find(|line| line.contains("a registration is refused (401002)")).unwrap();
+    for reason in [
+        "common name `valve` is not the registration id `pump`",
+        "certificate of `CN=valve` has expired at 2020-01-01T00:00:00Z",
+        "the enrolment group `all` is disabled",
+        "registration=pump",
+    ] {
+        assert!(line.contains(reason), "{reason}: {line}");
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::device::self_signed;
-use crate::dps::{TestDps, of_client, of_keys};
+use crate::device::{DeviceCa, self_signed};
+use crate::dps::{TestDps, of_client, of_keys, of_signer};
 use crate::dps_allocation::with_second_hub;
 use crate::support::Client;
 
@@ -67,6 +67,17 @@ async fn a_new_certificate_of_the_entry_reaches_the_hub() {
     dps.change("pump", json!({"attestation": of_client(&new)})).await;
     assert_eq!(dps.register_with("pump", new).await["status"], "assigned");
     assert_ne!(thumbprint().await, before);
+}
+
+#[tokio::test]
+async fn a_registration_id_in_a_different_letter_case_is_the_same_device() {
+    let (dps, ca) = (TestDps::start().await, DeviceCa::new());
+    dps.enroll_group("all", of_signer(&ca), json!({})).await;
+    for id in ["Pump", "pUMP"] {
+        let outcome = dps.register_with(id, ca.issue(id)).await;
+        assert_eq!(outcome["registrationState"]["deviceId"], "Pump", "{id}");
+    }
+    assert_eq!(dps.hub.client.get("/devices").await.ok().as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
