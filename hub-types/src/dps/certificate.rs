@@ -155,14 +155,14 @@ impl CertificatePair {
         std::iter::once(&self.primary).chain(&self.secondary)
     }
 
-    /// The SHA-256 thumbprints, according to the facts.
-    pub fn sha256_thumbprints(&self) -> impl Iterator<Item = Thumbprint> {
-        self.iter().filter_map(|certificate| Some(certificate.info.as_ref()?.sha256_thumbprint))
+    /// The facts of the certificates that have them.
+    pub fn infos(&self) -> impl Iterator<Item = &CertificateInfo> {
+        self.iter().filter_map(|certificate| certificate.info.as_deref())
     }
 
     /// Returns true if one of the two has this SHA-256 thumbprint, according to its facts.
     pub fn has_thumbprint(&self, sha256: Thumbprint) -> bool {
-        self.sha256_thumbprints().any(|thumbprint| thumbprint == sha256)
+        self.infos().any(|info| info.sha256_thumbprint == sha256)
     }
 }
 

@@ -38,6 +38,13 @@ pub struct PresentedCertificate {
     pub signed_by: Vec<Thumbprint>,
 }
 
+impl PresentedCertificate {
+    /// The certificate among `known` that has signed this one.
+    fn signer_among<'k>(&self, known: &[&'k CertificateInfo]) -> Option<&'k CertificateInfo> {
+        known.iter().copied().find(|known| self.signed_by.contains(&known.sha256_thumbprint))
+    }
+}
+
 /// The proof that a device gives.
 #[derive(Debug, Clone, Copy)]
 pub enum Proof<'a> {
@@ -52,8 +59,8 @@ pub enum Proof<'a> {
 pub struct VerifiedCa {
     /// The name that enrolments refer to.
     pub name: String,
-    /// The SHA-256 thumbprint.
-    pub sha256: Thumbprint,
+    /// Its names, thumbprints and dates.
+    pub info: CertificateInfo,
 }
 
 /// The entries of a DPS that concern a device.
@@ -203,12 +210,15 @@ impl<'a> Selection<'a> {
         now: Timestamp,
     ) {
         self.check_common_name(id, chain);
-        let used = match entries.individual {
+        let (used, signer) = match entries.individual {
             Some(individual) => self.by_individual(individual, chain, entries.cas),
             None => self.by_group(chain, entries),
         };
         for certificate in chain.iter().take(used) {
-            self.check_dates(certificate, now);
+            self.check_dates(&certificate.info, now);
+        }
+        if let Some(signer) = signer {
+            self.check_dates(signer, now);
         }
         for issuer in chain.iter().take(used).skip(1).filter(|issuer| !issuer.may_sign) {
             let text = format!(
@@ -226,13 +236,13 @@ impl<'a> Selection<'a> {
     }
 
     /// Compares the chain with the device's own entry. Returns the number of certificates of the
-    /// chain that count.
+    /// chain that count, and the known certificate that they lead to.
     fn by_individual(
         &mut self,
         individual: &'a IndividualEnrollment,
         chain: &[PresentedCertificate],
-        cas: &[VerifiedCa],
-    ) -> usize {
+        cas: &'a [VerifiedCa],
+    ) -> (usize, Option<&'a CertificateInfo>) {
         let entry = Entry::Individual(individual);
         self.entry = Some(entry);
         match &individual.attestation {
@@ -246,10 +256,10 @@ impl<'a> Selection<'a> {
                     );
                     self.refuse(FindingKind::DifferentCertificate, text);
                 }
-                1
+                (1, None)
             }
             Attestation::X509(X509Attestation::SigningCertificates(pair)) => {
-                let signers: Vec<_> = pair.sha256_thumbprints().collect();
+                let signers: Vec<_> = pair.infos().collect();
                 self.leading_to(&signers, chain, &format!("the certificates of {entry}"))
             }
             Attestation::X509(X509Attestation::CaReferences(names)) => {
@@ -260,45 +270,53 @@ impl<'a> Selection<'a> {
                 let text =
                     format!("{entry} asks for a token by a symmetric key, the device presents a certificate");
                 self.refuse(FindingKind::WrongProof, text);
-                1
+                (1, None)
             }
             Attestation::Tpm(_) => {
                 self.refuse_tpm(entry);
-                1
+                (1, None)
             }
         }
     }
 
     /// Finds the group nearest to the device's own certificate. Returns the number of certificates
-    /// of the chain that count.
-    fn by_group(&mut self, chain: &[PresentedCertificate], entries: Entries<'a>) -> usize {
+    /// of the chain that count, and the certificate of the group that they lead to.
+    fn by_group(
+        &mut self,
+        chain: &[PresentedCertificate],
+        entries: Entries<'a>,
+    ) -> (usize, Option<&'a CertificateInfo>) {
         for (place, certificate) in chain.iter().enumerate() {
             for group in entries.groups {
-                let signers = signers_of(group, entries.cas);
-                if let Some(signer) = certificate.signed_by.iter().find(|signer| signers.contains(signer)) {
-                    self.entry = Some(Entry::Group(group, Some(*signer)));
-                    return place + 1;
+                if let Some(signer) = certificate.signer_among(&signers_of(group, entries.cas)) {
+                    self.entry = Some(Entry::Group(group, Some(signer.sha256_thumbprint)));
+                    return (place + 1, Some(signer));
                 }
             }
             if !certificate.signed_by_next {
-                return self.end_of_chain(chain, place, "a certificate of a group");
+                return (self.end_of_chain(chain, place, "a certificate of a group"), None);
             }
         }
-        chain.len()
+        (chain.len(), None)
     }
 
     /// Requires that the chain leads to one of the signers. Returns the number of certificates of
-    /// the chain that count.
-    fn leading_to(&mut self, signers: &[Thumbprint], chain: &[PresentedCertificate], wanted: &str) -> usize {
+    /// the chain that count, and the signer.
+    fn leading_to(
+        &mut self,
+        signers: &[&'a CertificateInfo],
+        chain: &[PresentedCertificate],
+        wanted: &str,
+    ) -> (usize, Option<&'a CertificateInfo>) {
         for (place, certificate) in chain.iter().enumerate() {
-            if certificate.signed_by.iter().any(|signer| signers.contains(signer)) {
-                return place + 1;
+            if let Some(signer) = certificate.signer_among(signers) {
+                return (place + 1, Some(signer));
             }
             if !certificate.signed_by_next {
-                return self.end_of_chain(chain, place, wanted);
+                return (self.end_of_chain(chain, place, wanted), None);
             }
         }
-        chain.len()
+        (chain.len(), None)
     }
 
     /// Refuses a chain that ends at a place without having reached a known certificate.
@@ -325,8 +343,13 @@ impl<'a> Selection<'a> {
         place + 1
     }
 
-    /// The thumbprints of the CAs that an entry refers to.
-    fn referenced(&mut self, entry: Entry<'_>, names: &CaReferences, cas: &[VerifiedCa]) -> Vec<Thumbprint> {
+    /// The CAs that an entry refers to.
+    fn referenced(
+        &mut self,
+        entry: Entry<'_>,
+        names: &CaReferences,
+        cas: &'a [VerifiedCa],
+    ) -> Vec<&'a CertificateInfo> {
         let missing = names.iter().filter(|name| !cas.iter().any(|ca| ca.name == **name));
         for name in missing {
             let text = format!("{entry} refers to the CA `{name}`, which the DPS does not have");
@@ -383,8 +406,8 @@ impl<'a> Selection<'a> {
         self.refuse(FindingKind::CommonName, text);
     }
 
-    fn check_dates(&mut self, certificate: &PresentedCertificate, now: Timestamp) {
-        let CertificateInfo { subject_name, not_before_utc, not_after_utc, .. } = &certificate.info;
+    fn check_dates(&mut self, certificate: &CertificateInfo, now: Timestamp) {
+        let CertificateInfo { subject_name, not_before_utc, not_after_utc, .. } = certificate;
         if now < *not_before_utc {
             let text = format!("the certificate of `{subject_name}` is not valid before {not_before_utc}");
             self.refuse(FindingKind::NotYetValid, text);
@@ -406,18 +429,18 @@ pub fn device_keys(group: &SymmetricKeys, id: &RegistrationId) -> SymmetricKeys 
     SymmetricKeys { primary: device_key(&group.primary, id), secondary: device_key(&group.secondary, id) }
 }
 
-/// The thumbprints of the certificates that sign for a group.
-fn signers_of(group: &EnrollmentGroup, cas: &[VerifiedCa]) -> Vec<Thumbprint> {
+/// The certificates that sign for a group.
+fn signers_of<'a>(group: &'a EnrollmentGroup, cas: &'a [VerifiedCa]) -> Vec<&'a CertificateInfo> {
     match &group.attestation {
-        Attestation::X509(X509Attestation::SigningCertificates(pair)) => pair.sha256_thumbprints().collect(),
+        Attestation::X509(X509Attestation::SigningCertificates(pair)) => pair.infos().collect(),
         Attestation::X509(X509Attestation::CaReferences(names)) => referenced(names, cas),
         _ => Vec::new(),
     }
 }
 
-fn referenced(names: &CaReferences, cas: &[VerifiedCa]) -> Vec<Thumbprint> {
+fn referenced<'a>(names: &CaReferences, cas: &'a [VerifiedCa]) -> Vec<&'a CertificateInfo> {
     let known = names.iter().filter_map(|name| cas.iter().find(|ca| ca.name == name));
-    known.map(|ca| ca.sha256).collect()
+    known.map(|ca| &ca.info).collect()
 }
 
 /// Both keys are tried whatever the first gives, so that time does not tell which one it was.
@@ -531,7 +554,7 @@ mod tests {
         individual: Option<&IndividualEnrollment>,
         groups: &[&EnrollmentGroup],
     ) -> (Option<String>, Vec<FindingKind>) {
-        let cas = [VerifiedCa { name: "factory".to_owned(), sha256: thumbprint('9') }];
+        let cas = [VerifiedCa { name: "factory".to_owned(), info: info("ca-9", "ca-9", '9') }];
         let groups: Vec<EnrollmentGroup> = groups.iter().copied().cloned().collect();
         let selection = select(&id(), proof, Entries { individual, groups: &groups, cas: &cas }, now());
         assert_eq!(
@@ -597,6 +620,17 @@ mod tests {
         let near = of_signer("intermediate", '2');
         let (_, kinds) = selected(Proof::Certificates(&chain), None, &[&near]);
         assert!(!kinds.contains(&FindingKind::NotYetValid), "{kinds:?}");
+    }
+
+    #[test]
+    fn the_certificate_of_the_entry_must_be_valid_too() {
+        let (chain, mut far) = (chain(), of_signer("root", '9'));
+        let Attestation::X509(X509Attestation::SigningCertificates(pair)) = &mut far.attestation else {
+            panic!("{far:?}");
+        };
+        pair.primary.info.as_mut().unwrap().not_after_utc = time("2026-11-30T00:00:00Z");
+        let expired = (Some("root".to_owned()), vec![FindingKind::Expired]);
+        assert_eq!(selected(Proof::Certificates(&chain), None, &[&far]), expired);
     }
 
     #[test]

@@ -28,11 +28,11 @@ impl VerifiedCas {
         let mut cas = Self::default();
         for file in files {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let issuer = the_only_one(file)?;
+            let (issuer, info) = the_only_one(file)?;
             if cas.names.iter().any(|ca| ca.name == name) {
                 return Err(unusable(file, format!("a CA of the name `{name}` was given before")));
             }
-            cas.names.push(VerifiedCa { name, sha256: issuer.sha256 });
+            cas.names.push(VerifiedCa { name, info });
             cas.issuers.push(issuer);
         }
         Ok(cas)
@@ -43,9 +43,13 @@ impl VerifiedCas {
     }
 }
 
-fn the_only_one(file: &Path) -> Result<Issuer> {
+fn the_only_one(file: &Path) -> Result<(Issuer, CertificateInfo)> {
     match read_pem(file)?.as_slice() {
-        [der] => Issuer::new(der).ok_or_else(|| unusable(file, "the certificate can't be read".to_owned())),
+        [der] => {
+            let info = certificate_info::info(&certificate::CertificateDer::new(der)).ok();
+            let read = Issuer::new(der).zip(info);
+            read.ok_or_else(|| unusable(file, "the certificate can't be read".to_owned()))
+        }
         several => Err(unusable(file, format!("it has {} certificates in place of one", several.len()))),
     }
 }

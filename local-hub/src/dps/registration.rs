@@ -182,10 +182,10 @@ fn check_request(id: &RegistrationId, request: &DeviceRegistration) -> ApiResult
         return Err(ApiError::dps(DpsErrorCode::InvalidRequest, text));
     }
     if request.tpm.is_some() {
-        return Err(ApiError::not_implemented("TpmAttestation"));
+        return Err(not_built("TpmAttestation"));
     }
     if request.csr.is_some() {
-        return Err(ApiError::not_implemented("IssueCertificate"));
+        return Err(not_built("IssueCertificate"));
     }
     Ok(())
 }
@@ -196,11 +196,16 @@ fn accept<'a>(id: &RegistrationId, selection: &Selection<'a>) -> ApiResult<Entry
         return Ok(entry);
     }
     if selection.findings.iter().any(|finding| finding.kind == FindingKind::Tpm) {
-        return Err(ApiError::not_implemented("TpmAttestation"));
+        return Err(not_built("TpmAttestation"));
     }
     let reasons: Vec<&str> = selection.findings.iter().map(|finding| finding.text.as_str()).collect();
     tracing::warn!(registration = %id, "a registration is refused (401002): {}", reasons.join("; "));
     Err(unauthorized())
+}
+
+/// The refusal of a part of the service that the local DPS does not have.
+fn not_built(name: &str) -> ApiError {
+    ApiError::dps(DpsErrorCode::NotImplemented, format!("the local DPS does not implement {name}"))
 }
 
 /// The refusal of a device as the service words it, without a reason.
