@@ -117,11 +117,11 @@ impl MqttService for Registrations {
         if connect.client_id() != name.id.as_str() {
             return Err(denied("the client id is not the registration id of the user name"));
         }
-        let known = name.api_version.as_deref().map(|version| super::http::VERSIONS.serving(version));
-        match known {
-            Some(Ok(_)) => {}
-            Some(Err(reason)) => return Err(Denied(reason)),
-            None => return Err(denied("the user name has no api-version")),
+        let asked = name.api_version.as_deref();
+        let asked = asked.ok_or_else(|| denied("the user name has no api-version"))?;
+        let served = super::http::VERSIONS.serving(asked).map_err(Denied)?;
+        if served.as_str() != asked {
+            tracing::info!(asked, %served, "an unknown api-version is served by a known one");
         }
         let password = connect.password().filter(|password| !password.is_empty());
         let token = password.map(std::str::from_utf8).transpose();

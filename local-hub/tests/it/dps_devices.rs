@@ -358,6 +358,22 @@ async fn the_log_has_a_line_for_each_operation_of_a_device() {
 }
 
 #[tokio::test]
+async fn a_dps_is_offline_with_its_hub_and_newer_versions_are_served() {
+    let dps = TestDps::start().await;
+    dps.enroll("pump", of_keys(), json!({})).await;
+    let key = dps.key("pump").await;
+    let mut device = dps.connect(dps.signed("pump", &key)).await.unwrap();
+    dps.hub.hub.set_offline(true);
+    device.0.closed().await;
+    let entry = dps.client.try_call(Method::GET, "/enrollments/pump", None, None).await;
+    assert!(entry.is_err());
+    dps.hub.hub.set_offline(false);
+    let login = dps.signed("pump", &key);
+    let user_name = login.user_name.replace("2019-03-31", "2030-01-01-preview");
+    assert_eq!(dps.register(Login { user_name, ..login }).await["status"], "assigned");
+}
+
+#[tokio::test]
 async fn the_log_of_the_process_says_everything_that_refuses_a_device() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("hub"), folder.path().join("stderr"));
