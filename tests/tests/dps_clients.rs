@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use e2e::{Ended, ServedHub, Station, repository};
 
 /// The clients by their column in the table, with a part of the name that they send to the DPS.
-const CLIENTS: [(&str, &str); 3] = [
+const CLIENTS: [(&str, &str); 4] = [
+    ("Python azure-iot-deviceprovisioning", "azsdk-python-az-iot-dps-python/"),
     ("Python azure-iot-device", "azure-iot-device-provisioning-py/"),
     ("Node azure-iot-provisioning-device", "azure-iot-provisioning-device/"),
     ("Node azure-iot-provisioning-service", "azure-iot-provisioning-service/"),
@@ -103,7 +104,9 @@ const END: &str = "\n<!-- until here -->\n";
 #[test]
 fn what_each_client_of_a_dps_did_is_what_the_table_says() -> Result<()> {
     ensure!(repository().join("scripts/sdk-judge-node/node_modules").exists(), NEEDS);
-    let scene = Scene::set(&["judge-dps-x509", "judge-dps-group", "judge-dps-node"])?;
+    let scene = Scene::set(&["judge-dps", "judge-dps-x509", "judge-dps-group", "judge-dps-node"])?;
+    scene.judge(&repository().join(".venv/bin/python"), "scripts/sdk-judge/dps_judge.py", 9)?;
+    scene.judge(Path::new("node"), "scripts/sdk-judge-node/dps_service_judge.js", 14)?;
     scene.judge(&repository().join(".venv/bin/python"), "scripts/device-judge/dps_judge.py", 24)?;
     scene.judge(Path::new("node"), "scripts/sdk-judge-node/dps_judge.js", 14)?;
     let page = snapbox::Data::read_from(&repository().join("docs/local-dps.md"), None).raw();
