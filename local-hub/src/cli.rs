@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use cli_support::exit::Exit;
 use cli_support::{memory, panic, stderr, usage};
 
-use crate::access::entra;
+use crate::access::entra::{self, Role};
 use crate::access::policy::OWNER;
+use crate::dps::DpsRole;
 use crate::error::Error;
 use crate::listener::open_files::allow_many_connections;
 use crate::local_hub::LocalHub;
@@ -57,12 +58,16 @@ fn connection_string(args: &ConnectionStringArgs) -> Result<Exit, Error> {
 }
 
 fn entra_token(args: &EntraTokenArgs) -> Result<Exit, Error> {
-    let owner = data_folder::connection_string(&args.data, OWNER)?;
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
     let until = now.saturating_add(60 * u64::from(args.minutes));
-    let token =
-        entra::token(&owner.key, args.role.into(), until).map_err(|error| Error::EntraToken(error.into()))?;
-    output::line(&token)?;
+    let role: Role = args.role.into();
+    let token = if args.dps {
+        let role = DpsRole::like(role).ok_or(Error::NoDpsRole)?;
+        entra::token(&data_folder::dps_owner(&args.data)?.key, role, until)
+    } else {
+        entra::token(&data_folder::connection_string(&args.data, OWNER)?.key, role, until)
+    };
+    output::line(&token.map_err(|error| Error::EntraToken(error.into()))?)?;
     Ok(Exit::Done)
 }
 
@@ -130,6 +135,7 @@ fn exit_of(error: &Error) -> Exit {
         | Error::HostName(_)
         | Error::LinkedHub { .. }
         | Error::ManagementNotLoopback(_)
+        | Error::NoDpsRole
         | Error::NotLoopback(_)
         | Error::State(_)
         | Error::UnknownPolicy { .. } => Exit::BadInput,

@@ -11,8 +11,8 @@ use hub_types::dps::{EnrollmentGroup, IdScope, IndividualEnrollment, Registratio
 
 use self::access::DpsRight;
 use self::journal::DpsJournal;
-use self::registry::DpsRegistry;
 use self::storage::DpsTables;
+use crate::access::entra::Entra;
 use crate::access::policy::Policies;
 use crate::api_error::ApiResult;
 use crate::backend::Backend;
@@ -21,12 +21,13 @@ use crate::hub::{Hub, Written};
 use crate::storage::backing::{Backing, durable};
 use crate::storage::store::Committed;
 
-pub(crate) use access::DPS_OWNER;
+pub(crate) use access::{DPS_OWNER, DpsRole};
 pub(crate) use certificates::VerifiedCas;
 pub use local_dps::LocalDps;
 pub(crate) use local_dps::StoredDps;
 pub(crate) use mqtt::Registrations;
 pub(crate) use registration::Registrar;
+pub(crate) use registry::DpsRegistry;
 
 mod access;
 mod allocation;
@@ -57,6 +58,8 @@ pub(crate) struct Dps {
     policies: Policies<DpsRight>,
     id_scope: IdScope,
     registrar: Registrar,
+    /// The verifier of Entra ID tokens, if they are accepted.
+    entra: Option<Entra<DpsRole>>,
     state: Mutex<DpsState>,
 }
 
@@ -74,7 +77,10 @@ impl Dps {
             registry.limit();
         }
         let backing = Backing::new(store);
-        Self { hub, policies, id_scope, registrar, state: Mutex::new(DpsState { registry, backing }) }
+        // The DPS accepts them where the hub beside it does.
+        let owner = policies.find(DPS_OWNER).filter(|_| hub.entra().is_some());
+        let entra = owner.map(|owner| Entra::new(owner.primary_key()));
+        Self { hub, policies, id_scope, registrar, entra, state: Mutex::new(DpsState { registry, backing }) }
     }
 
     /// The name of the DPS for devices.
@@ -118,6 +124,11 @@ impl Dps {
         &self.policies
     }
 
+    /// The verifier of Entra ID tokens, if they are accepted.
+    pub(crate) fn entra(&self) -> Option<&Entra<DpsRole>> {
+        self.entra.as_ref()
+    }
+
     /// Reads under the lock: all other operations wait while `read` runs.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&DpsRegistry) -> T) -> T {
         read(&self.lock().registry)
@@ -142,6 +153,20 @@ impl Dps {
         let value = write(registry, now, &mut journal)?;
         let committed = backing.store_rows(|| registry.rows(journal.touched()))?;
         Ok((Written { value, counts: journal.counts }, committed))
+    }
+
+    /// The complete content at one moment.
+    pub(crate) fn snapshot(&self) -> DpsRegistry {
+        self.read(DpsRegistry::clone)
+    }
+
+    /// Restores a snapshot, or the empty state. Returns when it is durable.
+    pub(crate) async fn restore(&self, next: DpsRegistry) -> ApiResult<()> {
+        let restored = self.write(|registry, _, journal| {
+            registry.replace_with(next, journal);
+            Ok(())
+        });
+        restored.await.map(|_| ())
     }
 
     /// Ends the store's writer after everything passed to it is durable.

@@ -94,6 +94,9 @@ pub enum Error {
     /// The unfinished jobs of an earlier hub process can't be updated.
     #[error("the jobs in the data folder can't be taken up: {0}")]
     Jobs(String),
+    /// A role that a DPS does not have.
+    #[error("a DPS has the roles data-contributor and data-reader only")]
+    NoDpsRole,
     /// An address that other machines can reach, without the option that allows it.
     #[error(
         "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"

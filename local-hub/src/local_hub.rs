@@ -84,10 +84,12 @@ impl LocalHub {
             .as_ref()
             .map(|local| NamedDps { dps: Arc::clone(local.dps()), name: local.host_name().to_owned() });
         let services = Services { hub: Arc::clone(&hub), cas, log, dps: named_dps };
+        let served_dps = dps.as_ref().map(|local| Arc::clone(local.dps()));
         let local_hub = Self {
             listeners: bound.serve(services, tls),
-            management: management
-                .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
+            management: management.map(|(listener, address)| {
+                Management::serve(listener, address, Arc::clone(&hub), served_dps)
+            }),
             hub,
             host,
             device_host,

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use zeroize::Zeroizing;
 
+use crate::dps::Dps;
 use crate::hub::Hub;
 use crate::ids::random;
 use operations::Operations;
@@ -73,9 +74,14 @@ impl ManagementToken {
 
 impl Management {
     /// Serves the port.
-    pub(crate) fn serve(listener: TcpListener, address: SocketAddr, hub: Arc<Hub>) -> Self {
+    pub(crate) fn serve(
+        listener: TcpListener,
+        address: SocketAddr,
+        hub: Arc<Hub>,
+        dps: Option<Arc<Dps>>,
+    ) -> Self {
         let token = ManagementToken::generate();
-        let operations = Arc::new(Operations::new(hub));
+        let operations = Arc::new(Operations::new(hub, dps));
         let accepting = tokio::spawn(accept(listener, operations, token.clone())).abort_handle();
         Self { address, token, accepting }
     }

@@ -1,15 +1,30 @@
 //! A stand-in for Entra ID, for tests of clients that use its tokens. Off by default.
 //!
-//! There is no tenant. A token is a JWT that this hub itself has signed (`local-hub entra-token`),
+//! There is no tenant. A token is a JWT that this service itself has signed (`local-hub entra-token`),
 //! with the key of the owner's policy, whose bearer may do everything anyway. Unsigned tokens and
 //! other algorithms are refused.
 
+use std::marker::PhantomData;
+
 use hub_types::{ErrorCode, SymmetricKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::access::policy::Right;
 use crate::api_error::{ApiError, ApiResult};
+
+/// A role of a service in Entra ID.
+pub(crate) trait ServiceRole: Copy + Serialize + DeserializeOwned + 'static {
+    /// The rights of the service.
+    type Right: Copy;
+
+    /// The resource for which clients request tokens of Entra ID.
+    const AUDIENCE: &'static str;
+
+    /// Returns true if the role grants a right, for an operation that only reads or not.
+    fn allows(self, right: Self::Right, only_reads: bool) -> bool;
+}
 
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +43,11 @@ pub(crate) enum Role {
     TwinContributor,
 }
 
-impl Role {
+impl ServiceRole for Role {
+    type Right = Right;
+
+    const AUDIENCE: &'static str = "https://iothubs.azure.net";
+
     fn allows(self, right: Right, only_reads: bool) -> bool {
         match self {
             Self::DataContributor => right != Right::DeviceConnect,
@@ -40,38 +59,44 @@ impl Role {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct Claims<R> {
     aud: String,
     exp: u64,
-    roles: Vec<Role>,
+    roles: Vec<R>,
 }
 
 /// Checks tokens.
-pub(crate) struct Entra {
+pub(crate) struct Entra<R = Role> {
     key: DecodingKey,
     validation: Validation,
+    roles: PhantomData<fn() -> R>,
 }
 
-impl std::fmt::Debug for Entra {
+impl<R> std::fmt::Debug for Entra<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entra").finish_non_exhaustive()
     }
 }
 
-impl Entra {
+impl<R: ServiceRole> Entra<R> {
     pub(crate) fn new(owner: &SymmetricKey) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[AUDIENCE]);
-        // By the hub's clock, which can be moved.
+        validation.set_audience(&[R::AUDIENCE]);
+        // By the service's clock, which can be moved.
         validation.validate_exp = false;
-        Self { key: DecodingKey::from_secret(&owner.expose_bytes()), validation }
+        Self { key: DecodingKey::from_secret(&owner.expose_bytes()), validation, roles: PhantomData }
     }
 
-    /// Refuses a token that this hub did not sign, that has expired, or whose roles do not grant
+    /// Refuses a token that this service did not sign, that has expired, or whose roles do not grant
     /// the right.
-    pub(crate) fn check(&self, token: &str, now: u64, (right, only_reads): (Right, bool)) -> ApiResult<()> {
+    pub(crate) fn check(
+        &self,
+        token: &str,
+        now: u64,
+        (right, only_reads): (R::Right, bool),
+    ) -> ApiResult<()> {
         let refused = |text: String| ApiError::new(ErrorCode::IotHubUnauthorized, text);
-        let decoded = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation);
+        let decoded = jsonwebtoken::decode::<Claims<R>>(token.trim(), &self.key, &self.validation);
         let claims = decoded.map_err(|error| refused(format!("the token is refused: {error}")))?.claims;
         if claims.exp <= now {
             return Err(refused("the token has expired".to_owned()));
@@ -85,18 +110,15 @@ impl Entra {
 }
 
 /// A token with a role, valid until a time in seconds since 1970-01-01.
-pub(crate) fn token(
+pub(crate) fn token<R: ServiceRole>(
     owner: &SymmetricKey,
-    role: Role,
+    role: R,
     until: u64,
 ) -> Result<String, jsonwebtoken::errors::Error> {
-    let claims = Claims { aud: AUDIENCE.to_owned(), exp: until, roles: vec![role] };
+    let claims = Claims { aud: R::AUDIENCE.to_owned(), exp: until, roles: vec![role] };
     jsonwebtoken::encode(
         &Header::new(Algorithm::HS256),
         &claims,
         &EncodingKey::from_secret(&owner.expose_bytes()),
     )
 }
-
-/// The resource for which clients request tokens of Entra ID.
-const AUDIENCE: &str = "https://iothubs.azure.net";

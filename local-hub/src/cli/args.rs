@@ -46,6 +46,9 @@ pub(crate) struct EntraTokenArgs {
     /// The role of IoT Hub that the token's bearer has
     #[arg(long, value_enum, default_value = "data-contributor")]
     pub(crate) role: RoleArg,
+    /// Print a token for the DPS, which has the roles data-contributor and data-reader
+    #[arg(long)]
+    pub(crate) dps: bool,
     /// The lifetime of the token
     #[arg(long, value_name = "N", default_value = "60")]
     pub(crate) minutes: u32,

@@ -213,6 +213,18 @@ impl DpsRegistry {
         Ok(())
     }
 
+    /// Takes over the content of a snapshot.
+    pub(crate) fn replace_with(&mut self, next: Self, journal: &mut DpsJournal) {
+        for registry in [&*self, &next] {
+            let enrollments = registry.enrollments.keys().cloned().map(DpsSubject::Enrollment);
+            let groups = registry.groups.keys().cloned().map(DpsSubject::Group);
+            let registrations = registry.registrations.keys().cloned().map(DpsSubject::Registration);
+            enrollments.chain(groups).chain(registrations).for_each(|subject| journal.touch(subject));
+        }
+        let is_limited = self.is_limited;
+        *self = Self { is_limited, ..next };
+    }
+
     /// A registry of stored objects.
     pub(super) fn restored(
         enrollments: Vec<(RegistrationId, Box<IndividualEnrollment>)>,

@@ -6,12 +6,12 @@
 //! | `GET /telemetry` | messages to the cloud as JSON Lines: `?deviceId=`, `moduleId=`, `source=`, `since=`, `follow=true` |
 //! | `GET`, `PUT /network` | `{"gone": true}`: connections are ended and new ones reset |
 //! | `GET`, `PUT /clock` | shows and moves the clock: `now`, `advanceSeconds`, `stopped` |
-//! | `GET /state` | devices and configurations as `az iot hub state export` writes them |
+//! | `GET /state` | the hub's devices and configurations as `az iot hub state export` writes them |
 //! | `POST /state` | imports such a document; `?replace=true` removes all others |
-//! | `DELETE /state` | removes everything |
+//! | `DELETE /state` | removes everything, of the DPS too |
 //! | `GET /snapshots` | the names of the snapshots, which are in memory |
 //! | `PUT`, `DELETE /snapshots/{name}` | takes or deletes one |
-//! | `POST /snapshots/{name}/restore` | restores the state of the hub |
+//! | `POST /snapshots/{name}/restore` | restores the state of the hub and of the DPS |
 
 use cli_support::wrong_form::JsonMistake;
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ use crate::api_error::ApiError;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::device_to_cloud::{Filter, Reader};
+use crate::dps::{Dps, DpsRegistry};
 use crate::faults::Faults;
 use crate::hub::Hub;
 use crate::storage::hub_tables::Stored;
@@ -36,15 +37,23 @@ use crate::storage::hub_tables::Stored;
 #[derive(Debug)]
 pub(super) struct Operations {
     hub: Arc<Hub>,
-    snapshots: Mutex<BTreeMap<String, Stored>>,
+    dps: Option<Arc<Dps>>,
+    snapshots: Mutex<BTreeMap<String, Snapshot>>,
+}
+
+/// The content of the hub and of the DPS beside it.
+#[derive(Debug, Clone, Default)]
+struct Snapshot {
+    hub: Stored,
+    dps: DpsRegistry,
 }
 
 /// A document, or the status and the text of an error.
 type ManagementResult = Result<Vec<u8>, (StatusCode, String)>;
 
 impl Operations {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, snapshots: Mutex::default() }
+    pub(super) fn new(hub: Arc<Hub>, dps: Option<Arc<Dps>>) -> Self {
+        Self { hub, dps, snapshots: Mutex::default() }
     }
 
     /// The messages to the cloud that a query string selects.
@@ -65,7 +74,7 @@ impl Operations {
             ("PUT", ["clock"]) => self.move_clock(body),
             ("GET", ["state"]) => self.hub.export().map_err(from_api_error),
             ("POST", ["state"]) => self.import(uri, body).await,
-            ("DELETE", ["state"]) => self.restore(Stored::default()).await,
+            ("DELETE", ["state"]) => self.restore(Snapshot::default()).await,
             ("GET", ["snapshots"]) => json(&json!(self.snapshots().keys().collect::<Vec<_>>())),
             ("PUT", ["snapshots", name]) => self.take_snapshot(name),
             ("DELETE", ["snapshots", name]) => match self.snapshots().remove(*name) {
@@ -134,13 +143,17 @@ impl Operations {
         empty()
     }
 
-    async fn restore(&self, next: Stored) -> ManagementResult {
-        self.hub.restore(next).await.map_err(from_api_error)?;
+    async fn restore(&self, next: Snapshot) -> ManagementResult {
+        self.hub.restore(next.hub).await.map_err(from_api_error)?;
+        if let Some(dps) = &self.dps {
+            dps.restore(next.dps).await.map_err(from_api_error)?;
+        }
         empty()
     }
 
     fn take_snapshot(&self, name: &str) -> ManagementResult {
-        let snapshot = self.hub.snapshot();
+        let dps = self.dps.as_ref().map(|dps| dps.snapshot()).unwrap_or_default();
+        let snapshot = Snapshot { hub: self.hub.snapshot(), dps };
         let mut snapshots = self.snapshots();
         if snapshots.len() >= MAX_SNAPSHOTS && !snapshots.contains_key(name) {
             let text = format!("there are {MAX_SNAPSHOTS} snapshots, the most there can be; delete one");
@@ -150,7 +163,7 @@ impl Operations {
         empty()
     }
 
-    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Snapshot>> {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

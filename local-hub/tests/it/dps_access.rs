@@ -1,10 +1,11 @@
 //! Access to the service API of a DPS.
 
 use hub_types::sas::SasToken;
+use local_hub::Config;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::dps::TestDps;
+use crate::dps::{TestDps, with_dps};
 use crate::dps_enrollments::refused;
 
 #[tokio::test]
@@ -35,6 +36,42 @@ async fn a_token_is_needed_that_the_policy_has_signed_for_this_host() {
         refused(&with(Some(&wrong)).await, 401, 401_002);
     }
     refused(&with(None).await, 401, 401_002);
+}
+
+#[tokio::test]
+async fn tokens_as_of_entra_id_are_taken_only_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |entra_test| Config { data: Some(folder.path().join("hub")), entra_test, ..with_dps() };
+    TestDps::start_with(config(false)).await.hub.hub.shutdown().await;
+    let token = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_local-hub"));
+        command.arg("entra-token").args(arguments).arg("--data").arg(folder.path().join("hub"));
+        let output = command.output().unwrap();
+        let token = format!("Bearer {}", String::from_utf8(output.stdout).unwrap().trim());
+        (output.status.code(), token)
+    };
+    let (_, contributor) = token(&["--dps", "--role", "data-contributor"]);
+    let (_, reader) = token(&["--dps", "--role", "data-reader"]);
+    let (_, of_the_hub) = token(&["--role", "data-contributor"]);
+    assert_eq!(token(&["--dps", "--role", "twin-contributor"]).0, Some(2));
+
+    let dps = TestDps::start_with(config(false)).await;
+    let with = dps.client.authorized_by(Some(&contributor));
+    refused(&with.get("/enrollments/pump").await, 401, 401_002);
+    dps.hub.hub.shutdown().await;
+
+    let dps = TestDps::start_with(config(true)).await;
+    let with = |token: &str| dps.client.authorized_by(Some(token));
+    let entry = json!({"registrationId": "pump", "attestation": {"type": "symmetricKey"}});
+    with(&contributor).put("/enrollments/pump", None, &entry).await.ok();
+    let reader = with(&reader);
+    reader.get("/enrollments/pump").await.ok();
+    refused(&reader.delete("/enrollments/pump", None).await, 401, 401_002);
+    let keys = reader.post("/enrollments/pump/attestationmechanism", &json!({})).await;
+    refused(&keys, 401, 401_002);
+    refused(&with(&of_the_hub).get("/enrollments/pump").await, 401, 401_002);
+    dps.hub.hub.clock().advance(time::Duration::hours(2));
+    refused(&with(&contributor).get("/enrollments/pump").await, 401, 401_002);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod dps_enrollments;
 mod dps_limits;
 mod dps_queries;
 mod dps_reprovisioning;
+mod dps_snapshots;
 mod durability;
 mod earlier_data_folder;
 mod faults;

@@ -16,7 +16,7 @@ use crate::rest::service::RequestHead;
 pub(crate) enum DpsCaller {
     /// A device, whose credentials the operation checks.
     Device,
-    /// A service, with a shared access signature of a policy.
+    /// A service, with a shared access signature of a policy or a token of Entra ID.
     Service,
 }
 
@@ -28,9 +28,17 @@ pub(super) fn authorize(dps: &Dps, request: &RequestHead, found: &RouteMatch<Dps
     let headers = &request.parts.headers;
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.ok_or_else(|| unauthorized("the Authorization header is missing"))?;
+    let now = dps.hub().unix_seconds();
+    if let Some(token) = token.strip_prefix("Bearer ") {
+        let entra = dps
+            .entra()
+            .ok_or_else(|| unauthorized("this DPS takes no tokens of Entra ID; it does with --entra-test"))?;
+        let checked = entra.check(token, now, (found.right, found.operation.only_reads()));
+        return checked.map_err(|error| unauthorized(&error.text)).map(|()| DpsCaller::Service);
+    }
     let (right, operation) = (found.right, found.operation.name());
     let asked = TokenRequest { headers, uri: &request.parts.uri, right, operation };
-    let checked = service_token::check(dps.policies(), token, dps.hub().unix_seconds(), &asked);
+    let checked = service_token::check(dps.policies(), token, now, &asked);
     checked.map_err(|error| unauthorized(&error.text))?;
     Ok(DpsCaller::Service)
 }
