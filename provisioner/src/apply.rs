@@ -120,7 +120,11 @@ fn split_off_orphans(
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");
-                let record = Record::skipped(ReasonCode::DeviceRowNotDone, reason);
+                // A request that left before the run was interrupted may have had its effect.
+                let effect = row.record.effect.filter(|_| row.record.state == RowState::Sent);
+                let presumed = effect.is_some();
+                let record =
+                    Record { effect, presumed, ..Record::skipped(ReasonCode::DeviceRowNotDone, reason) };
                 orphans.push((row.spec.identity, record).into());
             }
         }

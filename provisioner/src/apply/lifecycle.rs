@@ -258,12 +258,6 @@ impl Lifecycle {
         let ApplyRules { mode, twin } = self.rules;
         self.is_staged = matches!(comparison, Comparison::Staged(_));
         self.doubt_creation(&comparison);
-        if matches!(
-            comparison,
-            Comparison::IdentityDiffers(_) | Comparison::StagedByRun { .. } | Comparison::TwinDiffers(_)
-        ) {
-            self.forget_presumed_creation();
-        }
         match comparison {
             Comparison::InSync => self.found(Vec::new()),
             Comparison::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
@@ -282,11 +276,11 @@ impl Lifecycle {
             }
             Comparison::IdentityDiffers(differences) => match mode {
                 ApplyMode::Create => Step::Finish(Outcome::Conflict(differences)),
-                ApplyMode::Update | ApplyMode::Upsert => self.change(WriteRequest::UpdateIdentity),
+                ApplyMode::Update | ApplyMode::Upsert => self.change_different(WriteRequest::UpdateIdentity),
             },
             Comparison::TwinDiffers(differences) => match (mode, twin) {
                 (ApplyMode::Create, TwinPolicy::Initial) => Step::Finish(Outcome::Conflict(differences)),
-                _ => self.change(WriteRequest::WriteTwin),
+                _ => self.change_different(WriteRequest::WriteTwin),
             },
             Comparison::TwinNotWritten => self.change(WriteRequest::WriteTwin),
             Comparison::TwinModified(differences) => match twin {
@@ -308,12 +302,14 @@ impl Lifecycle {
         }
     }
 
-    /// Discards a presumed creation, because the identity differs from what this run would have
-    /// created: it existed before, or has been replaced since.
-    fn forget_presumed_creation(&mut self) {
+    /// Requests a change of an identity that differs from what this run would have created. A creation that is
+    /// only presumed is discarded: the identity existed before, or has been replaced since. Where nothing is
+    /// changed, the presumption stays, because an undo must name what this run may have created.
+    fn change_different(&mut self, request: WriteRequest) -> Step {
         if self.proof == Proof::Lost && self.is_creation() {
             (self.done, self.proof) = (self.is_updated.then_some(Effect::Updated), Proof::Answer);
         }
+        self.change(request)
     }
 
     /// Takes a creation for presumed if the identity is not as this run has left it: a different client has

@@ -32,15 +32,16 @@ impl RowFilter {
         match (self, dialect) {
             (Self::All, _) => "TRUE",
             (Self::Created, _) => {
-                // What a later run has created again is that run's. Where the later run only presumes it, the
-                // ETags show whose it is. If there are none, the identity stays.
+                // What a later run has created again is that run's. Where the later run only presumes it, and
+                // has it as asked, the ETags show whose it is. If there are none, the identity stays.
                 r#"effect = 'created' AND NOT EXISTS (
                      SELECT 1 FROM run AS later JOIN "row" AS again ON again.run = later.id
                      WHERE later.id > "row".run AND later.hub = (SELECT hub FROM run WHERE id = "row".run)
                        AND again.device_id = "row".device_id AND again.module_id = "row".module_id
                        AND again.effect = 'created'
                        AND ((NOT again.presumed AND again.state <> 'sent')
-                            OR ("row".identity_etag IS NULL AND "row".twin_etag IS NULL)))"#
+                            OR ("row".identity_etag IS NULL AND "row".twin_etag IS NULL
+                                AND again.state NOT IN ('conflict', 'failed', 'skipped'))))"#
             }
             (Self::Disabled, _) => "state IN ('done', 'sent') AND held_by = run",
             (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",

@@ -5,7 +5,7 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use hub_types::{DeviceId, IdentityId};
 
-use crate::ledger::{LedgerError, SharedLedger};
+use crate::ledger::{LedgerError, LedgerRow, SharedLedger};
 use crate::model::compare::is_marked_as_staged;
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
@@ -51,6 +51,17 @@ impl Holds {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (hub, identity) = (self.hub.clone(), identity.clone());
         ledger.call(move |ledger| ledger.last_change(&hub, &identity, run)).await
+    }
+
+    /// The row of an identity in a run of this ledger.
+    pub(crate) async fn row(
+        &self,
+        run: RunId,
+        identity: &IdentityId,
+    ) -> Result<Option<LedgerRow>, LedgerError> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let identity = identity.clone();
+        ledger.call(move |ledger| ledger.row(run, &identity)).await
     }
 
     /// The run that was interrupted and is to disable a device when it is resumed.

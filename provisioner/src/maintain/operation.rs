@@ -1,12 +1,13 @@
 //! The reads and requests of a maintenance run, and its decisions about one identity.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cli_support::causes::with_causes;
 use futures_util::future::join_all;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
-use hub_types::{Etag, IdentityId};
+use hub_types::{DeviceId, Etag, IdentityId};
 
 use super::change::{
     ChangeDecision, ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal,
@@ -238,9 +239,48 @@ impl<H: Hub> ChangeOperation<H> {
     }
 
     /// Decides for each device that is to go whether it may, and lets its modules go with it.
-    pub(super) async fn bind_units(&self, tasks: &mut [Task<Changing>]) -> Result<(), HubError> {
+    pub(super) async fn bind_units(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        self.mind_changed_devices(tasks).await?;
         let staying = self.staying.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        units::bind(&*self.hub, &self.maintenance, &staying, tasks).await
+        Ok(units::bind(&*self.hub, &self.maintenance, &staying, tasks).await?)
+    }
+
+    /// Refuses to undo modules whose device the run did not create, and that was changed since: the unit may be
+    /// in use.
+    async fn mind_changed_devices(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        let Maintenance::Undo { run } = *self.maintenance else { return Ok(()) };
+        let with_row: HashSet<DeviceId> = tasks
+            .iter()
+            .filter(|task| task.identity().module().is_none())
+            .map(|task| task.identity().device().clone())
+            .collect();
+        let alone = tasks
+            .iter_mut()
+            .filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)))
+            .filter(|task| !with_row.contains(task.identity().device()));
+        for task in alone {
+            let device = task.identity().device().clone();
+            if let Some(change) = self.change_of_device(&device, run).await? {
+                let reason = format!("its device `{device}` was changed since run {run} created it{change}");
+                let refusal = Refusal { code: ReasonCode::ChangedSinceRun, reason, differences: Vec::new() };
+                task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of a change of a device since a run; `None` if it was not changed.
+    async fn change_of_device(&self, device: &DeviceId, run: RunId) -> Result<Option<String>, RunError> {
+        let device = IdentityId::from(device.clone());
+        if let Some(by) = self.holds.last_change(&device, run).await? {
+            return Ok(Some(format!(", last by run {by}")));
+        }
+        let Some(left) = self.holds.row(run, &device).await?.and_then(|row| row.etags.identity) else {
+            return Ok(None);
+        };
+        let found = self.hub.twin(&device).await?;
+        let is_changed = found.is_some_and(|twin| twin.device_etag.as_ref() != Some(&left));
+        Ok(is_changed.then(String::new))
     }
 
     /// Refuses to delete an identity that a later run of this ledger changed or created: later than the run

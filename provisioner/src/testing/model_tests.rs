@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hub_types::IdentityId;
 use hub_types::limits::Tier;
 use proptest::prelude::*;
@@ -259,6 +260,8 @@ impl World {
         self.hub.log.lock().unwrap().replace_actor(number(run));
         self.hub.faults.lock().unwrap().clone_from(&disturbances.faults);
         self.hub.meddlings.lock().unwrap().clone_from(&disturbances.meddlings);
+        // A run that was cut off may have left a call for a second station.
+        let _ = self.hub.joined.notified().now_or_never();
         let joined = disturbances.joined.unwrap_or(usize::MAX);
         self.hub.calls_until_joined.store(joined, Ordering::SeqCst);
         let mut state = RunState::Interrupted;
@@ -376,6 +379,7 @@ mod found {
         names: Vec::new(),
         rules: ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Initial },
         quarantined: false,
+        disabled: false,
         thumbprint: acts::OLD,
         interval: 60,
         tagged: false,
@@ -508,41 +512,61 @@ mod found {
         }
     }
 
-    /// It was killed in the middle, others did something, and then it is resumed.
-    fn resumed_after(
-        modules: Modules,
-        before: Vec<Act>,
-        killed: Work,
-        cuts: Vec<usize>,
-        meanwhile: Vec<Act>,
-    ) -> World {
-        let killed = act(killed, Disturbances { cuts, ..Disturbances::default() });
-        let resumed = act(Work::Resume(0), Disturbances::fine());
-        let acts = [before, vec![killed], meanwhile, vec![resumed]].concat();
-        check(modules, &acts)
+    /// A run that is killed after so many calls.
+    fn killed(work: Work, calls: usize) -> Act {
+        act(work, Disturbances { cuts: vec![calls], ..Disturbances::default() })
+    }
+
+    fn fine(work: Work) -> Act {
+        act(work, Disturbances::fine())
+    }
+
+    fn by_others(name: &str, what: Other) -> Act {
+        fine(Work::Meddle(ForeignChange { identity: identity(name), what }))
     }
 
     #[test]
     fn what_a_later_run_made_anew_after_a_deletion_is_not_deleted_when_that_is_resumed() {
-        let fine = |work| act(work, Disturbances::fine());
         let names = vec!["a", "a/x", "c"];
         let maintain = |maintenance| Work::Maintain(maintenance, names.clone(), acts::OLD);
         let apply = |quarantined| Work::Apply(ApplyAct { quarantined, ..provision(&names) });
-        let gone = |name| Work::Meddle(ForeignChange { identity: identity(name), what: Other::Delete });
         for modules in [Modules::InBulk, Modules::OneByOne] {
             // It is cut off at a read, or after the deletion.
-            for cut in 0..5 {
-                let world = resumed_after(
-                    modules,
-                    vec![fine(apply(false)), fine(maintain(acts::scrapped()))],
-                    maintain(Maintenance::Delete),
-                    vec![cut],
-                    vec![fine(gone("a")), fine(gone("c")), fine(apply(true))],
-                );
+            for calls in 0..5 {
+                let acts = [
+                    fine(apply(false)),
+                    fine(maintain(acts::scrapped())),
+                    killed(maintain(Maintenance::Delete), calls),
+                    by_others("a", Other::Delete),
+                    by_others("c", Other::Delete),
+                    fine(apply(true)),
+                    fine(Work::Resume(0)),
+                ];
+                let world = check(modules, &acts);
                 let left: Vec<String> =
                     world.hub.identities.lock().unwrap().keys().map(ToString::to_string).collect();
-                assert_eq!(left, ["a", "a/x", "c"], "{modules:?} {cut}");
+                assert_eq!(left, ["a", "a/x", "c"], "{modules:?} {calls}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_killed_run_created_is_named_by_an_undo_even_if_it_was_changed_before_the_resumption() {
+        let names = ["a", "a/x", "c"];
+        let apply = |quarantined| Work::Apply(ApplyAct { quarantined, ..provision(&names) });
+        let undone = || [Work::Undo(0), Work::Undo(1)].map(fine).to_vec();
+        for calls in 0..8 {
+            // Somebody disables a unit.
+            let changed = vec![by_others("a", Other::Disable), fine(Work::Resume(0))];
+            let acts = [vec![killed(apply(false), calls)], changed, undone()].concat();
+            check(Modules::InBulk, &acts);
+            // A second run puts the units into quarantine, and they are released.
+            let release = Work::Maintain(Maintenance::Release { run: None }, names.to_vec(), acts::OLD);
+            let released = [apply(true), release, Work::Resume(0)].map(fine).to_vec();
+            let acts = [vec![killed(apply(true), calls)], released, undone()].concat();
+            let world = check(Modules::InBulk, &acts);
+            let is_there = |name: &&str| world.hub.identities.lock().unwrap().contains_key(&identity(name));
+            assert!(calls > 6 || names.iter().all(is_there), "{calls}: units in use were deleted");
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) struct ApplyAct {
     pub(super) names: Vec<&'static str>,
     pub(super) rules: ApplyRules,
     pub(super) quarantined: bool,
+    /// True if the rows of devices ask for `disabled`.
+    pub(super) disabled: bool,
     pub(super) thumbprint: &'static str,
     pub(super) interval: u32,
     pub(super) tagged: bool,
@@ -79,8 +81,11 @@ pub(super) struct ApplyAct {
 impl ApplyAct {
     pub(super) fn spec(&self, name: &str) -> IdentitySpec {
         let mut spec = spec(name, self.thumbprint, None, self.interval);
-        if self.quarantined && spec.identity.module().is_none() {
+        if self.disabled && spec.identity.module().is_none() {
             spec.state.status = Status::Disabled;
+        }
+        if self.quarantined && spec.identity.module().is_none() {
+            spec.state.quarantine();
         }
         spec
     }
@@ -102,11 +107,11 @@ fn apply() -> impl Strategy<Value = ApplyAct> {
     let twin = select(vec![TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace]);
     let names = prop_oneof![2 => Just(NAMES.to_vec()), 3 => subsequence(NAMES.to_vec(), 1..=NAMES.len())];
     let values = (select(vec![OLD, OLD, NEW]), select(vec![60_u32, 60, 30]));
-    let flags = any::<(bool, bool, bool, bool)>();
+    let flags = (any::<(bool, bool, bool, bool)>(), prop::bool::weighted(0.2));
     (names, mode, twin, values, flags).prop_map(|(names, mode, twin, (thumbprint, interval), flags)| {
-        let (quarantined, tagged, look_first, verified) = flags;
+        let ((quarantined, tagged, look_first, verified), disabled) = flags;
         let rules = ApplyRules { mode, twin };
-        ApplyAct { names, rules, quarantined, thumbprint, interval, tagged, look_first, verified }
+        ApplyAct { names, rules, quarantined, disabled, thumbprint, interval, tagged, look_first, verified }
     })
 }
 

@@ -267,6 +267,17 @@ impl World {
                 assert!(matches!(effect, Some(Effect::Updated | Effect::Created)), "{context}");
             }
         }
+        // What the run made and is still there is said to be its creation, unless it changed it later: then
+        // what others made meanwhile can't be told from it.
+        let mut of_same = log.since(0).iter().filter(of_row);
+        let last = of_same.rfind(|logged| matches!(logged.what, What::Created | What::Deleted));
+        if last.is_some_and(|last| last.what == What::Created && last.by == by) {
+            let is_changed_later = effect == Some(Effect::Updated) && !theirs.is_empty();
+            assert!(
+                effect == Some(Effect::Created) || is_changed_later,
+                "its creation is forgotten: {context}"
+            );
+        }
         let deleted: Vec<_> = mine.iter().filter(|logged| logged.what == What::Deleted).collect();
         assert!(deleted.len() <= 1, "deleted again, after somebody made it anew: {context}");
         for deleted in deleted {
@@ -307,6 +318,10 @@ impl World {
             let mut of_same = log.since(0).iter().filter(|logged| logged.identity == *identity);
             let created = of_same.rfind(|logged| logged.what == What::Created);
             let Some(created) = created.filter(|created| created.by == number(run)) else { continue };
+            // What the run made when it was resumed after the undo began, the undo does not know.
+            if log.since(undo.log.0).iter().any(|logged| std::ptr::eq(logged, created)) {
+                continue;
+            }
             let left = left_by_run.iter().find(|left| left.spec.identity == *identity);
             let is_known =
                 created.told || left.is_some_and(|left| left.record.effect == Some(Effect::Created));
@@ -344,6 +359,19 @@ impl World {
             if meanwhile && deleted.identity.module().is_some() {
                 // A module that others add after the look goes with its device.
                 continue;
+            }
+            let device = IdentityId::from(deleted.identity.device().clone());
+            let later = self.runs.iter().filter(|later| number(later.run) > number(run));
+            let changed_by = later.filter(|later| later.run != undo.run).find(|later| {
+                let has_changed = self.rows(later.run).into_iter().any(|row| {
+                    row.spec.identity == device && row.record.state == RowState::Done && !row.record.presumed
+                });
+                let of_device =
+                    log.since(0).iter().take(undo.log.0).filter(|logged| logged.identity == device);
+                has_changed && of_device.into_iter().any(|logged| logged.by == number(later.run))
+            });
+            if !device_went && let Some(by) = changed_by {
+                panic!("a module of a unit that run {} changed: {deleted:#?}", by.run);
             }
             let Some(row) = rows.iter().find(|row| row.spec.identity == deleted.identity) else {
                 panic!("it has no row: {deleted:#?}")
