@@ -86,6 +86,28 @@ impl Ledger {
     pub(crate) fn open_temporary() -> Result<Self, LedgerError> {
         Ok(Self(Box::new(Sqlite::open_temporary()?)))
     }
+
+    /// Counts the rows of a run by their results. Devices that a later run has come to the end with are not
+    /// still to be disabled by this one.
+    pub(crate) fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {
+        let mut totals = self.count_results(run)?;
+        if totals.to_disable == 0 {
+            return Ok(totals);
+        }
+        let hub = self.run(Some(run))?.hub;
+        let rows: Vec<LedgerRow> = self.rows(run, RowFilter::ToDisable).collect::<Result<_, _>>()?;
+        totals.to_disable = 0;
+        for row in rows {
+            let is_open = match self.unfinished_hold(&hub, &row.spec.identity) {
+                Ok(hold) => hold.is_some(),
+                // A run of a newer version, of which nothing is known.
+                Err(LedgerError::NotUnderstood { .. }) => true,
+                Err(error) => return Err(error),
+            };
+            totals.to_disable += u64::from(is_open);
+        }
+        Ok(totals)
+    }
 }
 
 impl Deref for Ledger {

@@ -14,7 +14,8 @@ pub(crate) enum RowFilter {
     /// Rows that the run created, or may have created, and no later run of the same hub: whatever became of
     /// them after that.
     Created,
-    /// Devices that the run disabled on purpose, or may have disabled.
+    /// Devices that the run disabled on purpose or may have disabled, or found so without a record of another
+    /// run.
     Disabled,
     /// Rows that failed, are in conflict, or were skipped for it.
     Failed,
@@ -22,6 +23,8 @@ pub(crate) enum RowFilter {
     GivenKeys,
     /// Rows that are on the hub as far as the ledger knows.
     Settled,
+    /// Devices that the run is to leave disabled and has sent a request for.
+    ToDisable,
     /// Rows that the run changed, or may have changed.
     Updated,
 }
@@ -43,7 +46,7 @@ impl RowFilter {
                             OR ("row".identity_etag IS NULL AND "row".twin_etag IS NULL
                                 AND again.state NOT IN ('conflict', 'failed', 'skipped'))))"#
             }
-            (Self::Disabled, _) => "state IN ('done', 'sent') AND held_by = run",
+            (Self::Disabled, _) => "state IN ('done', 'sent', 'unchanged') AND held_by = run",
             (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",
             (Self::GivenKeys, Dialect::Postgres) => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
             (Self::GivenKeys, Dialect::Sqlite) => "json_extract(desired, '$.auth.sas.given') = 1",
@@ -57,6 +60,7 @@ impl RowFilter {
             (Self::ToBeIssued, Dialect::Sqlite) => {
                 "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
             }
+            (Self::ToDisable, _) => "state = 'sent' AND held_by IS NOT NULL",
             (Self::Updated, _) => "state IN ('done', 'sent') AND effect = 'updated'",
         }
     }

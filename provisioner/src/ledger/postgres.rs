@@ -304,7 +304,7 @@ impl Store for Postgres {
         self.connection.call(|client| sessions::progress_samples(client, run, session))
     }
 
-    fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {
+    fn count_results(&mut self, run: RunId) -> Result<Totals, LedgerError> {
         self.connection.call(|client| runs::totals(client, run))
     }
 }

@@ -286,7 +286,7 @@ impl Store for Sqlite {
         self.call(|connection| sessions::progress_samples(connection, run, session))
     }
 
-    fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {
+    fn count_results(&mut self, run: RunId) -> Result<Totals, LedgerError> {
         self.call(|connection| runs::totals(connection, run))
     }
 }

@@ -188,6 +188,7 @@ pub(crate) trait Store: Send {
     /// The samples of a session, in order.
     fn progress_samples(&mut self, run: RunId, session: u32) -> Result<Vec<ProgressSample>, LedgerError>;
 
-    /// Counts the rows of a run by their results.
-    fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError>;
+    /// Counts the rows of a run by their results, as the run itself knows them: see
+    /// [`Ledger::totals`](super::Ledger::totals).
+    fn count_results(&mut self, run: RunId) -> Result<Totals, LedgerError>;
 }

@@ -464,7 +464,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
 
 fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) {
     let reason = |text: &str| StatusReason::new(text).unwrap();
-    let mut begin = |maintenance: Option<Maintenance>, quarantine: bool| {
+    let begin = |ledger: &mut Ledger, maintenance: Option<Maintenance>, quarantine: bool| {
         let options = RunOptions { maintenance, quarantine, ..RunOptions::default() };
         let loader = ledger.load_run(&facts(&options)).unwrap();
         for name in ["a", "a/m", "b"] {
@@ -476,9 +476,10 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         }
         loader.commit(Sha256Digest::of(b"batch"), 0).unwrap()
     };
-    let quarantine = begin(None, true);
-    let retire = begin(Some(Maintenance::Disable { reason: reason("scrapped") }), false);
-    let release = begin(Some(Maintenance::Release { run: None }), false);
+    let quarantine = begin(&mut ledger, None, true);
+    let scrapped = Maintenance::Disable { reason: reason("scrapped") };
+    let retire = begin(&mut ledger, Some(scrapped), false);
+    let release = begin(&mut ledger, Some(Maintenance::Release { run: None }), false);
     let held_by =
         |run| Record { effect: Some(Effect::Created), held_by: Some(run), ..Record::new(RowState::Done) };
     let hold = |ledger: &mut Ledger, device: &str, before| {
@@ -506,6 +507,7 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
     ledger.mark_sent(&lease, &[sent], &now()).unwrap();
     // It may have had its effect.
     assert_eq!(names(&ledger.page(retire, RowFilter::Disabled, None, 10).unwrap()), ["b"]);
+    assert_eq!(ledger.totals(retire).unwrap().to_disable, 1);
     let retired = Some((retire, "scrapped".to_owned(), Some(reason("line 3"))));
     assert_eq!(hold(&mut ledger, "b", None), retired);
     record(&mut ledger, &lease, "b", held_by(retire));
@@ -521,6 +523,23 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
     assert_eq!(ledger.last_change("hub.example", &identity("b"), quarantine).unwrap(), Some(release));
     assert_eq!(ledger.last_change("hub.example", &identity("b"), release).unwrap(), None);
     assert_eq!(ledger.held_devices(release).unwrap(), []);
+
+    // What an interrupted run was to disable, a later one has put into quarantine as it is.
+    let interrupted = begin(&mut ledger, None, true);
+    ledger.begin_work(interrupted, LEASE).unwrap();
+    let lease = claim(&mut ledger, interrupted).lease;
+    let sent = Sent { held_by: Some(interrupted), ..(identity("a"), Effect::Created).into() };
+    ledger.mark_sent(&lease, &[sent], &now()).unwrap();
+    assert_eq!(ledger.totals(interrupted).unwrap().to_disable, 1);
+    let later = begin(&mut ledger, None, true);
+    let found = Record { held_by: Some(later), ..Record::new(RowState::Unchanged) };
+    ledger.refuse(later, &[(identity("a"), found)], &now()).unwrap();
+    assert_eq!(
+        ledger.totals(interrupted).unwrap().to_disable,
+        0,
+        "nobody needs to resume it for this device"
+    );
+    assert_eq!(names(&ledger.page(later, RowFilter::Disabled, None, 10).unwrap()), ["a"]);
     assert_eq!(ledger.count(release, RowFilter::Updated).unwrap(), 1);
 }
 

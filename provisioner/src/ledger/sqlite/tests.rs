@@ -48,7 +48,7 @@ fn a_full_disk_is_said_with_the_path_and_marks_nothing_done() {
     let error = ledger.record(&lease, &records, &now()).unwrap_err();
     assert!(matches!(error, LedgerError::DiskFull { .. }), "{error:?}");
     assert!(error.to_string().contains("provisioner.ledger"), "{error}");
-    assert_eq!(ledger.totals(run).unwrap().pending, 2);
+    assert_eq!(ledger.count_results(run).unwrap().pending, 2);
 }
 
 /// The results of opening a file with these bytes, for writing and for reading. Checks that an
@@ -142,7 +142,7 @@ fn read_all(path: &Path) -> Result<(), LedgerError> {
     let mut ledger = Sqlite::open_to_read(path)?;
     ledger.runs()?;
     let run = ledger.run(None)?.id;
-    ledger.totals(run)?;
+    ledger.count_results(run)?;
     ledger.page(run, RowFilter::All, None, 10_000)?;
     ledger.sessions(run)?;
     drop(ledger);

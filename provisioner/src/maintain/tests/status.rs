@@ -26,6 +26,41 @@ async fn devices_are_disabled_first_and_deleted_later() {
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 }
 
+/// After a damaged ledger was moved away, the batch is provisioned again with a new one.
+#[tokio::test]
+async fn a_quarantine_that_a_new_ledger_found_is_released_by_the_run_that_it_names() {
+    let first = Factory::new(Modules::InBulk);
+    let mut quarantined = named(&["a", "a/x", "c"]);
+    quarantined
+        .iter_mut()
+        .filter(|spec| spec.identity.module().is_none())
+        .for_each(|spec| spec.state.quarantine());
+    first.apply(ApplyRules::default(), &quarantined).await;
+    let ledger = SharedLedger::new(Ledger::open_temporary().unwrap());
+    let second = Factory { hub: first.hub.clone(), ledger };
+    let run = second.apply(ApplyRules::default(), &quarantined).await;
+    let held = second.ledger.lock().held_devices(run).unwrap();
+    assert_eq!(held.iter().map(|held| (held.run, held.devices)).collect::<Vec<_>>(), [(run, 2)]);
+    let (_, totals) = second.maintain_all(Maintenance::Release { run: Some(run) }, &[]).await;
+    assert_eq!(totals, Totals { rows: 2, updated: 2, ..Totals::default() });
+    assert_eq!(status_of(&second, "a"), (Status::Enabled, None));
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_on_the_hub_is_neither_disabled_nor_released_with_its_device() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let unit = named(&["a", "a/nope", "a/x"]);
+    for maintenance in [disable(), Maintenance::Release { run: None }] {
+        let rows = factory.rows(factory.load(Some(maintenance.clone()), &unit));
+        let planned = factory.dry_run(&maintenance, rows).await;
+        let (run, totals) = factory.maintain_all(maintenance, &unit).await;
+        assert_eq!((totals.updated, totals.unchanged, totals.conflict), (1, 1, 1), "{totals}");
+        assert_eq!(factory.reasons(run), [("a/nope".to_owned(), "it is not on the hub".to_owned())]);
+        assert_eq!(planned, factory.done(run));
+    }
+}
+
 #[tokio::test]
 async fn what_a_run_disabled_is_released_and_disabled_again() {
     let factory = Factory::new(Modules::InBulk);
