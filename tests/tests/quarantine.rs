@@ -340,8 +340,7 @@ fn devices_that_a_killed_quarantine_has_still_to_disable_are_left_to_it() -> Res
         ensure!(told.stdout.contains(note), "{told:?}");
     }
     let calls = factory.hub.requests()?.iter().map(LoggedRequest::writes).sum::<u64>();
-    let reason =
-        "dev-00003: conflict: run 1 is interrupted and is still to disable it: first `provisioner resume 1`";
+    let reason = "dev-00003: conflict: run 1 has not ended and is still to disable it: wait for it, or `provisioner resume 1`";
     for command in
         ["release batch.csv", "release --run 1", "apply batch.csv", "apply batch.csv --mode upsert"]
     {
@@ -427,7 +426,7 @@ fn what_a_killed_retirement_has_disabled_is_released_after_it_is_resumed() -> Re
     factory.hub.kill_at_bulk(retire.args(["retire", "batch.csv", "--reason", "scrapped"]), 2)?;
     for command in ["release batch.csv", "release --run 2"] {
         let refused = factory.run(command, 1)?;
-        let reason = "dev-00003: conflict: run 2 is interrupted and is still to disable it";
+        let reason = "dev-00003: conflict: run 2 has not ended and is still to disable it";
         ensure!(refused.stdout.contains(reason), "{refused:?}");
         ensure!(factory.status(3)? == ("disabled".to_owned(), "scrapped".into()), "{command}");
     }

@@ -166,9 +166,13 @@ impl Record {
     }
 }
 
-/// The reason why a device is left alone that an interrupted run is still to disable, and what to do.
+/// The reason why a device is left alone that a run which has not ended is still to disable, and what to do. The
+/// run may be at work on another station.
 pub(crate) fn unfinished_run(run: RunId, then: &str) -> String {
-    format!("run {run} is interrupted and is still to disable it: first `provisioner resume {run}`, {then}")
+    format!(
+        "run {run} has not ended and is still to disable it: wait for it, or `provisioner resume {run}` if it was \
+         interrupted, {then}"
+    )
 }
 
 impl From<&HubError> for Record {

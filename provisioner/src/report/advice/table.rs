@@ -80,7 +80,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         }
         ReasonCode::RefusedByPlan => "refused by the plan",
         ReasonCode::RequestRefused => "refused by the hub",
-        ReasonCode::RunUnfinished => "an interrupted run is still to disable it",
+        ReasonCode::RunUnfinished => "a run that has not ended is still to disable it",
         ReasonCode::StatusDiffers => "on the hub already with a different status",
         ReasonCode::StatusReasonChanged => "its status reason was changed since it was disabled",
         ReasonCode::ThereAgain => "there again when it was verified",
@@ -283,7 +283,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::RefusedByPlan, Apply(_)) => correct("see what the plan says of each row", verb),
         (Code::RefusedByPlan, _) => careful(verb),
         (Code::RunUnfinished, Apply(_) | Release | ReleaseRun) => {
-            again("resume the interrupted run, which each row names: it disables them", verb)
+            again("wait for the run that each row names, or resume it if it was interrupted: it disables them", verb)
         }
         (Code::RunUnfinished, _) => careful(verb),
         (Code::StatusDiffers, Apply(ApplyMode::Create)) => with_look(
