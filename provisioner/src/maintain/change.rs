@@ -46,6 +46,11 @@ impl ChangeDecision {
         }
     }
 
+    /// The decision for an identity that is not on the hub, and would have to be.
+    pub(super) fn missing() -> Self {
+        Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub")
+    }
+
     /// The decision for an identity that a later run, `by`, changed after `run` had created it or was to delete
     /// it.
     pub(super) fn changed_by_run(self, maintenance: &Maintenance, run: RunId, by: RunId) -> Self {
@@ -110,7 +115,7 @@ impl Maintenance {
         let spec = &row.spec;
         match (self, found) {
             (Self::Delete | Self::Undo { .. }, None) => ChangeDecision::NothingToDo,
-            (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
+            (_, None) => ChangeDecision::missing(),
             (Self::AddThumbprint, Some(twin)) => rotation::add(spec, twin),
             (Self::Delete, Some(twin)) => delete(spec, twin),
             (Self::Disable { reason }, Some(twin)) => status::disable(spec, twin, reason),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::maintain::change::ChangeDecision;
+use crate::maintain::operation::is_missing_module;
 use crate::model::compare::{Difference, DifferencePath};
 use crate::model::etags::Etags;
 use crate::model::hold::Hold;
@@ -48,8 +49,9 @@ impl<H: Hub> VerifyMaintenance<H> {
                 let identity = &row.spec.identity;
                 let twin = hub.twin(&maintenance.subject(identity)).await?;
                 let hold = holds.for_maintenance(&maintenance, identity, twin.as_ref()).await?;
+                let is_missing = is_missing_module(&*hub, &maintenance, &row, twin.as_ref()).await?;
                 progress(1);
-                Ok((row, twin, hold))
+                Ok((row, twin.filter(|_| !is_missing), hold))
             }
         };
         let decide = |(row, twin, hold): (LedgerRow, Option<Twin>, Option<Hold>)| {

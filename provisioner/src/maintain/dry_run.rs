@@ -11,6 +11,7 @@ use crate::driver::{RunDriver, Task};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerError, LedgerRow, Record, RowState};
 use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep};
+use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
@@ -117,7 +118,9 @@ fn follow_devices(tasks: &mut [Task<Changing>]) {
     let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
     let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
     for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
-        if changing.contains(task.identity().device()) {
+        let is_there = !matches!(&task.step, ChangeStep::Finish(ChangeOutcome::Refused(refusal))
+            if refusal.code == ReasonCode::IdentityMissing);
+        if is_there && changing.contains(task.identity().device()) {
             task.step = ChangeStep::Finish(ChangeOutcome::Unchanged);
         }
     }

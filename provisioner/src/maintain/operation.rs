@@ -169,7 +169,10 @@ impl<H: Hub> Operation for ChangeOperation<H> {
         let marked_by_others = twin.filter(|twin| !is_marked_as_staged(twin));
         changing.status_reason = marked_by_others.and_then(|twin| twin.status_reason.clone());
         changing.scope = twin.and_then(own_scope).map(str::to_owned);
-        let decision = self.maintenance.decide(&changing.row, twin, task.hold.as_ref());
+        let decision = match is_missing_module(&*self.hub, &self.maintenance, &changing.row, twin).await? {
+            true => ChangeDecision::missing(),
+            false => self.maintenance.decide(&changing.row, twin, task.hold.as_ref()),
+        };
         let decision = decision.unless_made_anew(changing.doomed.as_ref(), twin);
         let decision = self.mind_later_runs(&changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
@@ -380,6 +383,18 @@ impl<H: Hub> ChangeOperation<H> {
         }
         Ok(())
     }
+}
+
+/// Returns true for a module that is not on the hub, if `found` is the twin of its device: this does not show it.
+pub(super) async fn is_missing_module(
+    hub: &impl Hub,
+    maintenance: &Maintenance,
+    row: &LedgerRow,
+    found: Option<&Twin>,
+) -> Result<bool, HubError> {
+    let identity = &row.spec.identity;
+    let is_own = maintenance.subject(identity) == *identity;
+    Ok(!is_own && found.is_some() && hub.twin(identity).await?.is_none())
 }
 
 /// The meaning of an event for an identity that was to be changed.
