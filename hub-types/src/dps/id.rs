@@ -90,7 +90,7 @@ impl RegistrationId {
 #[non_exhaustive]
 pub enum RegistrationIdError {
     /// An empty text.
-    #[error("the id is empty")]
+    #[error("an id of DPS is empty")]
     Empty,
     /// A character outside the legal set.
     #[error(
@@ -107,7 +107,7 @@ pub enum RegistrationIdError {
     #[error("the last character of an id of DPS must be a letter, a digit or -, this is {}", ShownChar(*.0))]
     LastCharacter(char),
     /// More than 128 characters.
-    #[error("the id has {length} characters, more than {MAX_REGISTRATION_ID_CHARS}")]
+    #[error("an id of DPS has at most {MAX_REGISTRATION_ID_CHARS} characters, this has {length}")]
     TooLong {
         /// The number of characters in the text.
         length: usize,
