@@ -264,6 +264,9 @@ async fn a_device_has_no_topics_but_those_of_registrations() {
     let other = json!({"registrationId": "valve"}).to_string();
     let (status, _) = device.call("$dps/registrations/PUT/iotdps-register/?$rid=8", &other).await;
     assert_eq!(status, "400/?$rid=8");
+    let large = json!({"payload": "x".repeat(96 * 1024)}).to_string();
+    let (status, _) = device.call("$dps/registrations/PUT/iotdps-register/?$rid=9", &large).await;
+    assert_eq!(status, "413/?$rid=9");
 }
 
 #[tokio::test]

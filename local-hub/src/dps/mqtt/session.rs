@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cli_support::wrong_form::JsonMistake;
 use hub_types::dps::DpsErrorCode;
+use hub_types::dps::limits::MAX_MESSAGE_BYTES;
 use hub_types::dps::registration::{DeviceRegistration, RegistrationStatus};
 use mqtt_protocol_core::mqtt::packet::Packet;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe};
@@ -243,6 +244,10 @@ fn operation_of(request: RegistrationRequest<'_>) -> ProvisioningOperation {
 
 /// Reads the payload of a registration, which may be empty or a blank.
 fn read(payload: &[u8]) -> ApiResult<DeviceRegistration> {
+    if payload.len() > MAX_MESSAGE_BYTES {
+        let text = format!("the payload has more than {MAX_MESSAGE_BYTES} bytes");
+        return Err(ApiError::dps(DpsErrorCode::MessageTooLarge, text));
+    }
     if payload.trim_ascii().is_empty() {
         return Ok(DeviceRegistration::default());
     }
