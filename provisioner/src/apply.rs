@@ -17,8 +17,10 @@ use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
+pub(crate) use enrollments::ApplyEnrollments;
 use operation::{ApplyOperation, Provisioning};
 
+mod enrollments;
 pub(crate) mod lifecycle;
 mod operation;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Reading a batch: from the rows of a file to the specification of each identity, and into a ledger.
 
 mod check;
+mod enrollable;
 mod failed_rows;
 mod issued;
 mod ledger_sink;

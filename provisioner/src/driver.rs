@@ -12,6 +12,7 @@ use hub_types::{DeviceId, IdentityId};
 use crate::hub::{ErrorClass, HubError};
 use crate::ledger::{Ended, RowState, Sent};
 use crate::workers::{ChunkWriter, RunError};
+pub(crate) use bulk::{BulkCall, send, send_new};
 pub(crate) use changes::{IdentityUpdate, section_patch};
 pub(crate) use event::Event;
 pub(crate) use hub_writer::{HubWriter, outdated};
@@ -22,6 +23,7 @@ pub(crate) use retries::MAX_RETRIES;
 pub(crate) use retries::Retries;
 pub(crate) use task::{Decider, NextStep, Task};
 
+mod bulk;
 mod changes;
 mod event;
 mod hub_writer;

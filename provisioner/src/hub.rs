@@ -12,6 +12,7 @@ use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
 use crate::model::service_status::WaitReason;
 pub(crate) use access::Access;
+pub(crate) use answer::About;
 pub(crate) use classes::ErrorClass;
 pub(crate) use classes::class_of_status;
 pub(crate) use client::HubClient;
@@ -22,7 +23,9 @@ pub(crate) use error::lasting;
 pub(crate) use module_errors::about_its_device;
 pub(crate) use network_failure::NetworkFailure;
 pub(crate) use rate_limit::HubSize;
-pub(crate) use retry::{Pauses, pause_after};
+pub(crate) use request::{Request, to_body};
+pub(crate) use retry::{Idempotency, Pauses, pause_after};
+pub(crate) use service_client::{Endpoint, ServiceClient};
 pub(crate) use transport::HubClientOptions;
 
 mod access;

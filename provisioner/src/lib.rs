@@ -17,7 +17,7 @@
 //! | `driver` | the loop of a run: read, decide, mark as sent, send |
 //! | `workers` | the workers of a run, which take chunks from the ledger |
 //! | `ledger` | the stored state of runs and rows |
-//! | `target`, `hub` | choosing a hub, and the calls to it, with rate limiter and circuit breaker |
+//! | `target`, `hub`, `dps` | choosing a hub or a DPS, and the calls to it, with rate limiter and circuit breaker |
 //! | `device` | connecting as a device |
 //! | `verify` | reading back and comparing |
 //! | `report`, `audit` | the reports of a run for people and auditors |
@@ -32,6 +32,7 @@ pub mod cli;
 mod clock;
 mod device;
 mod doctor;
+mod dps;
 mod driver;
 mod export;
 mod hub;

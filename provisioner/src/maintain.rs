@@ -15,12 +15,14 @@ use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use check::VerifyMaintenance;
 pub(crate) use connect_check::{CertificateCheck, connect_check};
 pub(crate) use dry_run::{DryRun, DryRunSummary};
+pub(crate) use enrollments::{UndoEnrollments, VerifyUndoneEnrollments};
 use operation::{ChangeOperation, Changing};
 
 pub(crate) mod change;
 mod check;
 mod connect_check;
 mod dry_run;
+mod enrollments;
 mod operation;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ pub(crate) mod hold;
 pub(crate) mod maintenance;
 pub(crate) mod observer;
 pub(crate) mod options;
+pub(crate) mod overlay;
 pub(crate) mod run_id;
 pub(crate) mod scopes;
 pub(crate) mod secret_file;

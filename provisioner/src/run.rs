@@ -8,7 +8,7 @@
 
 use crate::ledger::LedgerLocation;
 pub(crate) use crate::model::observer::RunObserver;
-use crate::target::TargetChoice;
+use crate::target::ServiceChoice;
 pub(crate) use dry_run::OpenDryRun;
 pub(crate) use error::{NothingToDo, PlanMismatch, RunFailure};
 pub(crate) use issue::IssueError;
@@ -45,24 +45,29 @@ pub(crate) async fn execute(
     request: RunRequest,
     observer: &dyn RunObserver,
 ) -> Result<RunOutcome, RunFailure> {
-    let RunRequest { work, hub, ledger, settings, verify } = request;
+    let RunRequest { work, service, ledger, settings, verify } = request;
     let context = RunContext { ledger, settings, verify, observer };
     match work {
-        RunWork::Apply(request) => begin::apply(*request, hub, &context).await,
-        RunWork::Maintain(MaintainRequest::Batch(request)) => maintain::execute(request, hub, &context).await,
-        RunWork::Maintain(MaintainRequest::Run(request)) => from_run::execute(&request, hub, &context).await,
-        RunWork::Resume(request, secrets) => resume::resume(&request, &secrets, hub, &context).await,
-        RunWork::Share(request) => resume::share(&request, hub, &context).await,
+        RunWork::Apply(request) => begin::apply(*request, service, &context).await,
+        RunWork::Maintain(MaintainRequest::Batch(request)) => {
+            maintain::execute(request, service, &context).await
+        }
+        RunWork::Maintain(MaintainRequest::Run(request)) => {
+            from_run::execute(&request, service, &context).await
+        }
+        RunWork::Resume(request, secrets) => resume::resume(&request, &secrets, service, &context).await,
+        RunWork::Share(request) => resume::share(&request, service, &context).await,
     }
 }
 
 /// Opens the dry run of a change of existing identities.
 pub(crate) async fn open_dry_run(
     request: MaintainRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
+    let ServiceChoice::Hub(hub) = service else { return Err(RunFailure::NotOnDps { work: "a dry run" }) };
     match request {
         MaintainRequest::Batch(request) => maintain::open_dry_run(request, hub, ledger, observer).await,
         MaintainRequest::Run(request) => from_run::open_dry_run(&request, hub, ledger, observer).await,

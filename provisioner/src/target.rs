@@ -18,10 +18,12 @@ use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
+pub(crate) use dps::{DpsChoice, OpenDps, OpenService, ServiceChoice, ServiceTarget, find_dps};
 pub(crate) use error::TargetError;
 pub(crate) use open_hub::{OpenHub, with_hub};
 
 mod config;
+mod dps;
 mod error;
 mod open_hub;
 
@@ -73,12 +75,12 @@ pub(crate) enum Target {
     },
 }
 
-/// The name of a hub for results.
+/// The name of a hub or a DPS for results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HubLabel {
-    /// The name that ledgers know the hub by.
+    /// The name that ledgers know the service by.
     pub(crate) name: String,
-    /// True for a hub for tests.
+    /// True for a service for tests.
     pub(crate) is_test_hub: bool,
 }
 
@@ -101,6 +103,7 @@ impl Target {
         }
         if let Some(name) = &choice.hub {
             let file = ConfigFile::read(folder)?.ok_or_else(|| TargetError::NoConfigFile {
+                service: ServiceKind::Hub,
                 name: name.clone(),
                 path: folder.join(CONFIG_FILE),
             })?;
@@ -154,6 +157,11 @@ impl Target {
         Self::Remote { access, device_host, ca_files, size, is_on_this_machine, secret_file }
     }
 
+    /// Returns true for the embedded hub.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded { .. })
+    }
+
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
     pub(crate) fn is_test_hub(&self) -> bool {
         match self {
@@ -164,7 +172,7 @@ impl Target {
 
     /// Tells an observer the hub, and the file with its connection string if others can read it.
     pub(crate) fn announce(&self, observer: &dyn RunObserver) {
-        observer.hub(self, self.is_test_hub());
+        observer.service(ServiceKind::Hub, self, self.is_test_hub());
         if let Self::Remote { secret_file: Some(path), .. } = self {
             note_if_exposed(path, observer);
         }

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use crate::dps::{Dps, EnrollmentReader};
 use crate::driver::{Comparer, ParentScopes};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerRow, RowFilter, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;
 use crate::model::options::TwinPolicy;
 use crate::model::run_id::RunId;
-use crate::model::spec::GivenKeys;
+use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 pub(crate) use certificates::{CertificateMismatches, recompute_issued};
@@ -28,27 +29,61 @@ mod of_batch;
 mod sample;
 mod verified;
 
-/// The parameters of a verification.
-pub(crate) struct Verify<H> {
+/// The reads of a verification.
+pub(crate) trait Observe: Send + Sync + 'static {
+    /// Reads an identity and compares it with its specification.
+    fn observe(&self, spec: &IdentitySpec) -> impl Future<Output = Result<Observation, RunError>> + Send;
+}
+
+/// The reads of a hub.
+pub(crate) struct HubReader<H> {
     /// The hub.
-    pub(crate) hub: Arc<H>,
+    hub: Arc<H>,
+    /// The devices that are disabled on purpose.
+    holds: Holds,
+    /// The symmetric keys that the batch gives.
+    keys: Arc<GivenKeys>,
+    parent_scopes: ParentScopes,
+}
+
+impl<H: Hub> HubReader<H> {
+    /// The reads of a hub on which `holds` keep devices disabled.
+    pub(crate) fn new(hub: Arc<H>, holds: Holds, keys: Arc<GivenKeys>) -> Self {
+        Self { hub, holds, keys, parent_scopes: ParentScopes::default() }
+    }
+}
+
+impl<H: Hub> Observe for HubReader<H> {
+    async fn observe(&self, spec: &IdentitySpec) -> Result<Observation, RunError> {
+        let (parent_scopes, policy) = (&self.parent_scopes, TwinPolicy::Initial);
+        let comparer = Comparer { hub: &*self.hub, parent_scopes, keys: &self.keys, policy };
+        comparer.read_held(&self.holds, spec).await
+    }
+}
+
+impl<D: Dps> Observe for EnrollmentReader<D> {
+    async fn observe(&self, spec: &IdentitySpec) -> Result<Observation, RunError> {
+        Ok(self.read_and_compare(spec).await?)
+    }
+}
+
+/// The parameters of a verification.
+pub(crate) struct Verify<R> {
+    /// The reads of the service.
+    pub(crate) reader: Arc<R>,
     /// The ledger that holds the run.
     pub(crate) ledger: SharedLedger,
     /// The run.
     pub(crate) run: RunId,
     /// The rows that are included.
     pub(crate) filter: RowFilter,
-    /// The devices that are disabled on purpose.
-    pub(crate) holds: Holds,
-    /// The symmetric keys that the batch gives.
-    pub(crate) keys: Arc<GivenKeys>,
     /// The number of identities that are read at once.
     pub(crate) concurrency: usize,
     /// Called with the number of rows read since the last call.
     pub(crate) progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-impl<H: Hub> Verify<H> {
+impl<R: Observe> Verify<R> {
     /// Reads and compares.
     pub(crate) async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
@@ -59,15 +94,11 @@ impl<H: Hub> Verify<H> {
 
     /// Reads each row's identity and reports the comparison, in the order of the ids.
     pub(crate) async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
-        let (hub, holds, keys) = (self.hub.clone(), self.holds.clone(), self.keys.clone());
-        let (parent_scopes, progress) = (Arc::new(ParentScopes::default()), self.progress.clone());
+        let (reader, progress) = (self.reader.clone(), self.progress.clone());
         let look = move |row: LedgerRow| {
-            let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
-            let (parent_scopes, progress) = (parent_scopes.clone(), progress.clone());
+            let (reader, progress) = (reader.clone(), progress.clone());
             async move {
-                let (parent_scopes, policy) = (&*parent_scopes, TwinPolicy::Initial);
-                let comparer = Comparer { hub: &*hub, parent_scopes, keys: &keys, policy };
-                let seen = comparer.read_held(&holds, &row.spec).await?;
+                let seen = reader.observe(&row.spec).await?;
                 progress(1);
                 Ok((row, seen))
             }

@@ -147,4 +147,4 @@ fn built(binary: &str) -> Result<PathBuf> {
 }
 
 /// The prefixes of environment variables that choose a hub or sign in to one.
-const OURS: [&str; 5] = ["AZURE_", "IDENTITY_", "IOTHUB_", "MSI_", "PROVISIONER_"];
+const OURS: [&str; 6] = ["AZURE_", "IDENTITY_", "IOTDPS_", "IOTHUB_", "MSI_", "PROVISIONER_"];

@@ -375,7 +375,7 @@ impl From<Outcome> for Record {
         match outcome {
             Outcome::Absent => Self::failed(
                 ReasonCode::IdentityMissing,
-                "it is not on the hub, and mode `update` creates nothing",
+                "it does not exist, and mode `update` creates nothing",
             ),
             Outcome::Changed(differences) => Self {
                 differences,

@@ -40,22 +40,17 @@ pub(super) struct ApplyOperation<H> {
 }
 
 /// The decisions about one identity of an apply.
-pub(super) struct Provisioning {
-    spec: IdentitySpec,
-    life: Lifecycle,
-    /// The differences of the last read.
-    differences: Vec<Difference>,
+pub(super) struct Provisioning<Found = Vec<Difference>> {
+    pub(super) spec: IdentitySpec,
+    pub(super) life: Lifecycle,
+    /// The part of the last read that a change is made from: on a hub, the differences.
+    pub(super) found: Found,
 }
 
-impl Provisioning {
+impl<Found> Provisioning<Found> {
     /// The run that keeps the device disabled after `run` has processed it.
     fn held_by(&self, hold: Option<&Hold>, run: RunId) -> Option<RunId> {
         hold.map(|hold| hold.run).or_else(|| self.spec.state.hold.is_some().then_some(run))
-    }
-
-    /// Returns true if the last read showed a parent that is not the requested one.
-    fn changes_parent(&self) -> bool {
-        self.differences.iter().any(Difference::is_of_parent)
     }
 
     /// Returns true if this run has certainly created the identity.
@@ -64,7 +59,14 @@ impl Provisioning {
     }
 }
 
-impl Decider for Provisioning {
+impl Provisioning {
+    /// Returns true if the last read showed a parent that is not the requested one.
+    fn changes_parent(&self) -> bool {
+        self.found.iter().any(Difference::is_of_parent)
+    }
+}
+
+impl<Found: Send + Sync> Decider for Provisioning<Found> {
     type Request = WriteRequest;
     type Outcome = Outcome;
 
@@ -141,14 +143,16 @@ impl Task<Provisioning> {
         staged.state.hold = None;
         Cow::Owned(staged)
     }
+}
 
+impl<Found: Send + Sync> Task<Provisioning<Found>> {
     /// Returns true if this run has certainly created it, and failed after that.
     fn is_half_done(&self) -> bool {
         self.decider.is_certain_creation() && matches!(self.step, Step::Finish(Outcome::Failed(_)))
     }
 
     /// Returns true if it was new to the hub, or not shown to exist.
-    fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         matches!(
             self.step,
             Step::Finish(
@@ -182,7 +186,7 @@ impl<H: Hub> Operation for ApplyOperation<H> {
         let seen = self.comparer().compare_held(&self.holds, &task.decider.spec, twin).await?;
         task.observed(Some(seen.etags.clone()));
         task.hold.clone_from(&seen.hold);
-        task.decider.differences = seen.comparison.differences().to_vec();
+        task.decider.found = seen.comparison.differences().to_vec();
         task.step = task.decider.life.observed(seen);
         Ok(())
     }
@@ -218,24 +222,10 @@ impl<H: Hub> ApplyOperation<H> {
     /// The identity of a row with its first step. A device may have to wait for its modules before it is
     /// disabled.
     pub(super) fn task(&self, row: LedgerRow, waits_for_modules: bool) -> Task<Provisioning> {
-        let life = self.life(&row);
+        let life = life_of(&row, &self.options);
         let mut life = if waits_for_modules { life.waiting_for_modules() } else { life };
         let step = life.begin(self.looks_first());
-        Task::new(Provisioning { spec: row.spec, life, differences: Vec::new() }, step)
-    }
-
-    fn life(&self, row: &LedgerRow) -> Lifecycle {
-        let life = match row.record.state {
-            // That a run created something is only said where it is known.
-            RowState::Sent => {
-                Lifecycle::resumed(self.options.rules, row.record.effect.unwrap_or(Effect::Updated))
-            }
-            _ => Lifecycle::new(self.options.rules),
-        };
-        match self.options.as_planned {
-            true => life.expecting(row.before.clone()),
-            false => life,
-        }
+        Task::new(Provisioning { spec: row.spec, life, found: Vec::new() }, step)
     }
 
     /// A staged device, with its modules created.
@@ -278,7 +268,7 @@ impl<H: Hub> ApplyOperation<H> {
         let mut tasks: Vec<&mut Task<Provisioning>> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Send(WriteRequest::Create))).collect();
         let spec: Vec<Cow<'_, IdentitySpec>> =
-            tasks.iter().map(|task| self.marked(task.identity_to_send())).collect();
+            tasks.iter().map(|task| marked(&self.options, task.identity_to_send())).collect();
         let spec: Vec<&IdentitySpec> = spec.iter().map(AsRef::as_ref).collect();
         let events = self.hub_writer.create(&spec, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
@@ -321,15 +311,15 @@ impl<H: Hub> ApplyOperation<H> {
         // What was perhaps created by others may have their tag, or none.
         let is_certain_creation = task.decider.is_certain_creation();
         let spec = match is_certain_creation {
-            true => self.marked(Cow::Borrowed(&task.decider.spec)),
+            true => marked(&self.options, Cow::Borrowed(&task.decider.spec)),
             false => Cow::Borrowed(&task.decider.spec),
         };
         let tags = match is_certain_creation {
             true => Cow::Borrowed(&*spec.state.tags),
             false => creator_tag::without(&spec.state.tags),
         };
-        let tags = section_patch(&tags, &task.decider.differences, DifferencePath::tag);
-        let desired = section_patch(&spec.state.desired, &task.decider.differences, DifferencePath::desired);
+        let tags = section_patch(&tags, &task.decider.found, DifferencePath::tag);
+        let desired = section_patch(&spec.state.desired, &task.decider.found, DifferencePath::desired);
         let etag = task.etags.twin.as_ref();
         match self.hub.patch_twin(&spec.identity, &tags, &desired, etag).await {
             Ok(()) => Ok(Event::TwinWritten),
@@ -337,16 +327,29 @@ impl<H: Hub> ApplyOperation<H> {
             Err(error) => refused_or_fatal(error, Some(Event::Lost)),
         }
     }
+}
 
-    /// The identity with the tag that names its creator, if one is requested and the batch gives no
-    /// tag of that name.
-    fn marked<'w>(&self, spec: Cow<'w, IdentitySpec>) -> Cow<'w, IdentitySpec> {
-        let Some((name, value)) = &self.options.created_by else { return spec };
-        if spec.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
-            return spec;
-        }
-        let mut marked = spec.into_owned();
-        Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
-        Cow::Owned(marked)
+/// The lifecycle of a row's identity, as far as the ledger knows it.
+pub(super) fn life_of(row: &LedgerRow, options: &ApplyOptions) -> Lifecycle {
+    let life = match row.record.state {
+        // That a run created something is only said where it is known.
+        RowState::Sent => Lifecycle::resumed(options.rules, row.record.effect.unwrap_or(Effect::Updated)),
+        _ => Lifecycle::new(options.rules),
+    };
+    match options.as_planned {
+        true => life.expecting(row.before.clone()),
+        false => life,
     }
+}
+
+/// The identity with the tag that names its creator, if one is requested and the batch gives no
+/// tag of that name.
+pub(super) fn marked<'w>(options: &ApplyOptions, spec: Cow<'w, IdentitySpec>) -> Cow<'w, IdentitySpec> {
+    let Some((name, value)) = &options.created_by else { return spec };
+    if spec.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
+        return spec;
+    }
+    let mut marked = spec.into_owned();
+    Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
+    Cow::Owned(marked)
 }

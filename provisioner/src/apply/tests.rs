@@ -291,7 +291,7 @@ async fn what_another_mode_may_do() {
     let (run, totals) = Batch { rules: update, ..BATCH }.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, failed: 2, skipped: 3, ..Totals::default() });
     let rows = ledger.lock().page(run, RowFilter::Failed, None, 10).unwrap();
-    let why = "it is not on the hub, and mode `update` creates nothing";
+    let why = "it does not exist, and mode `update` creates nothing";
     assert_eq!(rows[0].record.error.as_deref(), Some(why));
     assert!(hub.identities.lock().unwrap().is_empty());
 

@@ -11,14 +11,16 @@ use super::row::CertificateSource;
 use super::temporary::begin_temporary;
 use crate::clock::now;
 use crate::ledger::{Credential, CredentialConflict, CredentialKind, Ledger, LedgerError, Loader};
+use crate::model::service::ServiceKind;
 use crate::model::spec::IdentitySpec;
 
 /// Reads a batch and reports each problem as it is found: there may be more than memory holds. Rows that the CA in
-/// `issuer` would refuse are bad; `profile` is for rows that name none.
+/// `issuer` would refuse, and rows that can't be on the service, are bad; `profile` is for rows that name none.
 pub(crate) fn check(
     batch: BatchFile,
     issuer: Option<&Path>,
     profile: Option<String>,
+    service: ServiceKind,
     on_problem: &mut dyn FnMut(Problem),
 ) -> Result<Loaded, LoadError> {
     let issuing = IssueOptions { profile: profile.clone(), ..IssueOptions::new(now()) };
@@ -27,6 +29,7 @@ pub(crate) fn check(
         certificates: CertificateSource::Issued,
         check_only: true,
         profile,
+        service,
         issuer: issuer.map(|folder| RowCheck::open(folder, &issuing)).transpose()?,
         ..LoadOptions::default()
     };

@@ -44,10 +44,10 @@ pub(crate) fn find_issued_with(
 }
 
 /// Returns true if there is a CA in a folder, and false if `apply` makes a test CA there, which it does only for the
-/// embedded hub: elsewhere a folder without a CA is a typing error.
-pub(crate) fn find_ca(folder: &Path, target: &Target) -> Result<bool, LoadError> {
-    match (CertificateAuthority::exists(folder), target) {
-        (false, Target::Remote { .. }) => Err(LoadError::NoCa { folder: folder.to_owned() }),
+/// embedded hub (`makes_test_ca`): elsewhere a folder without a CA is a typing error.
+pub(crate) fn find_ca(folder: &Path, makes_test_ca: bool) -> Result<bool, LoadError> {
+    match (CertificateAuthority::exists(folder), makes_test_ca) {
+        (false, false) => Err(LoadError::NoCa { folder: folder.to_owned() }),
         (exists, _) => Ok(exists),
     }
 }
@@ -69,7 +69,7 @@ impl IssuePreview {
         target: &Target,
     ) -> Result<Self, LoadError> {
         let issuing = IssueOptions { profile: profile.cloned(), ..IssueOptions::new(clock::now()) };
-        let issuer = if find_ca(&folders.ca, target)? {
+        let issuer = if find_ca(&folders.ca, target.is_embedded())? {
             Some(RowCheck::open(&folders.ca, &issuing)?)
         } else {
             // A test CA has no profiles.

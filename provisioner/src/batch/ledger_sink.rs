@@ -15,6 +15,7 @@ use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader,
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
+use crate::model::service::ServiceKind;
 use crate::model::spec::IdentitySpec;
 use crate::model::text::counted;
 use crate::target::{TargetError, configured_id_pattern};
@@ -61,13 +62,16 @@ pub(crate) struct LoadRules {
     pub(crate) note_files: bool,
     /// The profile of rows that name none.
     pub(crate) profile: Option<String>,
+    /// The kind of the service that the batch is for.
+    pub(crate) service: ServiceKind,
 }
 
 impl LoadRules {
     /// The rules of a run with these options.
     pub(crate) fn of(options: &RunOptions, skip_bad_rows: bool) -> Self {
         let profile = options.profile.clone();
-        Self { quarantine: options.quarantine, skip_bad_rows, profile, note_files: false }
+        let (quarantine, service) = (options.quarantine, options.service);
+        Self { quarantine, skip_bad_rows, profile, note_files: false, service }
     }
 }
 
@@ -145,6 +149,7 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
             certificates,
             note_files: self.rules.note_files,
             profile: self.rules.profile.clone(),
+            service: self.rules.service,
             ..LoadOptions::default()
         };
         let loaded = load(&batch.path, &options, &mut self)?;

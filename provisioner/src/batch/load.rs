@@ -19,6 +19,7 @@ use crate::clock;
 use crate::device::GivenFiles;
 use crate::ledger::{Credential, CredentialConflict, CredentialKind, LedgerError};
 use crate::model::digest::Sha256Digest;
+use crate::model::service::ServiceKind;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::model::text::counted;
 
@@ -38,6 +39,8 @@ pub(crate) struct LoadOptions {
     pub(crate) profile: Option<String>,
     /// The CA that will issue certificates, where rows that it would refuse are bad.
     pub(crate) issuer: Option<RowCheck>,
+    /// The kind of the service that the batch is for, where rows that can't be on it are bad.
+    pub(crate) service: ServiceKind,
 }
 
 /// The receiver of a batch's rows and problems as they are read.

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::{Certificate, RowCheck};
 use cli_support::causes::with_causes;
-use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
+use hub_types::twin::{Nulls, Section, TwinRuleError, check_section};
 use hub_types::{Thumbprint, Timestamp};
-use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::enrollable::EnrollmentRules;
 use super::issued::{key_source, profile_row};
 use super::load::LoadOptions;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::ledger::Credential;
+use crate::model::overlay::overlay;
 use crate::model::spec::{AuthSpec, CertificateProfile, GivenPem, IdentitySpec, StateSpec};
 
 /// The source of the rows' certificates.
@@ -46,6 +47,8 @@ pub(super) struct RowReader {
     profile: Option<String>,
     /// The CA that will issue certificates, where rows that it would refuse are bad.
     issuer: Option<RowCheck>,
+    /// The rules of a DPS, if the batch is for one.
+    enrollment_rules: Option<EnrollmentRules>,
     /// The time by which certificates are valid or not.
     now: OffsetDateTime,
     /// Of the row that was read last.
@@ -68,6 +71,7 @@ impl RowReader {
             certificates: options.certificates,
             profile: options.profile.clone(),
             issuer: options.issuer.clone(),
+            enrollment_rules: (!options.service.is_hub()).then(EnrollmentRules::default),
             now,
             credentials: Vec::new(),
             respelling: HashSet::new(),
@@ -92,7 +96,11 @@ impl RowReader {
         // Both are read before either stops the row, so that all that is wrong is said at once.
         let auth = self.auth(&mut findings);
         let rendered = self.rendered_twin(&mut findings);
+        let is_enrollable = self.is_enrollable(auth.as_ref(), &mut findings);
         let (auth, rendered) = (auth?, rendered?);
+        if !is_enrollable {
+            return None;
+        }
         let (tags, desired) = match rendered {
             Some(twin) => (twin.tags.into(), twin.desired.into()),
             // What the row itself gives was checked when it was read.
@@ -113,6 +121,16 @@ impl RowReader {
             desired,
         };
         Some(IdentitySpec { identity: row.identity.clone(), state })
+    }
+
+    /// Returns true if the row can be on the service that the batch is for.
+    fn is_enrollable(&mut self, auth: Option<&AuthSpec>, findings: &mut Findings<'_>) -> bool {
+        let Some(rules) = &mut self.enrollment_rules else { return true };
+        let reasons = rules.check(findings.row, auth);
+        for reason in &reasons {
+            findings.error(reason.column, reason.value.as_deref(), &*reason.message, reason.remedy);
+        }
+        reasons.is_empty()
     }
 
     /// The requested authentication of the identity. Records the unique values of its certificate,
@@ -347,18 +365,6 @@ pub(super) fn problem(
         value: value.map(str::to_owned),
         message: message.into(),
         remedy: remedy.to_owned(),
-    }
-}
-
-/// Puts `over` onto `base`: objects are merged, everything else replaces.
-fn overlay(base: &mut JsonObject, over: &JsonObject) {
-    for (name, value) in over {
-        match (base.get_mut(name), value) {
-            (Some(Value::Object(base)), Value::Object(over)) => overlay(base, over),
-            _ => {
-                base.insert(name.clone(), value.clone());
-            }
-        }
     }
 }
 

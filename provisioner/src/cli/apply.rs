@@ -23,7 +23,7 @@ pub(super) async fn run(
             has_options: args.rules.is_any_given() || args.job.has_options(),
             secrets: args.unlock.secrets(),
         })),
-        hub: args.job.target.choice(),
+        service: args.dps.choice(&args.job.target),
         ledger: ledger.clone(),
         settings: args.work.settings(),
         verify: !args.no_verify,

@@ -31,12 +31,19 @@ struct Sums<'a> {
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
     let batch = args.batch.choice().resolve(".".as_ref())?;
+    let service = args.service()?;
     let file = batch.path.to_string_lossy().into_owned();
     let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None };
-    let loaded = check(batch, args.issue.as_deref(), args.profile.name.clone(), &mut |problem| {
+    let loaded = check(batch, args.issue.as_deref(), args.profile.name.clone(), service, &mut |problem| {
         problems.print(problem)
     })?;
     problems.end(&file, &loaded)?;
+    if !service.is_hub() && loaded.modules > 0 {
+        printer.note(format_args!(
+            "{}: no enrolments, because a DPS has none: they are created when their devices have registered",
+            counted(loaded.modules, "module")
+        ));
+    }
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
 }
 

@@ -13,7 +13,10 @@ use crate::target::HubLabel;
 pub(super) struct ResultContext {
     /// The host of the hub, or the folder of a local one.
     hub: Option<String>,
-    /// True for a hub for tests: an embedded one, or one on this machine.
+    /// The host of the DPS, if the result is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dps: Option<String>,
+    /// True for a hub or a DPS for tests: an embedded one, or one on this machine.
     test_hub: bool,
     /// The ledger: its file, or its database without the password.
     ledger: Option<String>,
@@ -24,8 +27,10 @@ pub(super) struct ResultContext {
 impl ResultContext {
     /// Of what a run did.
     pub(super) fn of_run(run: &Run, ledger: &LedgerLocation) -> Self {
+        let is_hub = run.options.service.is_hub();
         Self {
-            hub: Some(run.hub.clone()),
+            hub: is_hub.then(|| run.hub.clone()),
+            dps: (!is_hub).then(|| run.hub.clone()),
             test_hub: run.is_on_test_hub(),
             ledger: Some(ledger.to_string()),
             input: Some(run.input.clone()),

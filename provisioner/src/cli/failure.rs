@@ -272,6 +272,9 @@ impl From<TargetError> for Failure {
                 "set it to the hub's connection string (is the secret of the CI job set?), name a hub of \
                  `provisioner.toml` with `--hub NAME`, or take the embedded test hub with `--local`",
             ),
+            TargetError::NoDps => Self::new(Exit::BadInput, error).hint(
+                "name a DPS of `provisioner.toml` with `--dps NAME`, or set the variable to its connection string",
+            ),
             TargetError::NotNamed { .. } => Self::new(Exit::BadInput, error)
                 .hint("name one with `--hub NAME`, or take the embedded test hub with `--local`"),
             TargetError::NoConfigFile { .. } => Self::new(Exit::BadInput, error)

@@ -2,7 +2,7 @@
 
 use cli_support::exit::Exit;
 
-use super::args::{MaintenanceArgs, TargetArgs};
+use super::args::MaintenanceArgs;
 use super::context::{InContext, ResultContext};
 use super::failure::Failure;
 use super::outcome;
@@ -11,21 +11,22 @@ use super::row_list::{RowList, print_rejected};
 use crate::ledger::LedgerLocation;
 use crate::maintain::DryRunSummary;
 use crate::run::{self, MaintainRequest, RunRequest, RunWork};
+use crate::target::ServiceChoice;
 
 /// Carries out a change of existing identities, or shows what it would do.
 pub(super) async fn run(
     request: MaintainRequest,
     how: &MaintenanceArgs,
-    target: &TargetArgs,
+    service: ServiceChoice,
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     if how.dry_run {
-        return dry_run(request, target, ledger, printer).await;
+        return dry_run(request, service, ledger, printer).await;
     }
     let request = RunRequest {
         work: RunWork::Maintain(request),
-        hub: target.choice(),
+        service,
         ledger: ledger.clone(),
         settings: how.work.settings(),
         verify: !how.no_verify,
@@ -35,11 +36,11 @@ pub(super) async fn run(
 
 async fn dry_run(
     request: MaintainRequest,
-    target: &TargetArgs,
+    service: ServiceChoice,
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let opened = run::open_dry_run(request, target.choice(), ledger, printer).await?;
+    let opened = run::open_dry_run(request, service, ledger, printer).await?;
     let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(opened.input.as_ref());
     let needs_connect_check = opened.needs_connect_check();
     let mut rows = RowList::begin(printer, opened.expects());

@@ -39,7 +39,7 @@ pub(super) fn print(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     // A run that was finished before has called no hub.
-    printer.remember_hub(outcome.run().is_on_test_hub());
+    printer.remember_service(outcome.run().options.service, outcome.run().is_on_test_hub());
     print_results(outcome, location, printer)?;
     let id = outcome.run().id;
     let exit = match outcome.end() {

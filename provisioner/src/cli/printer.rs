@@ -23,21 +23,30 @@ use super::object::List;
 use super::stop::Stop;
 use crate::hub::lasting;
 use crate::model::observer::{Activity, ActivityProgress, RunObserver};
+use crate::model::service::ServiceKind;
 use crate::model::service_status::{Service, ServiceStatus, StatusListener, WaitReason};
 
 pub(super) struct Printer {
     pub(super) format: Format,
     /// The requests to stop of whoever reads what is printed.
     pub(super) stop: Stop,
-    /// True if the command works on a hub for tests.
-    is_test_hub: AtomicBool,
+    /// True if the command works on a hub or a DPS for tests.
+    is_for_tests: AtomicBool,
+    /// True if the command works on a DPS.
+    is_on_dps: Arc<AtomicBool>,
     /// True if CSV cells must not be formulas for a spreadsheet.
     is_spreadsheet_safe: bool,
 }
 
 impl Printer {
     pub(super) fn new(format: Format, stop: Stop) -> Self {
-        Self { format, stop, is_test_hub: AtomicBool::new(false), is_spreadsheet_safe: false }
+        Self {
+            format,
+            stop,
+            is_for_tests: AtomicBool::new(false),
+            is_on_dps: Arc::default(),
+            is_spreadsheet_safe: false,
+        }
     }
 
     /// Makes cells of CSV harmless for spreadsheets, if asked to.
@@ -45,18 +54,30 @@ impl Printer {
         Self { is_spreadsheet_safe, ..self }
     }
 
-    /// Remembers for the last line whether the hub that a command tells of is one for tests.
-    pub(super) fn remember_hub(&self, is_test_hub: bool) {
-        self.is_test_hub.fetch_or(is_test_hub, Ordering::Relaxed);
+    /// Remembers the kind of the service that a command tells of, and for the last line whether it is one for
+    /// tests.
+    pub(super) fn remember_service(&self, kind: ServiceKind, is_for_tests: bool) {
+        self.is_on_dps.fetch_or(kind == ServiceKind::Dps, Ordering::Relaxed);
+        self.is_for_tests.fetch_or(is_for_tests, Ordering::Relaxed);
     }
 
-    /// Ends what is printed: the last line tells of a hub for tests that it is one, so that nobody takes it for a
-    /// real one. `documents` says that the text is data for programs, which nothing may follow.
+    /// The kind of the service that the command works on.
+    pub(super) fn service(&self) -> ServiceKind {
+        kind(&self.is_on_dps)
+    }
+
+    /// Ends what is printed: the last line tells of a hub or a DPS for tests that it is one, so that nobody takes
+    /// it for a real one. `documents` says that the text is data for programs, which nothing may follow.
     pub(super) fn end(&self, documents: bool) {
+        let azures = match self.service() {
+            ServiceKind::Dps => "a DPS of Azure",
+            ServiceKind::Hub => "an IoT Hub of Azure",
+        };
+        let text = format_args!("{}: nothing of this is on {azures}", self.service().test_mark());
         match self.format {
-            _ if !self.is_test_hub.load(Ordering::Relaxed) => {}
-            Format::Text if !documents => self.data(TEST_HUB),
-            Format::Text | Format::Json | Format::Csv => self.note(TEST_HUB),
+            _ if !self.is_for_tests.load(Ordering::Relaxed) => {}
+            Format::Text if !documents => self.data(text),
+            Format::Text | Format::Json | Format::Csv => self.note(text),
         }
     }
 
@@ -120,10 +141,10 @@ impl Printer {
     }
 
     /// Prints that a service is unavailable, or available again, or that it is waited for.
-    fn service_status(status: ServiceStatus) {
+    fn service_status(kind: ServiceKind, status: ServiceStatus) {
         let name = |service| match service {
-            Service::Hub => "hub",
-            Service::Ledger => "ledger's database",
+            Service::Hub => kind.to_string(),
+            Service::Ledger => "ledger's database".to_owned(),
         };
         match status {
             ServiceStatus::Recovered(service, away) => {
@@ -134,19 +155,21 @@ impl Printer {
             }
             ServiceStatus::Lagged(service) => stderr::line(format_args!(
                 "the {} has lost what was written to it last, as when a standby takes over that lagged behind: what \
-                 this run did is found again by looking at the hub, and such rows end as `unchanged` or `presumed`",
+                 this run did is found again by looking at the {kind}, and such rows end as `unchanged` or `presumed`",
                 name(service)
             )),
             ServiceStatus::Unanswered(time) => {
                 stderr::line(format_args!(
-                    "the hub has not answered for {}; it is waited for",
+                    "the {kind} has not answered for {}; it is waited for",
                     lasting(time)
                 ));
             }
             ServiceStatus::Waiting(reason @ WaitReason::RateLimited, time) => {
+                let reason = reason.told_of(kind);
                 stderr::line(format_args!("{reason}: the next one leaves in {}", lasting(time)));
             }
             ServiceStatus::Waiting(reason, time) => {
+                let reason = reason.told_of(kind);
                 stderr::line(format_args!("{reason}: it is tried again in {}", lasting(time)));
             }
         }
@@ -177,9 +200,9 @@ impl<const N: usize> CsvRows<'_, N> {
 }
 
 impl RunObserver for Printer {
-    fn hub(&self, hub: &dyn Display, is_test_hub: bool) {
-        Self::note(self, format_args!("hub: {hub}"));
-        self.remember_hub(is_test_hub);
+    fn service(&self, kind: ServiceKind, service: &dyn Display, is_for_tests: bool) {
+        Self::note(self, format_args!("{kind}: {service}"));
+        self.remember_service(kind, is_for_tests);
     }
 
     fn note(&self, note: &dyn Display) {
@@ -187,7 +210,8 @@ impl RunObserver for Printer {
     }
 
     fn status_listener(&self) -> StatusListener {
-        StatusListener::new(Self::service_status)
+        let is_on_dps = self.is_on_dps.clone();
+        StatusListener::new(move |status| Self::service_status(kind(&is_on_dps), status))
     }
 
     fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress> {
@@ -232,4 +256,10 @@ fn unprintable(error: serde_json::Error) -> Failure {
     Failure::new(Exit::Bug, error).hint("the same command without `--format json` prints it as text")
 }
 
-const TEST_HUB: &str = "TEST HUB: nothing of this is on an IoT Hub of Azure";
+/// The kind of the service that a command works on.
+fn kind(is_on_dps: &AtomicBool) -> ServiceKind {
+    match is_on_dps.load(Ordering::Relaxed) {
+        true => ServiceKind::Dps,
+        false => ServiceKind::Hub,
+    }
+}

@@ -17,7 +17,7 @@ use crate::report::{OpenReport, PAGE_BEGIN, PageError, ROW_COLUMNS, RunReport, u
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let opened = OpenReport::open(ledger, args.run, printer)?;
-    printer.remember_hub(opened.run().is_on_test_hub());
+    printer.remember_service(opened.run().options.service, opened.run().is_on_test_hub());
     if let Some(out) = &args.failed_rows {
         let rows = write_failed_rows(out, opened.reader())?;
         printer.note(format_args!("{}: {}", ShownPath(out), counted(rows, "row")));

@@ -16,7 +16,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let request = RunRequest {
         work: RunWork::Resume(args.share.request(), args.unlock.secrets()),
-        hub: args.share.target.choice(),
+        service: args.share.dps.choice(&args.share.target),
         ledger: ledger.clone(),
         settings: args.share.work.settings(),
         verify: !args.no_verify,

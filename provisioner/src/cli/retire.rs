@@ -9,6 +9,7 @@ use super::printer::Printer;
 use crate::batch::CertificateSource;
 use crate::ledger::LedgerLocation;
 use crate::run::{BatchChangeRequest, MaintainRequest};
+use crate::target::ServiceChoice;
 
 pub(super) async fn run(
     args: &RetireArgs,
@@ -24,5 +25,6 @@ pub(super) async fn run(
         skip_bad_rows: args.skip_bad_rows,
         address: None,
     });
-    maintain::run(request, &args.how, &args.target, ledger, printer).await
+    let service = ServiceChoice::Hub(args.target.choice());
+    maintain::run(request, &args.how, service, ledger, printer).await
 }

@@ -9,6 +9,7 @@ use super::printer::Printer;
 use crate::batch::CertificateSource;
 use crate::ledger::LedgerLocation;
 use crate::run::{BatchChangeRequest, MaintainRequest};
+use crate::target::ServiceChoice;
 
 pub(super) async fn run(
     args: &RotateArgs,
@@ -24,5 +25,6 @@ pub(super) async fn run(
         skip_bad_rows: args.skip_bad_rows,
         address: args.mqtt.clone(),
     });
-    maintain::run(request, &args.how, &args.job.target, ledger, printer).await
+    let service = ServiceChoice::Hub(args.job.target.choice());
+    maintain::run(request, &args.how, service, ledger, printer).await
 }

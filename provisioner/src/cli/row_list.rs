@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::Format;
 use super::failure::Failure;
 use super::printer::{Printer, json_line, pretty_json};
+use crate::model::service::ServiceKind;
 use crate::model::text::counted;
 use crate::plan::{Action, PlannedRow};
 
@@ -32,8 +33,11 @@ impl<'a> RowList<'a> {
         }
         match self.printer.format {
             Format::Csv => {
-                let differences: Vec<_> =
-                    row.differences.iter().map(|difference| difference.told(&self.expects)).collect();
+                let differences: Vec<_> = row
+                    .differences
+                    .iter()
+                    .map(|difference| difference.told(&self.expects, ServiceKind::Hub))
+                    .collect();
                 self.printer.csv_row([
                     row.line.to_string(),
                     row.identity.clone(),
@@ -57,7 +61,7 @@ impl<'a> RowList<'a> {
                 let action = row.action.as_str();
                 printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
                 for difference in &row.differences {
-                    printer.data(format_args!("  {}", difference.told(&self.expects)));
+                    printer.data(format_args!("  {}", difference.told(&self.expects, ServiceKind::Hub)));
                 }
             }
             Format::Text => {}

@@ -35,7 +35,7 @@ pub(super) fn status(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let report = OpenReport::open(ledger, run, printer)?.status()?;
-    printer.remember_hub(report.test_hub);
+    printer.remember_service(report.run.options.service, report.test_hub);
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),
@@ -51,10 +51,10 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     if run.options.quarantine {
         what.push_str("in quarantine, ");
     }
-    let hub = if *test_hub { "TEST HUB " } else { "" };
+    let mark = if *test_hub { format!("{} ", run.options.service.test_mark()) } else { String::new() };
     let unread = if run.is_unread() { ", not read back" } else { "" };
     printer.data(format_args!(
-        "run {}: {what}{} on {hub}{}: {}{unread}",
+        "run {}: {what}{} on {mark}{}: {}{unread}",
         run.id,
         ShownBare(&run.input),
         run.hub,
@@ -107,6 +107,7 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
             "station",
             "skipped",
             "held",
+            "waiting",
         ],
         reports.map(|RunReport { run, totals, .. }| {
             [
@@ -129,6 +130,7 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
                 run.by.station.clone(),
                 totals.skipped.to_string(),
                 totals.held.to_string(),
+                totals.waiting.to_string(),
             ]
         }),
     );

@@ -15,5 +15,5 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let request = MaintainRequest::Run(RunChangeRequest { run: args.run, change: RunChange::Undo });
-    maintain::run(request, &args.how, &args.target, ledger, printer).await
+    maintain::run(request, &args.how, args.dps.choice(&args.target), ledger, printer).await
 }

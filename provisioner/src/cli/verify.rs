@@ -11,6 +11,7 @@ use super::context::{InContext, ResultContext};
 use super::failure::Failure;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;
+use crate::model::compare::Difference;
 use crate::verify::{
     ConnectRequest, Connections, Drift, DriftKind, Unconnected, Verified, VerifyRequest, verify_batch,
 };
@@ -109,7 +110,7 @@ fn print_drift(drift: &Drift, printer: &Printer) {
         Some(line) => printer.data(format_args!("line {line}: {identity}: {}", kind.as_str())),
         None => printer.data(format_args!("{identity}: {}: it has no row in the batch", kind.as_str())),
     }
-    differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+    print_differences(differences, printer);
     match (certificate, mismatch) {
         (Some(file), Some(reason)) => {
             printer.data(format_args!("  certificate: {}: {reason}", ShownBare(file)))
@@ -120,10 +121,16 @@ fn print_drift(drift: &Drift, printer: &Printer) {
 }
 
 /// Prints the results of connecting. Each remedy is printed once, for any number of devices.
+fn print_differences(differences: &[Difference], printer: &Printer) {
+    for difference in differences {
+        printer.data(format_args!("  {}", difference.told("batch has", printer.service())));
+    }
+}
+
 fn print_connections(connections: &Connections, printer: &Printer) {
     for Unconnected { line, identity, reason, differences, .. } in &connections.failures {
         printer.data(format_args!("line {line}: {identity}: did not connect as the batch wants: {reason}"));
-        differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+        print_differences(differences, printer);
     }
     for Unconnected { line, identity, reason, .. } in &connections.untried {
         printer.data(format_args!("line {line}: {identity}: not tried to connect: {reason}"));

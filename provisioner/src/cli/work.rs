@@ -16,7 +16,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let request = RunRequest {
         work: RunWork::Share(args.request()),
-        hub: args.target.choice(),
+        service: args.dps.choice(&args.target),
         ledger: ledger.clone(),
         settings: args.work.settings(),
         verify: false,

@@ -8,10 +8,11 @@ use hub_types::ErrorCode;
 use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 
+use super::bulk::{BulkCall, send, send_new};
 use super::event::Event;
 use super::observation::{Comparer, module_refused_or_fatal, refused_or_fatal};
 use super::parent_scopes::ParentScopes;
-use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
+use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::model::compare::Comparison;
 use crate::model::options::TwinPolicy;
 use crate::model::scopes::Scopes;
@@ -101,92 +102,13 @@ impl<H: Hub> HubWriter<H> {
         Ok(events)
     }
 
-    /// Sends items that create, and sends those again of which the answer is lost: a creation changes
-    /// nothing that is there, and costs one call where asking what became of each item costs a
-    /// hundred. What then exists already may be the lost call's own work, and so may what is refused for
-    /// another reason, so both have to be looked at.
     async fn send_new(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
-        let mut events = self.send(items).await?;
-        for _ in 0..RESENDS {
-            let lost = those(items, &events, is_lost);
-            if lost.is_empty() {
-                break;
-            }
-            let answers = self.send(&lost).await?.into_iter().map(|event| match event {
-                Event::AlreadyExists => Event::Lost(HubError::NoAnswer),
-                Event::Refused(error) => Event::Lost(error),
-                event => event,
-            });
-            replace_those(&mut events, is_lost, answers);
-        }
-        Ok(events)
+        send_new(&HubCall(&*self.hub), items).await
     }
 
-    /// Sends items in bulk and returns an event for each. Throttled items are sent again until the
-    /// hub accepts them, because they had no effect and are not at fault.
+    /// Sends items in bulk and returns an event for each.
     pub(super) async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
-        let mut events = self.send_once(items).await?;
-        let mut pauses = Pauses::new();
-        loop {
-            let throttled = those(items, &events, is_throttled);
-            if throttled.is_empty() {
-                return self.explain(items, events).await;
-            }
-            tracing::debug!(
-                items = throttled.len(),
-                "the hub throttles items of a bulk call; they will be sent again"
-            );
-            if !pauses.wait(&*self.hub).await? {
-                return Err(first_throttled(events));
-            }
-            let answers = self.send_once(&throttled).await?;
-            replace_those(&mut events, is_throttled, answers);
-        }
-    }
-
-    /// Finds out of modules that were denied what their device has to do with it.
-    async fn explain(&self, items: &[BulkItem], events: Vec<Event>) -> Result<Vec<Event>, HubError> {
-        let mut explained = Vec::with_capacity(events.len());
-        for (item, event) in items.iter().zip(events) {
-            explained.push(match event {
-                Event::Refused(error) if item.module_id.is_some() && error.class() == ErrorClass::Auth => {
-                    match about_its_device(&*self.hub, &item.id, error).await {
-                        error if matches!(error.class(), ErrorClass::Auth | ErrorClass::Input) => {
-                            Event::Refused(error)
-                        }
-                        error => return Err(error),
-                    }
-                }
-                event => event,
-            });
-        }
-        Ok(explained)
-    }
-
-    /// Sends items in one bulk call and returns an event for each. If the hub refuses the call as a
-    /// whole, its halves are sent, down to the item at fault.
-    async fn send_once(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
-        if items.is_empty() {
-            return Ok(Vec::new());
-        }
-        match self.hub.bulk(items).await {
-            Ok(result) => match never_better(&result) {
-                Some(error) => Err(error),
-                None => Ok(item_events(items, &result)),
-            },
-            Err(error) if error.effect_is_unknown() => {
-                tracing::warn!(%error, items = items.len(), "the answer to a bulk call was lost; the hub will be asked");
-                Ok(items.iter().map(|_| Event::Lost(HubError::NoAnswer)).collect())
-            }
-            Err(error) if error.class() != ErrorClass::Input => Err(error),
-            Err(error) if items.len() == 1 => Ok(vec![Event::Refused(error)]),
-            Err(_) => {
-                let (left, right) = items.split_at(items.len() / 2);
-                let mut events = Box::pin(self.send_once(left)).await?;
-                events.extend(Box::pin(self.send_once(right)).await?);
-                Ok(events)
-            }
-        }
+        send(&HubCall(&*self.hub), items).await
     }
 
     /// Reads back modules that were just created with their twins, until one shows whether the hub has taken
@@ -258,39 +180,44 @@ impl<H: Hub> HubWriter<H> {
     }
 }
 
-/// The number of times that creations are sent again before their state is read from the hub.
-const RESENDS: usize = 3;
+/// A bulk call about identities.
+struct HubCall<'h, H>(&'h H);
 
-fn is_lost(event: &Event) -> bool {
-    matches!(event, Event::Lost(_))
+impl<H: Hub> BulkCall for HubCall<'_, H> {
+    type Item = BulkItem;
+    type Service = H;
+
+    fn service(&self) -> &H {
+        self.0
+    }
+
+    async fn call(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+        let result = self.0.bulk(items).await?;
+        match never_better(&result) {
+            Some(error) => Err(error),
+            None => self.explain(items, item_events(items, &result)).await,
+        }
+    }
 }
 
-fn is_throttled(event: &Event) -> bool {
-    matches!(event, Event::Refused(error) if error.class() == ErrorClass::Throttled)
-}
-
-fn first_throttled(events: Vec<Event>) -> HubError {
-    let throttled = events.into_iter().filter(is_throttled).find_map(|event| match event {
-        Event::Refused(error) => Some(error),
-        _ => None,
-    });
-    throttled.unwrap_or(HubError::Unclear)
-}
-
-/// The items whose events are such.
-fn those(items: &[BulkItem], events: &[Event], are_such: fn(&Event) -> bool) -> Vec<BulkItem> {
-    items.iter().zip(events).filter(|(_, event)| are_such(event)).map(|(item, _)| item.clone()).collect()
-}
-
-/// Puts new events in the place of those that are such.
-fn replace_those(
-    events: &mut [Event],
-    are_such: fn(&Event) -> bool,
-    answers: impl IntoIterator<Item = Event>,
-) {
-    let places = events.iter_mut().filter(|event| are_such(event));
-    for (event, answer) in places.zip(answers) {
-        *event = answer;
+impl<H: Hub> HubCall<'_, H> {
+    /// Finds out of modules that were denied what their device has to do with it.
+    async fn explain(&self, items: &[BulkItem], events: Vec<Event>) -> Result<Vec<Event>, HubError> {
+        let mut explained = Vec::with_capacity(events.len());
+        for (item, event) in items.iter().zip(events) {
+            explained.push(match event {
+                Event::Refused(error) if item.module_id.is_some() && error.class() == ErrorClass::Auth => {
+                    match about_its_device(self.0, &item.id, error).await {
+                        error if matches!(error.class(), ErrorClass::Auth | ErrorClass::Input) => {
+                            Event::Refused(error)
+                        }
+                        error => return Err(error),
+                    }
+                }
+                event => event,
+            });
+        }
+        Ok(explained)
     }
 }
 

@@ -123,7 +123,8 @@ pub(super) fn class(error: &HubError) -> ErrorClass {
         HubError::Contradiction
         | HubError::DisabledDevice(_)
         | HubError::NoDevice(_)
-        | HubError::NoParent(_) => ErrorClass::Input,
+        | HubError::NoParent(_)
+        | HubError::NotEnrollable(_) => ErrorClass::Input,
         HubError::Lost { .. }
         | HubError::Malformed { .. }
         | HubError::Redirected { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
@@ -25,13 +26,18 @@ use crate::model::service::ServiceKind;
 use crate::model::service_status::WaitReason;
 
 /// A hub, and the right to call it.
-pub(crate) struct HubClient(ServiceClient);
+pub(crate) struct HubClient(Arc<ServiceClient>);
 
 impl HubClient {
     /// A client for the hub that the access is for. Nothing is sent yet.
     pub(crate) fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
         let endpoint = Endpoint { service: ServiceKind::Hub, api_version: API_VERSION, probe: statistics };
-        Ok(Self(ServiceClient::new(endpoint, access, options)?))
+        Ok(Self(Arc::new(ServiceClient::new(endpoint, access, options)?)))
+    }
+
+    /// The part of the client that clients of all services have.
+    pub(crate) fn service_client(&self) -> Arc<ServiceClient> {
+        self.0.clone()
     }
 
     /// Makes one cheap call, which tells whether the hub can be reached and lets this caller in. It answers

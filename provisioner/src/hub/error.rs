@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub_types::bulk::BulkError;
+use hub_types::dps::bulk::EnrollmentBulkError;
 use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
 
@@ -66,6 +67,9 @@ pub(crate) enum HubError {
     /// The device that a module belongs to is not on the hub.
     #[error("device `{0}` is not on the hub")]
     NoDevice(DeviceId),
+    /// No enrolment can be made of the device. Nothing was sent.
+    #[error("it can't be enrolled: {0}")]
+    NotEnrollable(String),
     /// The device that should be the parent is not on the hub, or is no edge device.
     #[error("parent `{0}` is not an edge device on the hub")]
     NoParent(DeviceId),
@@ -153,6 +157,7 @@ impl HubError {
             | Self::NoDevice(_)
             | Self::NoParent(_)
             | Self::NoToken(_)
+            | Self::NotEnrollable(_)
             | Self::Redirected { .. }
             | Self::Stopped
             | Self::Unconfirmed { .. }
@@ -185,6 +190,7 @@ impl HubError {
             Self::NoDevice(_) => ReasonCode::DeviceMissing,
             Self::NoParent(_) => ReasonCode::ParentUnusable,
             Self::NoToken(_) => ReasonCode::CallerRefused,
+            Self::NotEnrollable(_) => ReasonCode::NotEnrollable,
             Self::GivenUp(first) => first.reason(),
             Self::Down { .. }
             | Self::Redirected { .. }
@@ -252,6 +258,20 @@ impl HubError {
             message: shortened(&envelope.message),
             tracking_id: envelope.tracking_id,
             retry_after,
+        }
+    }
+}
+
+impl From<&EnrollmentBulkError> for HubError {
+    /// The first three digits of the error code are the HTTP status of the same error of a single call.
+    fn from(error: &EnrollmentBulkError) -> Self {
+        Self::Refused {
+            service: ServiceKind::Dps,
+            status: u16::try_from(error.error_code / 1000).unwrap_or(400),
+            code: Some(error.error_code.to_string()),
+            message: shortened(&error.error_status),
+            tracking_id: None,
+            retry_after: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The rate of calls to the hub, and its availability: one budget for all workers of a process.
+//! The rate of calls to a hub or a DPS, and its availability: one budget for all workers of a process.
 //!
 //! Each call requests a permit first. Permits are granted at the rate that the hub's tier and units
 //! allow, or, if those are unknown, at the rate that the hub shows (`token_bucket`). While the hub is
@@ -44,7 +44,22 @@ pub(crate) struct HubSize {
     pub(crate) units: NonZeroU32,
 }
 
-/// The budget of calls to one hub.
+/// The throttle that a call falls under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CallClass {
+    /// The one of a DPS.
+    Dps,
+    /// One of the throttles of a hub.
+    Hub(OperationClass),
+}
+
+impl From<OperationClass> for CallClass {
+    fn from(class: OperationClass) -> Self {
+        Self::Hub(class)
+    }
+}
+
+/// The budget of calls to one service.
 pub(crate) struct RateLimiter {
     state: Mutex<State>,
     /// Places for the calls that are under way: each is a connection.
@@ -56,12 +71,14 @@ pub(crate) struct RateLimiter {
 #[derive(Debug)]
 struct State {
     tier: Option<(Tier, NonZeroU32)>,
+    /// The operations that a DPS takes in a minute, where that is known.
+    of_dps: Option<u32>,
     /// `None` as long as nobody has counted the others.
     share: Option<f64>,
     patience: Duration,
     longest_try: Duration,
     notices: WaitNotices,
-    buckets: HashMap<OperationClass, TokenBucket>,
+    buckets: HashMap<CallClass, TokenBucket>,
     breaker: CircuitBreaker,
     changes: UnconfirmedChanges,
     /// The calls so far. How long they waited is in the stopwatches.
@@ -75,7 +92,7 @@ struct State {
 #[must_use = "say what came of the call"]
 pub(crate) struct Permit<'p> {
     limiter: &'p RateLimiter,
-    class: OperationClass,
+    class: CallClass,
     cost: f64,
     begun: Instant,
     _slot: SemaphorePermit<'p>,
@@ -120,6 +137,7 @@ impl RateLimiter {
     pub(crate) fn new(status: StatusListener) -> Self {
         let state = State {
             tier: None,
+            of_dps: None,
             share: None,
             patience: PATIENCE,
             longest_try: Duration::MAX,
@@ -141,6 +159,11 @@ impl RateLimiter {
         let mut state = self.state();
         state.tier = Some((tier, units));
         state.buckets.clear();
+    }
+
+    /// Bounds the budget by the operations that a DPS takes in a minute.
+    pub(crate) fn set_operations_per_minute(&self, operations: u32) {
+        self.state().of_dps = Some(operations);
     }
 
     /// Takes only this share of the hub's rate, above 0 and at most 1, because others take theirs: for
@@ -251,11 +274,11 @@ impl RateLimiter {
     }
 
     /// Gives no permits of a class for so long, at most five minutes, because the hub asks for it.
-    pub(crate) fn pause(&self, class: OperationClass, wait: Duration) {
+    pub(crate) fn pause(&self, class: impl Into<CallClass>, wait: Duration) {
         let (wait, now) = (wait.min(MAX_PAUSE), Instant::now());
         let sign = {
             let mut state = self.state();
-            state.bucket(class).pause(wait, now);
+            state.bucket(class.into()).pause(wait, now);
             state.notices.waits(WaitReason::AskedByHub, wait, now, now)
         };
         self.status.tell(sign);
@@ -264,7 +287,7 @@ impl RateLimiter {
     #[cfg(test)]
     /// Operations per second of a class that may begin; `None` as long as nothing is throttled.
     pub(crate) fn rate(&self, class: OperationClass) -> Option<f64> {
-        self.state().buckets.get(&class).and_then(TokenBucket::rate)
+        self.state().buckets.get(&class.into()).and_then(TokenBucket::rate)
     }
 
     /// The statistics of the calls so far.
@@ -281,13 +304,14 @@ impl RateLimiter {
     /// now and then, by one of those who wait.
     pub(crate) async fn permit<F>(
         &self,
-        class: OperationClass,
+        class: impl Into<CallClass>,
         cost: usize,
         probe: impl Fn() -> F,
     ) -> Result<Permit<'_>, Denied>
     where
         F: Future<Output = ProbeEnd>,
     {
+        let class = class.into();
         let cost = f64::from(u32::try_from(cost).unwrap_or(u32::MAX));
         let reservation = Reservation { limiter: self, class, cost, is_used: false };
         let wait = self.state().bucket(class).reserve(cost, Instant::now());
@@ -368,11 +392,16 @@ impl RateLimiter {
 }
 
 impl State {
-    fn bucket(&mut self, class: OperationClass) -> &mut TokenBucket {
-        let (tier, share) = (self.tier, self.share.unwrap_or(1.0));
+    fn bucket(&mut self, class: CallClass) -> &mut TokenBucket {
+        let (tier, of_dps, share) = (self.tier, self.of_dps, self.share.unwrap_or(1.0));
         self.buckets.entry(class).or_insert_with(|| {
-            let ceiling = tier.map(|(tier, units)| operations_per_second(class, tier, units));
-            let floor = operations_per_second(class, Tier::S1, NonZeroU32::MIN);
+            let (ceiling, floor) = match class {
+                CallClass::Dps => (of_dps.map(|rate| f64::from(rate) / 60.0), LEAST_OF_DPS),
+                CallClass::Hub(class) => (
+                    tier.map(|(tier, units)| operations_per_second(class, tier, units)),
+                    operations_per_second(class, Tier::S1, NonZeroU32::MIN),
+                ),
+            };
             TokenBucket::new(ceiling, floor.min(ceiling.unwrap_or(floor)), share, Instant::now())
         })
     }
@@ -381,7 +410,7 @@ impl State {
 /// The tokens taken from a bucket; they are returned if the wait for the rest is cancelled.
 struct Reservation<'p> {
     limiter: &'p RateLimiter,
-    class: OperationClass,
+    class: CallClass,
     cost: f64,
     is_used: bool,
 }
@@ -457,6 +486,8 @@ pub(crate) fn jitter() -> f64 {
     fastrand::f64()
 }
 
+/// The operations per second that a DPS grants at least: a tenth of its limit, because others may call it too.
+const LEAST_OF_DPS: f64 = 1.6;
 /// The duration of an outage after which the hub is given up.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest time for which a throttled call is tried again.

@@ -6,6 +6,7 @@ use reqwest::header::HeaderMap;
 
 use super::answer::DocumentKind;
 use super::client::MAX_IDENTITY;
+use crate::hub::rate_limit::CallClass;
 
 /// A request to a service.
 pub(crate) struct Request {
@@ -16,7 +17,7 @@ pub(crate) struct Request {
     pub(super) body: Option<bytes::Bytes>,
     pub(super) if_match: Option<String>,
     /// The throttle that it falls under.
-    pub(super) class: OperationClass,
+    pub(super) class: CallClass,
     /// As how many operations the service counts it.
     pub(super) operations: usize,
     /// The largest answer, in bytes.
@@ -33,6 +34,23 @@ impl Request {
         let class = class_on_hub(&path, &method);
         let document = document_of_hub(&path, &method);
         let is_change = method != Method::GET && class != OperationClass::Query;
+        Self::of_class(class.into(), operation, method, path, document, is_change)
+    }
+
+    /// A request to a DPS.
+    pub(crate) fn to_dps(operation: &'static str, method: Method, path: String) -> Self {
+        let is_change = method != Method::GET;
+        Self::of_class(CallClass::Dps, operation, method, path, DocumentKind::Object, is_change)
+    }
+
+    fn of_class(
+        class: CallClass,
+        operation: &'static str,
+        method: Method,
+        path: String,
+        document: DocumentKind,
+        is_change: bool,
+    ) -> Self {
         Self {
             operation,
             method,
@@ -46,6 +64,16 @@ impl Request {
             document,
             is_change,
         }
+    }
+
+    /// A request that only reads, whatever its method, and is answered by a list of documents.
+    pub(crate) fn reading_list(self) -> Self {
+        Self { document: DocumentKind::List, is_change: false, ..self }
+    }
+
+    /// A request that only reads, whatever its method.
+    pub(crate) fn reading(self) -> Self {
+        Self { is_change: false, ..self }
     }
 
     pub(crate) fn body(self, body: bytes::Bytes) -> Self {

@@ -68,7 +68,9 @@ impl PastRow {
         match self.row.record.state {
             RowState::Done => true,
             // A part of the change was made before the row failed.
-            RowState::Conflict | RowState::Failed | RowState::Skipped => self.row.record.effect.is_some(),
+            RowState::Conflict | RowState::Failed | RowState::Skipped | RowState::Waiting => {
+                self.row.record.effect.is_some()
+            }
             RowState::Claimed | RowState::Pending | RowState::Sent | RowState::Unchanged => false,
         }
     }

@@ -34,11 +34,13 @@ pub(crate) enum RowState {
     Skipped,
     /// The identity was already on the hub as requested.
     Unchanged,
+    /// The module can only be created after its device has registered through the DPS.
+    Waiting,
 }
 
 impl RowState {
     /// Every state.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Claimed,
         Self::Conflict,
         Self::Done,
@@ -47,6 +49,7 @@ impl RowState {
         Self::Sent,
         Self::Skipped,
         Self::Unchanged,
+        Self::Waiting,
     ];
 
     /// Returns true if the row ended without the identity as asked.
@@ -65,6 +68,7 @@ impl RowState {
             Self::Sent => "sent",
             Self::Skipped => "skipped",
             Self::Unchanged => "unchanged",
+            Self::Waiting => "waiting",
         }
     }
 }

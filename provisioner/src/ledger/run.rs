@@ -18,6 +18,7 @@ use crate::model::effect::Effect;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::model::unknown_value::UnknownValue;
 
 table! {
@@ -90,7 +91,7 @@ pub(crate) struct Run {
     pub(crate) by: Operator,
     /// The state.
     pub(crate) state: RunState,
-    /// The hub: its host, or the folder of a local hub.
+    /// The hub or the DPS: its host, or the folder of a local hub.
     pub(crate) hub: String,
     /// True if the hub was found to be one for tests when the run began. Runs of older versions do not
     /// say so.
@@ -215,6 +216,9 @@ pub(crate) struct RunOptions {
     /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<Sha256Digest>,
+    /// The kind of the service that the run works on.
+    #[serde(skip_serializing_if = "ServiceKind::is_hub")]
+    pub(crate) service: ServiceKind,
 }
 
 /// The folders of certificates that a run issues.
@@ -254,15 +258,27 @@ struct StoredOptions {
     id_pattern: Option<IdPattern>,
     profile: Option<String>,
     plan: Option<Sha256Digest>,
+    service: ServiceKind,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
         let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, .. } = stored;
-        let StoredOptions { id_pattern, profile, plan, .. } = stored;
+        let StoredOptions { id_pattern, profile, plan, service, .. } = stored;
         let rules = ApplyRules { mode, twin };
-        Self { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, profile, plan }
+        Self {
+            maintenance,
+            rules,
+            created_by_tag,
+            issue,
+            quarantine,
+            map,
+            id_pattern,
+            profile,
+            plan,
+            service,
+        }
     }
 }
 
@@ -341,6 +357,9 @@ pub(crate) struct Totals {
     pub(crate) failed: u64,
     /// Modules that were skipped because their device is in conflict or failed.
     pub(crate) skipped: u64,
+    /// Modules that can only be created after their device has registered through a DPS.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) waiting: u64,
     /// Unfinished rows, or rows whose response was lost.
     pub(crate) pending: u64,
     /// Devices among them that are disabled on purpose until they are released. Not part of the
@@ -368,7 +387,7 @@ fn is_none(count: &u64) -> bool {
 
 impl Totals {
     /// The disjoint counts of rows, by their names.
-    pub(crate) fn parts(&self) -> [(&'static str, u64); 9] {
+    pub(crate) fn parts(&self) -> [(&'static str, u64); 10] {
         [
             ("created", self.created),
             ("updated", self.updated),
@@ -378,6 +397,7 @@ impl Totals {
             ("rejected", self.rejected),
             ("failed", self.failed),
             ("skipped", self.skipped),
+            ("waiting", self.waiting),
             ("pending", self.pending),
         ]
     }
@@ -387,9 +407,9 @@ impl Totals {
         self.rows == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
-    /// Returns true if every row is as requested by the batch.
+    /// Returns true if every row is as requested by the batch, as far as the service of the run can hold it.
     pub(crate) fn all_well(&self) -> bool {
-        self.rows == self.created + self.updated + self.deleted + self.unchanged
+        self.rows == self.created + self.updated + self.deleted + self.unchanged + self.waiting
     }
 }
 
@@ -415,6 +435,7 @@ impl Totals {
             (RowState::Conflict, _) => &mut self.conflict,
             (RowState::Failed, _) => &mut self.failed,
             (RowState::Skipped, _) => &mut self.skipped,
+            (RowState::Waiting, _) => &mut self.waiting,
             (RowState::Claimed | RowState::Pending | RowState::Sent, _) => &mut self.pending,
         };
         *part += count;
@@ -444,6 +465,9 @@ impl fmt::Display for Totals {
         write!(f, "{unchanged} unchanged + {conflict} conflict + {rejected} rejected + {failed} failed + ")?;
         if *skipped > 0 {
             write!(f, "{skipped} skipped + ")?;
+        }
+        if self.waiting > 0 {
+            write!(f, "{} waiting + ", self.waiting)?;
         }
         write!(f, "{} pending", self.pending)?;
         match self.presumed {

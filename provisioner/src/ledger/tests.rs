@@ -16,6 +16,7 @@ use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::model::spec::{AuthSpec, IdentitySpec, QUARANTINE, StateSpec};
 use history::*;
 
@@ -312,6 +313,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         id_pattern: Some("[ab]".parse().unwrap()),
         profile: Some("gateway".into()),
         plan: Some(Sha256Digest::of(b"plan")),
+        service: ServiceKind::Dps,
     };
     let run = ledger.load_run(&facts(&options)).unwrap().commit(Sha256Digest::of(b"batch"), 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();

@@ -73,10 +73,9 @@ impl ChangeDecision {
 
     /// Refuses to delete an identity in another version than that for which a deletion was sent before: the
     /// deletion may have had its effect, and somebody may have created the identity anew.
-    pub(super) fn unless_made_anew(self, doomed: Option<&Etag>, found: Option<&Twin>) -> Self {
-        let version = found.and_then(|twin| twin.device_etag.as_ref());
+    pub(super) fn unless_made_anew(self, doomed: Option<&Etag>, found: Option<&Etag>) -> Self {
         match self {
-            Self::Delete if doomed.is_some() && version != doomed => Refusal::because(
+            Self::Delete if doomed.is_some() && found != doomed => Refusal::because(
                 ReasonCode::ChangedSinceSent,
                 "it was changed or made anew since this run was to delete it, and may have deleted it before",
             ),
@@ -97,7 +96,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn because(code: ReasonCode, reason: impl Into<String>) -> ChangeDecision {
+    pub(super) fn because(code: ReasonCode, reason: impl Into<String>) -> ChangeDecision {
         ChangeDecision::Refuse(Self { code, reason: reason.into(), differences: Vec::new() })
     }
 }
@@ -166,28 +165,42 @@ fn thumbprint_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
 }
 
 fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
+    let found = Some(twin);
+    match undo_unused(row, Comparison::of(&row.spec, found), &Etags::of(found), run) {
+        ChangeDecision::Delete => match use_shown_by(twin) {
+            None => ChangeDecision::Delete,
+            Some(signs) => Refusal::because(
+                ReasonCode::ChangedSinceRun,
+                format!("it was used since run {run} created it: {signs}"),
+            ),
+        },
+        decision => decision,
+    }
+}
+
+/// Decides on something that `run` has created and that nobody has used, by its comparison with the row and the
+/// etags that were found.
+pub(super) fn undo_unused(
+    row: &LedgerRow,
+    comparison: Comparison,
+    found: &Etags,
+    run: RunId,
+) -> ChangeDecision {
     if row.record.presumed {
         return Refusal::because(
             ReasonCode::CreationUncertain,
             format!("it is there, and run {run} can't be sure that it created it"),
         );
     }
-    let (left, found) = (&row.before, Etags::of(Some(twin)));
-    let comparison = Comparison::of(&row.spec, Some(twin));
+    let left = &row.before;
     let is_unread = *left == Etags::default();
     let is_untouched = match is_unread {
         // The run did not read its ETags: only the content can show that it is the same.
         true => comparison == Comparison::InSync,
-        false => *left == found,
+        false => left == found,
     };
     if is_untouched {
-        return match use_shown_by(twin) {
-            None => ChangeDecision::Delete,
-            Some(signs) => Refusal::because(
-                ReasonCode::ChangedSinceRun,
-                format!("it was used since run {run} created it: {signs}"),
-            ),
-        };
+        return ChangeDecision::Delete;
     }
     let differences = comparison.differences().to_vec();
     let (code, reason) = match comparison {

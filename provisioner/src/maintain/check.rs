@@ -69,7 +69,7 @@ impl<H: Hub> VerifyMaintenance<H> {
 }
 
 /// The differences of an identity from the run's result, if there are any.
-fn drift(decision: ChangeDecision) -> Option<Vec<Difference>> {
+pub(super) fn drift(decision: ChangeDecision) -> Option<Vec<Difference>> {
     let differs = |expected: &str, found: &str| Difference {
         path: DifferencePath::Identity,
         expected: Value::from(expected),

@@ -45,9 +45,9 @@ pub(super) struct ChangeOperation<H> {
 pub(super) struct Changing {
     pub(super) row: LedgerRow,
     maintenance: Arc<Maintenance>,
-    machine: ChangeMachine,
+    pub(super) machine: ChangeMachine,
     /// The version of the identity that a deletion was sent for.
-    doomed: Option<Etag>,
+    pub(super) doomed: Option<Etag>,
     /// The status of the last read, and its reason.
     status: Status,
     status_reason: Option<StatusReason>,
@@ -58,6 +58,25 @@ pub(super) struct Changing {
 }
 
 impl Changing {
+    /// The identity of a row, before it is read.
+    pub(super) fn new(row: LedgerRow, maintenance: Arc<Maintenance>) -> Self {
+        let effect = maintenance.effect();
+        let (machine, doomed) = match row.record.state {
+            RowState::Sent => (ChangeMachine::resumed(effect), row.before.identity.clone()),
+            _ => (ChangeMachine::new(effect), None),
+        };
+        Self {
+            row,
+            maintenance,
+            machine,
+            doomed,
+            status: Status::Enabled,
+            status_reason: None,
+            scope: None,
+            goes_with_device: false,
+        }
+    }
+
     /// The run that keeps the device disabled after `run` has processed it.
     fn held_by(&self, hold: Option<&Hold>, run: RunId) -> Option<RunId> {
         match *self.maintenance {
@@ -173,8 +192,10 @@ impl<H: Hub> Operation for ChangeOperation<H> {
             true => ChangeDecision::missing(),
             false => self.maintenance.decide(&changing.row, twin, task.hold.as_ref()),
         };
-        let decision = decision.unless_made_anew(changing.doomed.as_ref(), twin);
-        let decision = self.mind_later_runs(&changing.row, decision).await?;
+        let found = twin.and_then(|twin| twin.device_etag.as_ref());
+        let decision = decision.unless_made_anew(changing.doomed.as_ref(), found);
+        let decision =
+            mind_later_runs(&self.holds, &self.maintenance, self.run, &changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
         Ok(())
     }
@@ -223,22 +244,7 @@ impl<H: Hub> ChangeOperation<H> {
 
     /// The identity of a row with its first step.
     pub(super) fn task(&self, row: LedgerRow) -> Task<Changing> {
-        let effect = self.maintenance.effect();
-        let (machine, doomed) = match row.record.state {
-            RowState::Sent => (ChangeMachine::resumed(effect), row.before.identity.clone()),
-            _ => (ChangeMachine::new(effect), None),
-        };
-        let changing = Changing {
-            row,
-            maintenance: self.maintenance.clone(),
-            machine,
-            doomed,
-            status: Status::Enabled,
-            status_reason: None,
-            scope: None,
-            goes_with_device: false,
-        };
-        Task::new(changing, ChangeStep::Observe)
+        Task::new(Changing::new(row, self.maintenance.clone()), ChangeStep::Observe)
     }
 
     /// Decides for each device that is to go whether it may, and lets its modules go with it.
@@ -284,32 +290,6 @@ impl<H: Hub> ChangeOperation<H> {
         let found = self.hub.twin(&device).await?;
         let is_changed = found.is_some_and(|twin| twin.device_etag.as_ref() != Some(&left));
         Ok(is_changed.then(String::new))
-    }
-
-    /// Refuses to delete an identity that a later run of this ledger changed or created: later than the run
-    /// that is undone, or than this one. If the run that is undone has read no version of the identity, the
-    /// identity may look as that run left it.
-    async fn mind_later_runs(
-        &self,
-        row: &LedgerRow,
-        decision: ChangeDecision,
-    ) -> Result<ChangeDecision, RunError> {
-        let may_be_changed = match (&*self.maintenance, &decision) {
-            (Maintenance::Undo { .. }, ChangeDecision::Delete) => row.before == Etags::default(),
-            (Maintenance::Undo { .. }, ChangeDecision::Refuse(refusal)) => {
-                refusal.code == ReasonCode::ChangedSinceRun
-            }
-            (_, decision) => *decision == ChangeDecision::Delete,
-        };
-        let since = match *self.maintenance {
-            Maintenance::Undo { run } => Some(run),
-            _ => self.run,
-        };
-        let Some(since) = since.filter(|_| may_be_changed) else { return Ok(decision) };
-        Ok(match self.holds.last_change(&row.spec.identity, since).await? {
-            Some(by) => decision.changed_by_run(&self.maintenance, since, by),
-            None => decision,
-        })
     }
 
     /// Excludes identities without a proof that they can connect with their new certificate.
@@ -395,6 +375,34 @@ pub(super) async fn is_missing_module(
     let identity = &row.spec.identity;
     let is_own = maintenance.subject(identity) == *identity;
     Ok(!is_own && found.is_some() && hub.twin(identity).await?.is_none())
+}
+
+/// Refuses to delete an identity that a later run of this ledger changed or created: later than the run
+/// that is undone, or than `run`, which deletes. If the run that is undone has read no version of the identity,
+/// the identity may look as that run left it.
+pub(super) async fn mind_later_runs(
+    holds: &Holds,
+    maintenance: &Maintenance,
+    run: Option<RunId>,
+    row: &LedgerRow,
+    decision: ChangeDecision,
+) -> Result<ChangeDecision, RunError> {
+    let may_be_changed = match (maintenance, &decision) {
+        (Maintenance::Undo { .. }, ChangeDecision::Delete) => row.before == Etags::default(),
+        (Maintenance::Undo { .. }, ChangeDecision::Refuse(refusal)) => {
+            refusal.code == ReasonCode::ChangedSinceRun
+        }
+        (_, decision) => *decision == ChangeDecision::Delete,
+    };
+    let since = match *maintenance {
+        Maintenance::Undo { run } => Some(run),
+        _ => run,
+    };
+    let Some(since) = since.filter(|_| may_be_changed) else { return Ok(decision) };
+    Ok(match holds.last_change(&row.spec.identity, since).await? {
+        Some(by) => decision.changed_by_run(maintenance, since, by),
+        None => decision,
+    })
 }
 
 /// The meaning of an event for an identity that was to be changed.

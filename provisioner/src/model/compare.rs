@@ -19,10 +19,12 @@ use crate::model::hold::Hold;
 use crate::model::options::TwinPolicy;
 use crate::model::run_id::RunId;
 use crate::model::scopes::{is_edge, parent_in, scope_of_parent};
+use crate::model::service::ServiceKind;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 use crate::model::unknown_value::UnknownValue;
 use twin_values::{PathOf, SectionComparison};
 
+mod enrollment;
 mod twin_values;
 
 /// The result of comparing an identity on the hub with the batch.
@@ -184,9 +186,10 @@ impl DifferencePath {
 }
 
 impl Difference {
-    /// The difference in words; `expects` says what has the expected value, for example `batch has`.
-    pub(crate) fn told(&self, expects: &str) -> String {
-        format!("{}: {expects} {}, hub has {}", self.path, self.expected, self.found)
+    /// The difference on a service in words; `expects` says what has the expected value, for example
+    /// `batch has`.
+    pub(crate) fn told(&self, expects: &str, service: ServiceKind) -> String {
+        format!("{}: {expects} {}, {service} has {}", self.path, self.expected, self.found)
     }
 
     /// Returns true for the parent of a device.
@@ -202,7 +205,7 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told("batch has"))
+        f.write_str(&self.told("batch has", ServiceKind::Hub))
     }
 }
 
@@ -266,26 +269,8 @@ impl Comparison {
     }
 
     fn compare_twins(spec: &IdentitySpec, twin: &Twin, extra: ExtraValues) -> Self {
-        let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
-        let expected_tags = creator_tag::without(&spec.state.tags);
-        let sections: [(PathOf, _, _); 2] = [
-            (DifferencePath::Tag, &*expected_tags, tags),
-            (DifferencePath::Desired, &spec.state.desired, desired),
-        ];
-        for (path_of, expected, found) in sections {
-            let mut section = SectionComparison::new(path_of, &mut differences);
-            section.note_missing(expected, found);
-            if let (ExtraValues::Differ, Some(found), false) = (extra, found, expected.is_empty()) {
-                section.note_extra(expected, found);
-            }
-        }
-        let is_creators = |difference: &Difference| {
-            difference.expected.is_null()
-                && creator_tag::is_creators(&difference.found)
-                && matches!(&difference.path, DifferencePath::Tag(names) if names.len() == 1)
-        };
-        differences.retain(|difference| !is_creators(difference));
+        let differences = section_differences(spec, tags, desired, extra);
         match differences.is_empty() {
             true => Self::InSync,
             false if !was_written(twin) && is_blank(twin) => Self::TwinNotWritten,
@@ -315,6 +300,35 @@ impl Comparison {
             Self::InSync | Self::Missing | Self::TwinNotWritten => &[],
         }
     }
+}
+
+/// The differences of tags and desired properties that were found.
+fn section_differences(
+    spec: &IdentitySpec,
+    tags: Option<&JsonObject>,
+    desired: Option<&JsonObject>,
+    extra: ExtraValues,
+) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let expected_tags = creator_tag::without(&spec.state.tags);
+    let sections: [(PathOf, _, _); 2] = [
+        (DifferencePath::Tag, &*expected_tags, tags),
+        (DifferencePath::Desired, &spec.state.desired, desired),
+    ];
+    for (path_of, expected, found) in sections {
+        let mut section = SectionComparison::new(path_of, &mut differences);
+        section.note_missing(expected, found);
+        if let (ExtraValues::Differ, Some(found), false) = (extra, found, expected.is_empty()) {
+            section.note_extra(expected, found);
+        }
+    }
+    let is_creators = |difference: &Difference| {
+        difference.expected.is_null()
+            && creator_tag::is_creators(&difference.found)
+            && matches!(&difference.path, DifferencePath::Tag(names) if names.len() == 1)
+    };
+    differences.retain(|difference| !is_creators(difference));
+    differences
 }
 
 /// The handling of values that a twin holds in addition to those of the batch.

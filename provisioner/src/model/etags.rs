@@ -1,6 +1,7 @@
 //! The ETags of an identity, for conditional updates.
 
 use hub_types::Etag;
+use hub_types::dps::IndividualEnrollment;
 use hub_types::twin::Twin;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,11 @@ pub(crate) struct Etags {
 }
 
 impl Etags {
+    /// The ETag of an enrolment. Its initial twin has none of its own.
+    pub(crate) fn of_enrollment(enrollment: Option<&IndividualEnrollment>) -> Self {
+        Self { identity: enrollment.and_then(|enrollment| enrollment.settings.etag.clone()), twin: None }
+    }
+
     /// The ETags that a twin shows.
     pub(crate) fn of(twin: Option<&Twin>) -> Self {
         Self {

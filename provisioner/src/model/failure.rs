@@ -107,6 +107,8 @@ reason_codes! {
     NewThumbprintMissing = "new_thumbprint_missing",
     /// The batch names no new thumbprint for it.
     NoNewThumbprint = "no_new_thumbprint",
+    /// No enrolment can be made of it: its certificate is not at hand, or a DPS has no place for it.
+    NotEnrollable = "not_enrollable",
     /// It is disabled, and no run of this ledger has put it into quarantine or retired it.
     NotDisabledByRun = "not_disabled_by_run",
     /// It does not authenticate by thumbprints.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::service::ServiceKind;
 use super::service_status::StatusListener;
 
 /// The receiver of notes and progress, and the source of requests to stop.
 pub(crate) trait RunObserver: Send + Sync {
-    /// Takes the hub of the work before it is called. `is_test_hub` is true for a hub for tests.
-    fn hub(&self, hub: &dyn Display, is_test_hub: bool);
+    /// Takes the hub or DPS of the work before it is called. `is_for_tests` is true for one for tests.
+    fn service(&self, kind: ServiceKind, service: &dyn Display, is_for_tests: bool);
 
     /// Takes a line for people.
     fn note(&self, note: &dyn Display);

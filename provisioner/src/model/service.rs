@@ -15,6 +15,22 @@ pub(crate) enum ServiceKind {
     Hub,
 }
 
+impl ServiceKind {
+    /// The mark of a service for tests.
+    pub(crate) fn test_mark(self) -> &'static str {
+        match self {
+            Self::Dps => "TEST DPS",
+            Self::Hub => "TEST HUB",
+        }
+    }
+
+    /// Returns true for the service of runs that name none.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub(crate) fn is_hub(&self) -> bool {
+        *self == Self::Hub
+    }
+}
+
 impl fmt::Display for ServiceKind {
     /// Writes the name in sentences.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::service::ServiceKind;
+
 /// A service that a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -49,20 +51,24 @@ pub(crate) enum WaitReason {
     Throttled,
 }
 
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AskedByHub => "the hub asks to wait",
-            Self::RateLimited => "calls are kept to the rate that the hub takes",
-            Self::HubFailed => "the hub has a failure of its own",
-            Self::NoAnswer => "no answer came from the hub",
-            Self::NotConfirmed => {
-                "no answer of the hub confirms a change (a lost connection, a hub that fails, or the login page of a proxy?)"
+impl WaitReason {
+    /// The reason in words, for calls to a service of this kind.
+    pub(crate) fn told_of(self, service: ServiceKind) -> String {
+        match self {
+            Self::AskedByHub => format!("the {service} asks to wait"),
+            Self::RateLimited => format!("calls are kept to the rate that the {service} takes"),
+            Self::HubFailed => format!("the {service} has a failure of its own"),
+            Self::NoAnswer => format!("no answer came from the {service}"),
+            Self::NotConfirmed => format!(
+                "no answer of the {service} confirms a change (a lost connection, a {service} that fails, or the login page \
+                 of a proxy?)"
+            ),
+            Self::NoConnection => format!("no connection to the {service}"),
+            Self::NotUnderstood => {
+                format!("what answers is not the {service} (a login page?), or its answer was damaged")
             }
-            Self::NoConnection => "no connection to the hub",
-            Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",
-            Self::Throttled => "the hub takes no more calls just now",
-        })
+            Self::Throttled => format!("the {service} takes no more calls just now"),
+        }
     }
 }
 

@@ -203,7 +203,7 @@ impl Planner {
         let parent = row.spec.state.parent.as_ref();
         let parent_refusal = || parent.and_then(|parent| known.parents.refusal(parent));
         match action {
-            Action::Refuse => Some("it is not on the hub, and mode `update` creates nothing".to_owned()),
+            Action::Refuse => Some("it does not exist, and mode `update` creates nothing".to_owned()),
             Action::Create => parent_refusal().or_else(|| self.creation_refusal(row, &known.modules)),
             // The identity is written, and its parent with it.
             Action::Update if look.twin_too.is_some() => parent_refusal().or_else(|| look.overflow.clone()),

@@ -78,7 +78,7 @@ impl RunVerb {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Advice {
     /// The cause.
-    pub(crate) cause: &'static str,
+    pub(crate) cause: String,
     /// The remedy. Its commands are complete, except for the options that name the hub.
     pub(crate) to_do: String,
 }
@@ -94,13 +94,16 @@ pub(crate) fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
         TwinPolicy::Initial => ApplyRules { twin: TwinPolicy::Merge, ..rules },
         TwinPolicy::Merge | TwinPolicy::Replace => rules,
     };
+    let service = run.options.service.to_string();
     let to_do = entry
         .to_do
+        .replace("{service}", &service)
         .replace("{run}", &run.id.to_string())
         .replace("{undone}", &undone)
         .replace("{options}", &batch_options(run))
         .replace("{options to upsert}", &batch_options_under(run, upsert))
         .replace("{options to merge}", &batch_options_under(run, merge))
         .replace("{file}", &quoted(&run.input));
-    Advice { cause: entry.cause, to_do }
+    let cause = entry.cause.replace("{service}", &service);
+    Advice { cause, to_do }
 }

@@ -27,6 +27,8 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         id_pattern: _,
         // Its options are the run's.
         plan: _,
+        // The options that name the DPS say it.
+        service: _,
     } = &run.options;
     let mode = match rules.mode {
         ApplyMode::Create => "",

@@ -68,7 +68,7 @@ impl Causes {
         let cause = |(finding, (rows, examples)): (&Finding, &(u64, Vec<String>))| {
             let advice = advice(run, finding.reason);
             let cause = match &finding.detail {
-                Detail::None => advice.cause.to_owned(),
+                Detail::None => advice.cause,
                 Detail::More(more) => format!("{}: {more}", advice.cause),
                 Detail::Text(text) => text.clone(),
             };
@@ -103,7 +103,7 @@ pub(super) fn finding(row: &LedgerRow) -> Option<Finding> {
         (RowState::Conflict | RowState::Failed | RowState::Skipped, _) => found(record.reason, detail(row)),
         (RowState::Claimed | RowState::Pending, _) => found(Some(ReasonCode::NotStarted), Detail::None),
         (RowState::Sent, _) => found(Some(ReasonCode::Unfinished), Detail::None),
-        (RowState::Done | RowState::Unchanged, None) => None,
+        (RowState::Done | RowState::Unchanged | RowState::Waiting, None) => None,
         (_, Some([])) => found(Some(ReasonCode::MissingLater), Detail::None),
         (_, Some(_)) if record.effect == Some(Effect::Deleted) => {
             found(Some(ReasonCode::ThereAgain), Detail::None)

@@ -3,13 +3,19 @@
 use crate::ledger::{IssueFolders, RunOptions};
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use crate::model::service::ServiceKind;
 use hub_types::shown::ShownPath;
 
 /// Returns the options that a run was begun with, in words.
 pub(super) fn options(options: &RunOptions) -> String {
-    let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, profile, plan } =
-        options;
+    let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, .. } = options;
+    let RunOptions { map, id_pattern, profile, plan, service, .. } = options;
     let mut words = match maintenance {
+        None if *service == ServiceKind::Dps => {
+            let mut words = vec!["enrolments with a DPS".to_owned()];
+            words.extend(rules_in_words(*rules));
+            words
+        }
         None => rules_in_words(*rules),
         Some(Maintenance::Disable { reason }) => {
             vec![format!("retire: disabled, with the reason \u{201c}{}\u{201d}", reason.as_str())]

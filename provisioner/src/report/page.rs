@@ -23,6 +23,7 @@ use super::timeline::Timeline;
 use crate::ledger::{HeldDevices, Ledger, LedgerError, ProgressSample, Run, RunState, Session, Totals};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 
 /// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,8 @@ struct Page<'a> {
     title: String,
     headline: Headline,
     run: &'a Run,
-    test_hub: bool,
+    /// The mark of a run on a service for tests.
+    test_mark: Option<&'static str>,
     state: &'static str,
     subject: Vec<String>,
     parts: Vec<BarPart>,
@@ -138,7 +140,7 @@ impl<'a> Page<'a> {
             title: format!("Run {}: {}", run.id, run.input),
             headline: Headline::of(run, totals, held, summary),
             run,
-            test_hub: run.is_on_test_hub(),
+            test_mark: run.is_on_test_hub().then(|| run.options.service.test_mark()),
             state: state(run.state),
             subject: subject(totals, summary),
             parts: parts(totals),
@@ -278,8 +280,13 @@ fn facts(run: &Run, sessions: &[(Session, Vec<ProgressSample>)]) -> Vec<(&'stati
     let operators = each_once(&run.by.name, sessions().map(|session| session.by.name.as_str()));
     let stations = each_once(&run.by.station, sessions().map(|session| session.by.station.as_str()));
     let versions = each_once(&run.tool_version, sessions().map(|session| session.tool_version.as_str()));
+    let mark = run.is_on_test_hub().then(|| run.options.service.test_mark());
+    let service = match run.options.service {
+        ServiceKind::Dps => "DPS",
+        ServiceKind::Hub => "Hub",
+    };
     let facts = [
-        ("Hub", if run.is_on_test_hub() { format!("TEST HUB: {}", run.hub) } else { run.hub.clone() }),
+        (service, mark.map_or_else(|| run.hub.clone(), |mark| format!("{mark}: {}", run.hub))),
         ("Batch", run.input.clone()),
         ("SHA-256 of the batch", run.input_sha256.to_string()),
         ("Operator", operators),

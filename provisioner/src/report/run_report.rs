@@ -13,6 +13,7 @@ use crate::ledger::{
 };
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 
 /// A run with its sums.
 #[derive(Debug, Serialize)]
@@ -123,9 +124,9 @@ impl OpenReport {
         mut visit: impl FnMut(&RemarkableRow<'_>),
     ) -> Result<(), LedgerError> {
         let mut ledger = self.reader.lock();
-        let expects = ledger.run(Some(self.run().id))?.options.expects();
+        let (expects, service) = (self.run().options.expects(), self.run().options.service);
         for row in ledger.rows(self.run().id, RowFilter::Remarkable) {
-            visit(&RemarkableRow { row: &row?, expects: &expects });
+            visit(&RemarkableRow { row: &row?, expects: &expects, service });
         }
         Ok(())
     }
@@ -141,15 +142,19 @@ pub(crate) struct RemarkableRow<'a> {
     row: &'a LedgerRow,
     /// The words for what has the expected value of a difference.
     expects: &'a str,
+    /// The kind of the service of the run.
+    service: ServiceKind,
 }
 
 impl fmt::Display for RemarkableRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { row, expects } = self;
+        let Self { row, expects, service } = self;
         let Record { state, error, differences, .. } = &row.record;
         let reason = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         write!(f, "line {}: {}: {state}{reason}", row.line, row.spec.identity)?;
-        differences.iter().try_for_each(|difference| write!(f, "\n  {}", difference.told(expects)))?;
+        differences
+            .iter()
+            .try_for_each(|difference| write!(f, "\n  {}", difference.told(expects, *service)))?;
         match row.drift.as_deref() {
             Some([]) => f.write_str("\n  verification: it is not on the hub"),
             Some(found) => found.iter().try_for_each(|found| write!(f, "\n  verification: {found}")),

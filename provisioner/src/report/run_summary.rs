@@ -9,6 +9,7 @@ use super::causes::{Causes, finding};
 use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
 use crate::model::compare::Difference;
 use crate::model::effect::Effect;
+use crate::model::service::ServiceKind;
 
 /// The statistics of a run's rows.
 #[derive(Default)]
@@ -51,6 +52,8 @@ pub(super) struct Shown {
     numbers: HashMap<String, usize>,
     /// The words for what has the expected value of a difference.
     expects: String,
+    /// The kind of the service of the run.
+    service: ServiceKind,
     /// True if only rows that are not as asked, or remarkable, are included.
     pub(super) only_remarkable: bool,
     /// True if there are more rows than are included.
@@ -94,7 +97,8 @@ impl RunSummary {
     /// Reads the rows of a run, of which the ledger has `count`.
     pub(super) fn of(ledger: &mut Ledger, run: &Run, count: u64, most: usize) -> Result<Self, LedgerError> {
         let only_remarkable = usize::try_from(count).map_or(true, |count| count > most);
-        let shown = Shown { only_remarkable, expects: run.options.expects(), ..Shown::default() };
+        let (expects, service) = (run.options.expects(), run.options.service);
+        let shown = Shown { only_remarkable, expects, service, ..Shown::default() };
         let mut summary = Self { shown, ..Self::default() };
         for row in ledger.rows(run.id, RowFilter::All) {
             summary.add(&row?, most);
@@ -152,7 +156,7 @@ impl Shown {
             self.is_cut = true;
             return;
         }
-        let more = self.text(more(row, &self.expects));
+        let more = self.text(more(row, &self.expects, self.service));
         let ended = self.text(row.ended.as_ref().map(ToString::to_string).unwrap_or_default());
         let serial = row.serial.clone().unwrap_or_default();
         let identity = row.spec.identity.to_string();
@@ -183,6 +187,7 @@ fn end_of(row: &LedgerRow) -> &'static str {
         (RowState::Conflict, ..) => "conflict",
         (RowState::Failed, ..) => "failed",
         (RowState::Skipped, ..) => "skipped",
+        (RowState::Waiting, ..) => "waiting",
         (RowState::Claimed | RowState::Pending | RowState::Sent, ..) => "pending",
         (_, Some([]), _) => "missing",
         (_, Some(_), _) => "different",
@@ -193,7 +198,7 @@ fn end_of(row: &LedgerRow) -> &'static str {
 }
 
 /// The additional details of a row.
-fn more(row: &LedgerRow, expects: &str) -> String {
+fn more(row: &LedgerRow, expects: &str, service: ServiceKind) -> String {
     let record = &row.record;
     let mut parts = Vec::new();
     parts.extend(record.error.clone());
@@ -201,30 +206,33 @@ fn more(row: &LedgerRow, expects: &str) -> String {
     match (record.state, record.differences.is_empty()) {
         (_, true) => {}
         (RowState::Done | RowState::Unchanged, _) => {
-            parts.push(format!("the twin was written since and is kept: {}", texts(&record.differences)));
+            parts.push(format!(
+                "the twin was written since and is kept: {}",
+                texts(&record.differences, service)
+            ));
         }
-        _ => parts.push(told(&record.differences, expects)),
+        _ => parts.push(told(&record.differences, expects, service)),
     }
     match row.drift.as_deref() {
-        Some([]) => parts.push("it was not on the hub when it was verified".into()),
-        Some(found) => parts.push(format!("when it was verified: {}", texts(found))),
+        Some([]) => parts.push(format!("it was not on the {service} when it was verified")),
+        Some(found) => parts.push(format!("when it was verified: {}", texts(found, service))),
         None => {}
     }
     if let Some(run) = record.held_by {
         parts.push(format!("left disabled by run {run}"));
     }
     if record.presumed {
-        parts.push(
-            "presumed: the hub's answer was lost, or others changed it after this run had created it".into(),
-        );
+        parts.push(format!(
+            "presumed: the {service}'s answer was lost, or others changed it after this run had created it"
+        ));
     }
     parts.join("; ")
 }
 
-fn texts(differences: &[Difference]) -> String {
-    told(differences, "batch has")
+fn texts(differences: &[Difference], service: ServiceKind) -> String {
+    told(differences, "batch has", service)
 }
 
-fn told(differences: &[Difference], expects: &str) -> String {
-    differences.iter().map(|difference| difference.told(expects)).collect::<Vec<_>>().join("; ")
+fn told(differences: &[Difference], expects: &str, service: ServiceKind) -> String {
+    differences.iter().map(|difference| difference.told(expects, service)).collect::<Vec<_>>().join("; ")
 }

@@ -19,17 +19,18 @@ use crate::ledger::{Ledger, Loader, RunFacts, RunOptions};
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::model::text::counted;
 use crate::plan::PlanFile;
-use crate::target::{OpenHub, Target, TargetChoice, TargetError};
+use crate::target::{OpenService, ServiceChoice, ServiceTarget, TargetError};
 
 /// Begins a run that creates and updates the identities of a batch, and works on it.
 pub(super) async fn apply(
     request: ApplyRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref()).await?;
+    let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
     target.announce(context.observer);
     let secrets = request.secrets.clone();
     let new = NewRun::to_apply(request, &target)?;
@@ -39,10 +40,10 @@ pub(super) async fn apply(
     }
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let store = certificates.as_ref().map(Certificates::store);
-    let (hub, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
+    let (service, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
     let (keys, batch) = (Arc::new(loaded.keys), Some(new.batch.path));
     let job =
-        Job { hub, keys, batch, certificates, certificate_check: None, verify: context.verify, context };
+        Job { service, keys, batch, certificates, certificate_check: None, verify: context.verify, context };
     job.execute(ledger, run).await
 }
 
@@ -58,8 +59,14 @@ pub(super) struct NewRun {
 
 impl NewRun {
     /// The run of an `apply`.
-    fn to_apply(request: ApplyRequest, target: &Target) -> Result<Self, RunFailure> {
+    fn to_apply(request: ApplyRequest, target: &ServiceTarget) -> Result<Self, RunFailure> {
+        if request.options.quarantine && target.kind() == ServiceKind::Dps {
+            return Err(RunFailure::NotOnDps { work: "a quarantine" });
+        }
         let (batch, options, rules, plan) = if PlanFile::is_one(&request.batch.file) {
+            let ServiceTarget::Hub(target) = target else {
+                return Err(RunFailure::NotOnDps { work: "an apply of a plan" });
+            };
             let plan = PlannedBatch::open(&request, target)?;
             (plan.batch(request.plan_batch), plan.options(), plan.rules(), Some(plan))
         } else if request.plan_batch.is_some() {
@@ -69,6 +76,7 @@ impl NewRun {
             let options = RunOptions {
                 map: batch.read.map.clone(),
                 id_pattern: batch.read.id_pattern.clone(),
+                service: target.kind(),
                 ..request.options
             };
             let rules = LoadRules::of(&options, request.skip_bad_rows);
@@ -82,11 +90,11 @@ impl NewRun {
     /// folder that certificates are issued to.
     pub(super) async fn begin(
         &self,
-        target: Target,
+        target: ServiceTarget,
         store: Option<&IssuedStore>,
         ledger: &mut Ledger,
         context: &RunContext<'_>,
-    ) -> Result<(OpenHub, RunId, Loaded), RunFailure> {
+    ) -> Result<(OpenService, RunId, Loaded), RunFailure> {
         let (label, input) = (target.label(), self.batch.path.to_string_lossy().into_owned());
         let facts = RunFacts {
             hub: &label.name,
@@ -96,34 +104,34 @@ impl NewRun {
             by: &context.settings.by,
             options: &self.options,
         };
-        let (mut target, mut hub) = (Some(target), None);
+        let (mut target, mut service) = (Some(target), None);
         let begun = loop {
-            match self.try_to_begin(&mut target, &mut hub, store, &facts, ledger, context).await {
+            match self.try_to_begin(&mut target, &mut service, store, &facts, ledger, context).await {
                 Err(failure) if failure.is_broken_load() => context.observer.note(&LOADED_AGAIN),
                 begun => break begun,
             }
         };
         match begun {
             Ok((run, loaded)) => {
-                #[expect(clippy::expect_used, reason = "a run is committed after its hub was opened")]
-                let hub = hub.expect("the hub of a committed run is open");
-                Ok((hub, run, loaded))
+                #[expect(clippy::expect_used, reason = "a run is committed after its service was opened")]
+                let service = service.expect("the service of a committed run is open");
+                Ok((service, run, loaded))
             }
             Err(failure) => {
-                if let Some(hub) = hub {
-                    hub.close().await;
+                if let Some(service) = service {
+                    service.close().await;
                 }
                 Err(failure)
             }
         }
     }
 
-    /// Loads the batch and commits it. The hub of the target is opened and called once, however often an
+    /// Loads the batch and commits it. The target is opened and called once, however often an
     /// interrupted connection to the ledger makes this begin again.
     async fn try_to_begin(
         &self,
-        target: &mut Option<Target>,
-        hub: &mut Option<OpenHub>,
+        target: &mut Option<ServiceTarget>,
+        service: &mut Option<OpenService>,
         store: Option<&IssuedStore>,
         facts: &RunFacts<'_>,
         ledger: &mut Ledger,
@@ -139,10 +147,10 @@ impl NewRun {
                 counted(loaded.devices, "device"),
                 counted(loaded.modules, "module")
             ));
-            let opened = hub.insert(open_hub(target, &self.options, context.observer).await?);
-            opened.client.rate_limiter().set_patience(context.settings.patience);
-            let devices = opened.client.probe().await?;
-            if self.options.maintenance.is_none() {
+            let opened = service.insert(open_service(target, &self.options, context.observer).await?);
+            opened.client().rate_limiter().set_patience(context.settings.patience);
+            let devices = opened.probe().await?;
+            if let (Some(devices), None) = (devices, &self.options.maintenance) {
                 look_for_room(devices, &loaded, context.observer)?;
             }
         }
@@ -167,17 +175,21 @@ impl NewRun {
 pub(super) const LOADED_AGAIN: &str =
     "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
 
-/// Opens the hub of a run, for devices too if they have to show that they can connect.
-pub(super) async fn open_hub(
-    target: Target,
+/// Opens the service of a run: a hub for devices too if they have to show that they can connect.
+pub(super) async fn open_service(
+    target: ServiceTarget,
     options: &RunOptions,
     observer: &dyn RunObserver,
-) -> Result<OpenHub, TargetError> {
-    match options.needs_connect_check() {
-        // Devices whose thumbprints are known to the hub need no CA.
-        true => target.open_for_devices(Vec::new(), observer.status_listener()).await,
-        false => target.open(observer.status_listener()).await,
-    }
+) -> Result<OpenService, TargetError> {
+    let status = observer.status_listener();
+    Ok(match target {
+        ServiceTarget::Dps(target) => OpenService::Dps(target.open(status)?),
+        ServiceTarget::Hub(target) => OpenService::Hub(Box::new(match options.needs_connect_check() {
+            // Devices whose thumbprints are known to the hub need no CA.
+            true => target.open_for_devices(Vec::new(), status).await?,
+            false => target.open(status).await?,
+        })),
+    })
 }
 
 /// Refuses a batch that no hub can hold. The room of this hub depends on how much of the batch it has

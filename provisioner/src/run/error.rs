@@ -14,6 +14,7 @@ use crate::ledger::{LedgerError, Run};
 use crate::model::conversion::convert_by;
 use crate::model::digest::Sha256Digest;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::plan::PlanFileError;
 use crate::target::TargetError;
 use crate::workers::RunError;
@@ -49,15 +50,23 @@ pub(crate) enum RunFailure {
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The run is for a different hub.
-    #[error("run {run} is for the hub {hub}, not for {found}")]
+    /// The run is for a different hub or DPS.
+    #[error("run {run} is for the {service} {name}, not for {found}")]
     OtherHub {
         /// The run.
         run: RunId,
-        /// The hub of the run.
-        hub: String,
-        /// The chosen hub.
+        /// The kind of the service of the run.
+        service: ServiceKind,
+        /// The service of the run.
+        name: String,
+        /// The chosen service.
         found: String,
+    },
+    /// The work can only be done on a hub.
+    #[error("{work} is not possible on a DPS")]
+    NotOnDps {
+        /// The work.
+        work: &'static str,
     },
     /// An earlier run has done nothing of what is to be changed.
     #[error("run {run} {reason}")]

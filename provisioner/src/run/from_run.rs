@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::RunContext;
-use super::begin::LOADED_AGAIN;
+use super::begin::{LOADED_AGAIN, open_service};
 use super::dry_run::{DryRunRows, OpenDryRun};
 use super::error::{NothingToDo, RunFailure};
 use super::outcome::RunOutcome;
@@ -17,34 +17,41 @@ use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::target::{HubLabel, Target, TargetChoice};
+use crate::target::{HubLabel, ServiceChoice, ServiceTarget, Target, TargetChoice};
 
 /// Begins a run that changes the rows of an earlier run, and works on it.
 pub(super) async fn execute(
     request: &RunChangeRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref()).await?;
+    let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
     let ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let mut earlier = EarlierRun::of(ledger, request, target, context.observer)?;
     earlier.count(context.observer)?;
     let EarlierRun { run, mut ledger, target, maintenance, filter } = earlier;
-    let hub = target.open(context.observer.status_listener()).await?;
-    hub.client.rate_limiter().set_patience(context.settings.patience);
-    let loaded = match hub.client.probe().await {
-        Ok(_) => load(&mut ledger, &run, maintenance, filter, &hub.label, context),
+    let service = open_service(target, &run.options, context.observer).await?;
+    service.client().rate_limiter().set_patience(context.settings.patience);
+    let loaded = match service.probe().await {
+        Ok(_) => load(&mut ledger, &run, maintenance, filter, service.label(), context),
         Err(error) => Err(error.into()),
     };
     match loaded {
         Ok(run) => {
             let (keys, verify) = (Arc::default(), context.verify);
-            let job =
-                Job { hub, keys, batch: None, certificates: None, certificate_check: None, verify, context };
+            let job = Job {
+                service,
+                keys,
+                batch: None,
+                certificates: None,
+                certificate_check: None,
+                verify,
+                context,
+            };
             job.execute(ledger, run).await
         }
         Err(failure) => {
-            hub.close().await;
+            service.close().await;
             Err(failure)
         }
     }
@@ -57,11 +64,14 @@ pub(super) async fn open_dry_run(
     location: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
-    let target = Target::resolve(hub, ".".as_ref()).await?;
+    let target = ServiceTarget::Hub(Target::resolve(hub, ".".as_ref()).await?);
     let ledger = Ledger::open_to_read(location, observer.status_listener())?;
     let mut earlier = EarlierRun::of(ledger, request, target, observer)?;
     let count = earlier.count(observer)?;
     let EarlierRun { run, ledger, target, maintenance, filter } = earlier;
+    let ServiceTarget::Hub(target) = target else {
+        return Err(RunFailure::NotOnDps { work: "a dry run" });
+    };
     let owners = open_owners(location, observer.status_listener())?;
     let rows = DryRunRows { ledger, run: run.id, filter, of_earlier_run: true, count, rejected: 0 };
     OpenDryRun::open(target, owners, maintenance, rows, run.input, observer).await
@@ -71,7 +81,7 @@ pub(super) async fn open_dry_run(
 struct EarlierRun {
     run: Run,
     ledger: Ledger,
-    target: Target,
+    target: ServiceTarget,
     maintenance: Maintenance,
     filter: RowFilter,
 }
@@ -80,7 +90,7 @@ impl EarlierRun {
     fn of(
         mut ledger: Ledger,
         request: &RunChangeRequest,
-        target: Target,
+        target: ServiceTarget,
         observer: &dyn RunObserver,
     ) -> Result<Self, RunFailure> {
         let run = ledger.run(Some(request.run))?;
@@ -88,6 +98,9 @@ impl EarlierRun {
         target.announce(observer);
         observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let id = request.run;
+        if request.change == RunChange::Release && !run.options.service.is_hub() {
+            return Err(RunFailure::NotOnDps { work: "a release" });
+        }
         let (maintenance, filter) = match (request.change, &run.options.maintenance) {
             (RunChange::Release, _) => (Maintenance::Release { run: Some(id) }, RowFilter::Disabled),
             (RunChange::Undo, Some(Maintenance::Release { .. })) => {
@@ -125,7 +138,8 @@ fn load(
     hub: &HubLabel,
     context: &RunContext<'_>,
 ) -> Result<RunId, RunFailure> {
-    let options = RunOptions { maintenance: Some(maintenance), ..RunOptions::default() };
+    let service = from.options.service;
+    let options = RunOptions { maintenance: Some(maintenance), service, ..RunOptions::default() };
     let facts = RunFacts {
         hub: &hub.name,
         test_hub: hub.is_test_hub,

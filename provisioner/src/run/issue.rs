@@ -17,7 +17,7 @@ use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Ro
 use crate::model::observer::{Activity, RunObserver};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
-use crate::target::Target;
+use crate::target::ServiceTarget;
 
 /// The CA, and the folder that its certificates go to.
 pub(super) struct Certificates {
@@ -32,12 +32,12 @@ impl Certificates {
     pub(super) fn open(
         folders: Option<IssueFolders>,
         secrets: &SecretSource,
-        target: &Target,
+        target: &ServiceTarget,
         observer: &dyn RunObserver,
     ) -> Result<Option<Self>, RunFailure> {
         let Some(IssueFolders { ca: folder, out }) = folders else { return Ok(None) };
         let now = now();
-        let ca = if find_ca(&folder, target)? {
+        let ca = if find_ca(&folder, target.is_embedded())? {
             CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?
         } else {
             observer.note(&format_args!("CA: made a test CA in {}", ShownPath(&folder)));

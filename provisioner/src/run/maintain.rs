@@ -19,30 +19,34 @@ use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunOptions};
 use crate::maintain::{CertificateCheck, connect_check};
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
-use crate::target::{OpenHub, Target, TargetChoice};
+use crate::model::spec::GivenKeys;
+use crate::target::{OpenService, ServiceChoice, ServiceTarget, Target, TargetChoice};
 
 /// Begins a run that changes existing identities, and works on it.
 pub(super) async fn execute(
     request: BatchChangeRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
+    let ServiceChoice::Hub(hub) = service else {
+        return Err(RunFailure::NotOnDps { work: "a change of the identities of a batch" });
+    };
     let address = request.address.clone();
     let (new, target) = resolve(request, hub, context.observer).await?;
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
-    let (hub, run, _) = new.begin(target, None, &mut ledger, context).await?;
+    let (service, run, _) = new.begin(ServiceTarget::Hub(target), None, &mut ledger, context).await?;
     note_issued(&new.options, &mut ledger, run)?;
     let batch = new.batch.path;
-    let certificate_check = match certificate_check(&new.options, Some(&batch), &hub, address) {
+    let certificate_check = match certificate_check(&new.options, Some(&batch), &service, address) {
         Ok(check) => check,
         Err(failure) => {
-            hub.close().await;
+            service.close().await;
             return Err(failure);
         }
     };
     let (keys, batch) = (Arc::default(), Some(batch));
     let job =
-        Job { hub, keys, batch, certificates: None, certificate_check, verify: context.verify, context };
+        Job { service, keys, batch, certificates: None, certificate_check, verify: context.verify, context };
     job.execute(ledger, run).await
 }
 
@@ -106,12 +110,24 @@ pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId)
 pub(super) fn certificate_check(
     options: &RunOptions,
     batch: Option<&Path>,
-    hub: &OpenHub,
+    service: &OpenService,
     address: Option<(String, u16)>,
 ) -> Result<Option<CertificateCheck>, RunFailure> {
+    let OpenService::Hub(hub) = service else { return Ok(None) };
     if !options.needs_connect_check() {
         return Ok(None);
     }
+    let credentials = credentials(options, batch, Arc::default())?;
+    Ok(Some(connect_check(hub.for_devices(address)?, credentials, default_concurrency())))
+}
+
+/// The sources of credentials of a run's devices: the files that its batch names, the folder of issued
+/// certificates, and the symmetric keys that the batch gives.
+pub(super) fn credentials(
+    options: &RunOptions,
+    batch: Option<&Path>,
+    keys: Arc<GivenKeys>,
+) -> Result<CredentialSource, RunFailure> {
     let load_options = LoadOptions {
         read: options.read_options(),
         certificates: CertificateSource::Ignored,
@@ -123,6 +139,5 @@ pub(super) fn certificate_check(
         None => None,
     };
     let issued = open_issued(options.issue.as_ref().map(|folders| &folders.out))?;
-    let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
-    Ok(Some(connect_check(hub.for_devices(address)?, credentials, default_concurrency())))
+    Ok(CredentialSource { files, issued, keys })
 }

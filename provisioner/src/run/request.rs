@@ -9,14 +9,14 @@ use crate::batch::{BatchChoice, CertificateSource};
 use crate::ledger::{IssueFolders, LedgerLocation, Operator, RunOptions};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
-use crate::target::TargetChoice;
+use crate::target::ServiceChoice;
 
 /// The request for work on a run.
 pub(crate) struct RunRequest {
     /// The work.
     pub(crate) work: RunWork,
-    /// The hub.
-    pub(crate) hub: TargetChoice,
+    /// The hub or the DPS.
+    pub(crate) service: ServiceChoice,
     /// The ledger.
     pub(crate) ledger: LedgerLocation,
     /// The settings of the workers.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cert_tool::SecretSource;
 
 use super::RunContext;
-use super::begin::open_hub;
+use super::begin::open_service;
 use super::error::RunFailure;
 use super::issue::Certificates;
 use super::maintain::{certificate_check, note_issued};
@@ -21,20 +21,20 @@ use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
-use crate::target::{Target, TargetChoice};
+use crate::target::{ServiceChoice, ServiceTarget};
 
 /// Continues a run.
 pub(super) async fn resume(
     request: &ShareRequest,
     secrets: &SecretSource,
-    hub: TargetChoice,
+    service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let (ledger, run) = find(request, context)?;
     if is_finished(&run, context.verify, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
-    let found = FoundRun::open(ledger, run, request, hub, context).await?;
+    let found = FoundRun::open(ledger, run, request, service, context).await?;
     let issue = found.run.options.issue.clone();
     let issue = issue.filter(|_| found.run.options.maintenance.is_none());
     let certificates = Certificates::open(issue, secrets, &found.target, context.observer)?;
@@ -45,14 +45,14 @@ pub(super) async fn resume(
 /// end.
 pub(super) async fn share(
     request: &ShareRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let (ledger, run) = find(request, context)?;
     if is_finished(&run, true, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
-    let mut found = FoundRun::open(ledger, run, request, hub, context).await?;
+    let mut found = FoundRun::open(ledger, run, request, service, context).await?;
     let mut is_told = false;
     let issues = found.run.options.maintenance.is_none();
     while issues && found.ledger.count(found.run.id, RowFilter::ToBeIssued)? > 0 {
@@ -89,7 +89,7 @@ fn is_finished(run: &Run, verify: bool, observer: &dyn RunObserver) -> bool {
 struct FoundRun {
     ledger: Ledger,
     run: Run,
-    target: Target,
+    target: ServiceTarget,
     batch: Option<PathBuf>,
     keys: GivenKeys,
 }
@@ -99,10 +99,10 @@ impl FoundRun {
         mut ledger: Ledger,
         run: Run,
         request: &ShareRequest,
-        hub: TargetChoice,
+        service: ServiceChoice,
         context: &RunContext<'_>,
     ) -> Result<Self, RunFailure> {
-        let target = target_of(&run, Target::resolve(hub, ".".as_ref()).await?)?;
+        let target = target_of(&run, ServiceTarget::resolve(service, ".".as_ref()).await?)?;
         target.announce(context.observer);
         context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;
@@ -118,35 +118,37 @@ impl FoundRun {
     ) -> Result<RunOutcome, RunFailure> {
         let Self { mut ledger, run, target, batch, keys } = self;
         note_issued(&run.options, &mut ledger, run.id)?;
-        let hub = open_hub(target, &run.options, context.observer).await?;
-        hub.client.rate_limiter().set_patience(context.settings.patience);
-        if let Err(error) = hub.client.probe().await {
-            hub.close().await;
+        let service = open_service(target, &run.options, context.observer).await?;
+        service.client().rate_limiter().set_patience(context.settings.patience);
+        if let Err(error) = service.probe().await {
+            service.close().await;
             return Err(error.into());
         }
         let certificate_check =
-            match certificate_check(&run.options, batch.as_deref(), &hub, request.address.clone()) {
+            match certificate_check(&run.options, batch.as_deref(), &service, request.address.clone()) {
                 Ok(check) => check,
                 Err(failure) => {
-                    hub.close().await;
+                    service.close().await;
                     return Err(failure);
                 }
             };
-        let job = Job { hub, keys: Arc::new(keys), batch, certificates, certificate_check, verify, context };
+        let job =
+            Job { service, keys: Arc::new(keys), batch, certificates, certificate_check, verify, context };
         job.execute(ledger, run.id).await
     }
 }
 
-/// Returns the chosen hub, which must be the one that the run is for.
-pub(super) fn target_of(run: &Run, target: Target) -> Result<Target, RunFailure> {
-    match target.name() {
-        found if found == run.hub => Ok(target),
-        found => Err(RunFailure::OtherHub { run: run.id, hub: run.hub.clone(), found }),
+/// Returns the chosen service, which must be the one that the run is for.
+pub(super) fn target_of(run: &Run, target: ServiceTarget) -> Result<ServiceTarget, RunFailure> {
+    let (service, found) = (run.options.service, target.label().name);
+    match target.kind() == service && found == run.hub {
+        true => Ok(target),
+        false => Err(RunFailure::OtherHub { run: run.id, service, name: run.hub.clone(), found }),
     }
 }
 
 /// Returns the batch file, which must be unchanged since the run began, and the symmetric keys that it
-/// gives. A run whose rows need no such key does not need the file.
+/// gives. A run on a hub whose rows need no such key does not need the file.
 fn batch_of(
     run: &Run,
     elsewhere: Option<&Path>,
@@ -159,8 +161,10 @@ fn batch_of(
     }
     let path = elsewhere.unwrap_or_else(|| run.input.as_ref());
     let needs_keys = ledger.count(run.id, RowFilter::GivenKeys)? > 0;
+    // Enrolments hold certificates, and the file names them.
+    let needs_file = needs_keys || !run.options.service.is_hub();
     match sha256_of_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !needs_keys && elsewhere.is_none() => {
+        Err(error) if error.kind() == ErrorKind::NotFound && !needs_file && elsewhere.is_none() => {
             observer.note(&format_args!(
                 "{} no longer exists; the ledger has all that is needed",
                 ShownPath(path)

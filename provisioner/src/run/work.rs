@@ -9,26 +9,31 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RunContext;
 use super::error::RunFailure;
 use super::issue::Certificates;
+use super::maintain::credentials;
 use super::outcome::{RunOutcome, RunResults};
 use super::progress::ProgressRecorder;
-use crate::apply::Apply;
+use crate::apply::{Apply, ApplyEnrollments};
 use crate::clock::Timestamp;
+use crate::device::CredentialSource;
+use crate::dps::{EnrollmentReader, EnrollmentSource};
 use crate::ledger::{Holds, Ledger, RowFilter, RunOptions, RunReader, RunState, SharedLedger, Totals};
-use crate::maintain::{CertificateCheck, Maintain, VerifyMaintenance};
+use crate::maintain::{
+    CertificateCheck, Maintain, UndoEnrollments, VerifyMaintenance, VerifyUndoneEnrollments,
+};
 use crate::model::creator_tag;
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::{Activity, ActivityProgress, row_counter};
-use crate::model::options::ApplyOptions;
+use crate::model::options::{ApplyOptions, TwinPolicy};
 use crate::model::run_id::RunId;
 use crate::model::spec::GivenKeys;
-use crate::target::OpenHub;
-use crate::verify::{Verified, Verify};
-use crate::workers::WorkerPool;
+use crate::target::{OpenDps, OpenHub, OpenService};
+use crate::verify::{HubReader, Verified, Verify};
 use crate::workers::concurrent_reads::READERS;
+use crate::workers::{RunError, WorkerPool};
 
 /// The work on a run that is in the ledger.
 pub(super) struct Job<'a> {
-    pub(super) hub: OpenHub,
+    pub(super) service: OpenService,
     pub(super) keys: Arc<GivenKeys>,
     /// The batch file, if it is at hand.
     pub(super) batch: Option<PathBuf>,
@@ -60,7 +65,7 @@ impl Job<'_> {
         let ledger = SharedLedger::new(ledger);
         let results = match issued {
             Ok(()) => {
-                let client = self.hub.client.clone();
+                let client = self.service.client();
                 let recorder = ProgressRecorder::new(ledger.clone(), run, begun, move || {
                     client.rate_limiter().call_stats()
                 });
@@ -68,7 +73,7 @@ impl Job<'_> {
             }
             Err(failure) => Err(failure),
         };
-        self.hub.close().await;
+        self.service.close().await;
         observer.set_watches_stop(false);
         let (results, is_stopped) = (results?, observer.stop().is_cancelled());
         let run = ledger.lock().run(Some(run))?;
@@ -129,10 +134,10 @@ impl Job<'_> {
     ) -> WorkerPool {
         let stop = self.context.observer.stop();
         let settings = &self.context.settings;
-        let rate_limiter = self.hub.client.rate_limiter();
-        rate_limiter.stop_with(stop.clone());
-        rate_limiter.set_patience(settings.patience);
-        let (client, recorder, show) = (self.hub.client.clone(), recorder.clone(), row_counter(progress));
+        let client = self.service.client();
+        client.rate_limiter().stop_with(stop.clone());
+        client.rate_limiter().set_patience(settings.patience);
+        let (recorder, show) = (recorder.clone(), row_counter(progress));
         WorkerPool {
             ledger: ledger.clone(),
             run,
@@ -154,16 +159,42 @@ impl Job<'_> {
         options: RunOptions,
         pool: WorkerPool,
     ) -> Result<RunState, RunFailure> {
-        let look_first = ledger.lock().knows_hub(&self.hub.label.name, run)?;
-        let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
-        let apply = Apply { hub, keys, options: apply_options(run, options), look_first, pool };
-        Ok(apply.run().await?)
+        let look_first = ledger.lock().knows_hub(&self.service.label().name, run)?;
+        let keys = self.keys.clone();
+        match &self.service {
+            OpenService::Dps(dps) => {
+                let source = self.enrollment_source(&options)?;
+                let (dps, options) = (dps.client.clone(), apply_options(run, options));
+                Ok(ApplyEnrollments { dps, source, options, look_first, pool }.run().await?)
+            }
+            OpenService::Hub(hub) => {
+                let (hub, options) = (hub.client.clone(), apply_options(run, options));
+                Ok(Apply { hub, keys, options, look_first, pool }.run().await?)
+            }
+        }
+    }
+
+    /// The credentials that enrolments are made with.
+    fn enrollment_source(
+        &self,
+        options: &RunOptions,
+    ) -> Result<EnrollmentSource<CredentialSource>, RunFailure> {
+        let credentials = credentials(options, self.batch.as_deref(), self.keys.clone())?;
+        Ok(EnrollmentSource { certificates: Arc::new(credentials), keys: self.keys.clone() })
     }
 
     async fn maintain(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, RunFailure> {
-        let (hub, maintenance, certificate_check) =
-            (self.hub.client.clone(), maintenance.clone(), self.certificate_check.clone());
-        Ok(Maintain { hub, maintenance, certificate_check, pool }.run().await?)
+        match (&self.service, maintenance) {
+            (OpenService::Dps(dps), Maintenance::Undo { run }) => {
+                Ok(UndoEnrollments { dps: dps.client.clone(), undone: *run, pool }.run().await?)
+            }
+            (OpenService::Dps(_), _) => Err(RunFailure::NotOnDps { work: "this change" }),
+            (OpenService::Hub(hub), _) => {
+                let (hub, maintenance, certificate_check) =
+                    (hub.client.clone(), maintenance.clone(), self.certificate_check.clone());
+                Ok(Maintain { hub, maintenance, certificate_check, pool }.run().await?)
+            }
+        }
     }
 
     /// Verifies the run; `None` where somebody stopped it before the end.
@@ -193,37 +224,54 @@ impl Job<'_> {
         let Totals { created, updated, deleted, unchanged, .. } = totals;
         let progress =
             self.context.observer.begin(Activity::Verifying, created + updated + deleted + unchanged);
-        let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), row_counter(&progress));
-        let verified = match maintenance {
-            Some(maintenance) => {
-                let check = VerifyMaintenance {
-                    hub,
-                    ledger,
-                    run,
-                    maintenance,
-                    concurrency: READERS,
-                    progress: counter,
-                };
-                check.run().await
-            }
-            None => {
-                let verify = Verify {
-                    hub,
-                    holds: Holds::new(Some(ledger.clone()), &self.hub.label.name),
-                    ledger,
-                    run,
-                    filter: RowFilter::Settled,
-                    keys: self.keys.clone(),
-                    concurrency: READERS,
-                    progress: counter,
-                };
-                verify.run().await
-            }
+        let counter = row_counter(&progress);
+        let verified = match &self.service {
+            OpenService::Dps(dps) => self.verify_enrollments(dps, ledger, run, maintenance, counter).await,
+            OpenService::Hub(hub) => self.verify_identities(hub, ledger, run, maintenance, counter).await,
         };
         progress.finish();
         Ok(verified?)
     }
+
+    async fn verify_enrollments(
+        &self,
+        dps: &OpenDps,
+        ledger: &SharedLedger,
+        run: RunId,
+        maintenance: Option<Maintenance>,
+        progress: RowCounter,
+    ) -> Result<Verified, RunError> {
+        let (dps, ledger, concurrency) = (dps.client.clone(), ledger.clone(), READERS);
+        if maintenance.is_some() {
+            return VerifyUndoneEnrollments { dps, ledger, run, concurrency, progress }.run().await;
+        }
+        let reader = Arc::new(EnrollmentReader { dps, keys: self.keys.clone(), policy: TwinPolicy::Initial });
+        let filter = RowFilter::Settled;
+        Verify { reader, ledger, run, filter, concurrency, progress }.run().await
+    }
+
+    async fn verify_identities(
+        &self,
+        hub: &OpenHub,
+        ledger: &SharedLedger,
+        run: RunId,
+        maintenance: Option<Maintenance>,
+        progress: RowCounter,
+    ) -> Result<Verified, RunError> {
+        let (name, hub, concurrency) = (&hub.label.name, hub.client.clone(), READERS);
+        let ledger = ledger.clone();
+        if let Some(maintenance) = maintenance {
+            return VerifyMaintenance { hub, ledger, run, maintenance, concurrency, progress }.run().await;
+        }
+        let holds = Holds::new(Some(ledger.clone()), name);
+        let reader = Arc::new(HubReader::new(hub, holds, self.keys.clone()));
+        let filter = RowFilter::Settled;
+        Verify { reader, ledger, run, filter, concurrency, progress }.run().await
+    }
 }
+
+/// Called with the number of rows that have ended since the last call.
+type RowCounter = Arc<dyn Fn(usize) + Send + Sync>;
 
 fn apply_options(run: RunId, options: RunOptions) -> ApplyOptions {
     ApplyOptions {

@@ -1,4 +1,4 @@
-//! `provisioner.toml`: names for hubs that are called often.
+//! `provisioner.toml`: names for hubs and DPSs that are called often.
 //!
 //! ```toml
 //! [hubs.line-3]
@@ -20,12 +20,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::hub::{HubSize, SignIn};
+use crate::model::service::ServiceKind;
 
 /// The hubs of a configuration file by their names.
 #[derive(Debug, PartialEq)]
 pub(super) struct ConfigFile {
     path: PathBuf,
     hubs: BTreeMap<String, ConfiguredHub>,
+    dps: BTreeMap<String, ConfiguredDps>,
     /// What each device id of a batch has to look like.
     pub(super) id_pattern: Option<IdPattern>,
 }
@@ -40,7 +42,14 @@ pub(super) struct ConfiguredHub {
     pub(super) size: Option<HubSize>,
 }
 
-/// How the hub is called.
+/// A DPS of the file. Its paths are relative to the working folder.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ConfiguredDps {
+    pub(super) access: ConfiguredAccess,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+/// How the service is called.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ConfiguredAccess {
     /// With the connection string in this file.
@@ -70,9 +79,11 @@ pub(crate) enum ConfigError {
         /// Why.
         source: cli_support::text::EncodingError,
     },
-    /// It has no such hub.
-    #[error("`{}` has no hub `{name}`; it has {known}", ShownPath(path))]
-    NoSuchHub {
+    /// It has no such hub, or no such DPS.
+    #[error("`{}` has no {service} `{name}`; it has {known}", ShownPath(path))]
+    NoSuchService {
+        /// The kind of the service.
+        service: ServiceKind,
         /// The file.
         path: PathBuf,
         /// The name asked for.
@@ -131,13 +142,24 @@ pub(crate) enum ConfigProblem {
         /// The hub.
         hub: String,
     },
+    /// It does not say how the DPS is called.
+    #[error("DPS `{dps}` needs either `connection_string_file`, or `host` and `auth` for Entra ID")]
+    AccessToDps {
+        /// The DPS.
+        dps: String,
+    },
 }
 
 impl ConfigError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::NoSuchHub { .. } => "name one of these with `--hub NAME`, or add the hub to the file",
+            Self::NoSuchService { service: ServiceKind::Dps, .. } => {
+                "name one of these with `--dps NAME`, or add the DPS to the file"
+            }
+            Self::NoSuchService { service: ServiceKind::Hub, .. } => {
+                "name one of these with `--hub NAME`, or add the hub to the file"
+            }
             Self::HubTable { problem: ConfigProblem::Secret, .. } => {
                 "put the connection string into a file of its own with mode 0600 and name that file with \
                  `connection_string_file`; renew the key if others could read this file"
@@ -164,17 +186,25 @@ impl ConfigFile {
             Ok(text) => text,
             Err(source) => return Err(ConfigError::NotText { path, source }),
         };
-        let (hubs, id_pattern) = read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
-        Ok(Some(Self { path, hubs, id_pattern }))
+        let Tables { hubs, dps, id_pattern } =
+            read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
+        Ok(Some(Self { path, hubs, dps, id_pattern }))
     }
 
     /// Finds a hub.
     pub(super) fn hub(&self, name: &str) -> Result<&ConfiguredHub, ConfigError> {
-        self.hubs.get(name).ok_or_else(|| {
-            let known = self.names();
-            let known = if known.is_empty() { "none".to_owned() } else { known };
-            ConfigError::NoSuchHub { path: self.path.clone(), name: name.to_owned(), known }
-        })
+        self.hubs.get(name).ok_or_else(|| self.no_such(ServiceKind::Hub, name, self.names()))
+    }
+
+    /// Finds a DPS.
+    pub(super) fn dps(&self, name: &str) -> Result<&ConfiguredDps, ConfigError> {
+        let names = || quoted(self.dps.keys().map(String::as_str));
+        self.dps.get(name).ok_or_else(|| self.no_such(ServiceKind::Dps, name, names()))
+    }
+
+    fn no_such(&self, service: ServiceKind, name: &str, known: String) -> ConfigError {
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        ConfigError::NoSuchService { service, path: self.path.clone(), name: name.to_owned(), known }
     }
 
     /// The names of its hubs, as prose; empty where it lists none.
@@ -207,7 +237,13 @@ impl Flaw {
     }
 }
 
-type Tables = (BTreeMap<String, ConfiguredHub>, Option<IdPattern>);
+/// The tables of the file.
+#[derive(Default)]
+struct Tables {
+    hubs: BTreeMap<String, ConfiguredHub>,
+    dps: BTreeMap<String, ConfiguredDps>,
+    id_pattern: Option<IdPattern>,
+}
 
 fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
     refuse_secrets(text)?;
@@ -219,25 +255,31 @@ fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
         };
         Flaw::new(problem, span)
     })?;
-    let (mut hubs, mut id_pattern) = (BTreeMap::new(), None);
+    let mut tables = Tables::default();
     for (key, value) in document.get_ref() {
         match key.get_ref().as_ref() {
             "hubs" => {
                 for (name, entry) in table("hubs", value)? {
                     let hub =
                         HubTable { name: name.get_ref(), table: table("hubs", entry)?, span: name.span() };
-                    hubs.insert(name.get_ref().to_string(), hub.resolve(folder)?);
+                    tables.hubs.insert(name.get_ref().to_string(), hub.resolve(folder)?);
+                }
+            }
+            "dps" => {
+                for (name, entry) in dps_table(value)? {
+                    let dps = HubTable { name: name.get_ref(), table: dps_table(entry)?, span: name.span() };
+                    tables.dps.insert(name.get_ref().to_string(), dps.resolve_dps(folder)?);
                 }
             }
             "batch" => {
                 let problem = ConfigProblem::Value { key: "batch", must: "a table: `[batch]`" };
                 let batch = value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))?;
-                id_pattern = read_batch(batch)?;
+                tables.id_pattern = read_batch(batch)?;
             }
-            _ => return Err(unknown(key, &["hubs", "batch"])),
+            _ => return Err(unknown(key, &["hubs", "dps", "batch"])),
         }
     }
-    Ok((hubs, id_pattern))
+    Ok(tables)
 }
 
 /// Reads what holds for every batch.
@@ -266,7 +308,7 @@ fn refuse_secrets(text: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// A hub as people write it.
+/// A hub or a DPS as people write it.
 struct HubTable<'a> {
     name: &'a str,
     table: &'a DeTable<'a>,
@@ -311,6 +353,27 @@ impl HubTable<'_> {
         })
     }
 
+    fn resolve_dps(&self, folder: &Path) -> Result<ConfiguredDps, Flaw> {
+        for (key, _) in self.table {
+            if !KEYS_OF_DPS.contains(&key.get_ref().as_ref()) {
+                return Err(unknown(key, &KEYS_OF_DPS));
+            }
+        }
+        let path = |text: &str| (!text.is_empty()).then(|| folder.join(text));
+        let file = self.text("connection_string_file", "the path of a file", path)?;
+        let host = self.text("host", HOST_OF_DPS, |text| text.parse::<HubHost>().ok())?;
+        let auth = self.text("auth", AUTH, SignIn::named)?;
+        let access = match (file, host, auth) {
+            (Some(file), None, None) => ConfiguredAccess::ConnectionString(file),
+            (None, Some(host), sign_in) => ConfiguredAccess::Entra(host, sign_in.unwrap_or_default()),
+            _ => {
+                let problem = ConfigProblem::AccessToDps { dps: self.name.to_owned() };
+                return Err(Flaw::new(problem, self.span.clone()));
+            }
+        };
+        Ok(ConfiguredDps { access, ca_file: self.text("ca_file", "the path of a PEM file", path)? })
+    }
+
     fn text<T>(
         &self,
         key: &'static str,
@@ -338,6 +401,11 @@ fn table<'a>(key: &'static str, value: &'a Spanned<DeValue<'a>>) -> Result<&'a D
     value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))
 }
 
+fn dps_table<'a>(value: &'a Spanned<DeValue<'a>>) -> Result<&'a DeTable<'a>, Flaw> {
+    let problem = ConfigProblem::Value { key: "dps", must: "a table for each DPS, such as `[dps.factory]`" };
+    value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))
+}
+
 fn unknown(key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str]) -> Flaw {
     let known = quoted(known.iter().copied());
     Flaw::new(ConfigProblem::UnknownKey { key: key.get_ref().to_string(), known }, key.span())
@@ -351,6 +419,8 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 pub(super) const CONFIG_FILE: &str = "provisioner.toml";
 const KEYS: [&str; 8] =
     ["connection_string_file", "host", "service_host", "device_host", "auth", "ca_file", "tier", "units"];
+const KEYS_OF_DPS: [&str; 4] = ["connection_string_file", "host", "auth", "ca_file"];
+const HOST_OF_DPS: &str = "a host name, such as `factory.azure-devices-provisioning.net`";
 const HOST: &str = "a host name, such as `line-3.azure-devices.net`";
 const AUTH: &str = "one of `entra`, `az`, `environment` and `managed-identity`";
 
@@ -411,7 +481,7 @@ mod tests {
                 "[hubs.line]\nconection_string_file = 'x'\n",
                 "line 2, column 1: unknown key `conection_string_file`; known here are `connection_string_file`",
             ),
-            ("[hub.line]\nhost = 'h'\n", "line 1, column 2: unknown key `hub`; known here are `hubs`"),
+            ("[hub.line]\nhost = 'h'\n", "line 1, column 2: unknown key `hub`; known here are `hubs`, `dps`"),
             ("hubs = 3\n", "`hubs` must be a table for each hub"),
             (
                 "[hubs.line]\nhost = 'a'\n\n[hubs.line]\nhost = 'b'\n",

@@ -6,6 +6,7 @@ use hub_types::connection_string::ConnectionStringError;
 use hub_types::shown::ShownPath;
 
 use super::config::ConfigError;
+use crate::model::service::ServiceKind;
 
 /// The reason why there is no hub to work on.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +38,14 @@ pub(crate) enum TargetError {
         /// Its hubs, as prose.
         hubs: String,
     },
-    /// A hub was named, and there is no configuration file.
-    #[error("hub `{name}` was asked for, but there is no `{}`", ShownPath(path))]
+    /// `--dps` names none, and the environment has no connection string of one.
+    #[error("`--dps` names no DPS, and IOTDPS_CONNECTION_STRING is not set or empty")]
+    NoDps,
+    /// A hub or a DPS was named, and there is no configuration file.
+    #[error("{service} `{name}` was asked for, but there is no `{}`", ShownPath(path))]
     NoConfigFile {
+        /// The kind of the service.
+        service: ServiceKind,
         /// The hub.
         name: String,
         /// The searched path of the file.

@@ -127,7 +127,7 @@ async fn open_embedded(
     Ok(OpenHub { client: Arc::new(client), label, local: Some(hub), device_host: None, trust, size: None })
 }
 
-fn read_ca_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
+pub(super) fn read_ca_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
     std::fs::read(path)
         .map(Zeroizing::new)
         .map_err(|source| TargetError::CaFile { path: path.to_owned(), source })

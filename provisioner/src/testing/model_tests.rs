@@ -29,7 +29,7 @@ use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, HubSnapshotReader, PlannedRow, Planner};
 use crate::testing::model_hub::{CallFault, ModelHub, Modules, OTHERS};
-use crate::verify::Verify;
+use crate::verify::{HubReader, Verify};
 use crate::workers::RunError;
 use crate::workers::tests::pool;
 use acts::{Act, ApplyAct, Disturbances, Work};
@@ -309,13 +309,12 @@ impl World {
         let (hub, ledger, progress) = (self.hub.clone(), self.ledger.clone(), Arc::new(|_| {}));
         match todo.maintenance().cloned() {
             None => {
+                let holds = Holds::new(Some(self.ledger.clone()), "model");
                 let verify = Verify {
-                    hub,
+                    reader: Arc::new(HubReader::new(hub, holds, Arc::default())),
                     ledger,
                     run: *run,
                     filter: RowFilter::Settled,
-                    holds: Holds::new(Some(self.ledger.clone()), "model"),
-                    keys: Arc::new(GivenKeys::new()),
                     concurrency: 2,
                     progress,
                 };

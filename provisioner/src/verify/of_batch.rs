@@ -9,8 +9,8 @@ use cert_tool::IssuedList;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    CertificateMismatches, ConnectCheck, ConnectCheckError, Connections, Extras, Sample, Verified, Verify,
-    recompute_issued,
+    CertificateMismatches, ConnectCheck, ConnectCheckError, Connections, Extras, HubReader, Sample, Verified,
+    Verify, recompute_issued,
 };
 use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, TemporaryRun, open_issued, open_owners,
@@ -171,13 +171,12 @@ impl Verifying<'_> {
     ) -> Result<Verified, VerifyError> {
         self.hub.client.probe().await?;
         let progress = self.observer.begin(Activity::Verifying, self.rows);
+        let (hub, keys) = (self.hub.client.clone(), self.credentials.keys.clone());
         let verify = Verify {
-            hub: self.hub.client.clone(),
+            reader: Arc::new(HubReader::new(hub, self.holds.clone(), keys)),
             ledger: self.ledger.clone(),
             run: self.run,
             filter: RowFilter::All,
-            holds: self.holds.clone(),
-            keys: self.credentials.keys.clone(),
             concurrency: READERS,
             progress: row_counter(&progress),
         };

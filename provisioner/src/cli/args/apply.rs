@@ -6,7 +6,7 @@ use clap::Args;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 
 use super::choices::{ApplyModeArg, TwinPolicyArg};
-use super::{IssuedArgs, JobArgs, ProfileArgs, UnlockArgs, WorkArgs};
+use super::{DpsArgs, IssuedArgs, JobArgs, ProfileArgs, UnlockArgs, WorkArgs};
 use crate::ledger::RunOptions;
 use crate::model::options::ApplyRules;
 
@@ -37,6 +37,8 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) work: WorkArgs,
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 /// The rules of a batch for existing objects on the hub.

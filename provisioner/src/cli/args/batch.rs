@@ -8,6 +8,8 @@ use clap::Args;
 use super::TargetArgs;
 use crate::batch::BatchChoice;
 use crate::ledger::IssueFolders;
+use crate::model::service::ServiceKind;
+use crate::target::{TargetError, find_dps};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
@@ -19,6 +21,21 @@ pub(in crate::cli) struct CheckArgs {
     pub(in crate::cli) issue: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) profile: ProfileArgs,
+    /// Check the rows against the rules of a Device Provisioning Service too: this one of
+    /// `provisioner.toml`, or without NAME any. It is not called.
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    dps: Option<Option<String>>,
+}
+
+impl CheckArgs {
+    /// The kind of the service that the batch is for.
+    pub(in crate::cli) fn service(&self) -> Result<ServiceKind, TargetError> {
+        match &self.dps {
+            None => Ok(ServiceKind::Hub),
+            Some(None) => Ok(ServiceKind::Dps),
+            Some(Some(name)) => find_dps(name, ".".as_ref()).map(|()| ServiceKind::Dps),
+        }
+    }
 }
 
 /// A batch and the hub that it is for.

@@ -8,7 +8,7 @@ use hub_types::identity::StatusReason;
 
 use super::batch::parse_pair;
 use super::verify::parse_address;
-use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
+use super::{BatchArgs, DpsArgs, JobArgs, TargetArgs, WorkArgs};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::report::DEFAULT_REASON;
@@ -126,6 +126,8 @@ pub(in crate::cli) struct UndoArgs {
     pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 fn parse_reason(text: &str) -> Result<StatusReason, String> {

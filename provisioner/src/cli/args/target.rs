@@ -10,7 +10,7 @@ use hub_types::limits::Tier;
 
 use super::choices::SignInArg;
 use crate::hub::{EntraEnvironment, HubSize};
-use crate::target::TargetChoice;
+use crate::target::{DpsChoice, ServiceChoice, TargetChoice};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hub")]
@@ -51,6 +51,18 @@ impl TargetArgs {
         HubSize { tier: self.tier.unwrap_or_default(), units: self.units }
     }
 
+    /// The choice of a DPS, by the options that hubs and DPSs share.
+    fn dps_choice(&self, name: Option<String>) -> DpsChoice {
+        DpsChoice {
+            name,
+            host: self.host.clone(),
+            sign_in: self.auth.into(),
+            entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
+            connection_string: secrets::variable("IOTDPS_CONNECTION_STRING"),
+            ca_files: self.ca_file.clone(),
+        }
+    }
+
     /// The choice of a hub, with the connection string that the environment holds.
     pub(in crate::cli) fn choice(&self) -> TargetChoice {
         TargetChoice {
@@ -63,6 +75,32 @@ impl TargetArgs {
             device_host: self.device_host.clone(),
             ca_files: self.ca_file.clone(),
             size: self.tier.map(|tier| HubSize { tier, units: self.units }),
+        }
+    }
+}
+
+/// The DPS of a verb, in place of a hub.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DPS")]
+pub(in crate::cli) struct DpsArgs {
+    /// Work on a Device Provisioning Service in place of a hub: on this DPS of `provisioner.toml`,
+    /// or without NAME on that of the connection string in the environment variable
+    /// IOTDPS_CONNECTION_STRING or, with Entra ID, on that of `--host`.
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        conflicts_with_all = ["hub", "local", "device_host", "tier"],
+    )]
+    dps: Option<Option<String>>,
+}
+
+impl DpsArgs {
+    /// The choice of the DPS, or of the hub of `target` if no DPS is asked for.
+    pub(in crate::cli) fn choice(&self, target: &TargetArgs) -> ServiceChoice {
+        match &self.dps {
+            Some(name) => ServiceChoice::Dps(target.dps_choice(name.clone())),
+            None => ServiceChoice::Hub(target.choice()),
         }
     }
 }

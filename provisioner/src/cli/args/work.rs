@@ -7,8 +7,8 @@ use std::time::Duration;
 use cert_tool::SecretSource;
 use clap::Args;
 
-use super::TargetArgs;
 use super::verify::parse_address;
+use super::{DpsArgs, TargetArgs};
 use crate::ledger::Operator;
 use crate::model::run_id::RunId;
 use crate::run::{ShareRequest, WorkSettings};
@@ -61,6 +61,8 @@ pub(in crate::cli) struct ShareArgs {
     pub(in crate::cli) work: WorkArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 impl ShareArgs {

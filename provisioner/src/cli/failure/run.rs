@@ -22,8 +22,13 @@ impl From<RunFailure> for Failure {
             ),
             RunFailure::NothingToDo { run, reason } => (Exit::BadInput, what_to_do(*run, *reason)),
             RunFailure::OtherHub { .. } => {
-                (Exit::BadInput, "name that hub, as for the command that began the run".to_owned())
+                (Exit::BadInput, "name that one, as for the command that began the run".to_owned())
             }
+            RunFailure::NotOnDps { .. } => (
+                Exit::BadInput,
+                "docs/dps.md lists what works on a DPS; a device with the `status` `disabled` can't register"
+                    .to_owned(),
+            ),
             RunFailure::TooManyRows { .. } => {
                 (Exit::BadInput, "split the batch over several hubs".to_owned())
             }

@@ -1,8 +1,8 @@
 //! The table of advice: each verb with each reason code.
 //!
-//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back or released, `{file}` its batch, and
-//! `{options}` all options with which it was begun; `{options to upsert}` and `{options to merge}` are these in mode `upsert`
-//! and with a policy that writes twins.
+//! In the texts, `{service}` is the kind of the run's service, `{run}` the run's number, `{undone}` that of the
+//! run that it took back or released, `{file}` its batch, and `{options}` all options with which it was begun;
+//! `{options to upsert}` and `{options to merge}` are these in mode `upsert` and with a policy that writes twins.
 
 use super::RunVerb;
 use crate::model::failure::ReasonCode;
@@ -26,67 +26,68 @@ pub(super) fn entry(verb: RunVerb, reason: Option<ReasonCode>) -> AdviceEntry {
 /// The cause in words.
 fn cause(reason: ReasonCode) -> &'static str {
     match reason {
-        ReasonCode::AnswerLost => "the hub's answer was lost, again and again",
-        ReasonCode::AnswerNotUnderstood => "the hub's answer can't be understood",
+        ReasonCode::AnswerLost => "the {service}'s answer was lost, again and again",
+        ReasonCode::AnswerNotUnderstood => "the {service}'s answer can't be understood",
         ReasonCode::BothSlotsTaken => "both slots hold thumbprints that the batch does not name",
-        ReasonCode::CallerRefused => "the hub does not let this caller do that",
-        ReasonCode::CertificateDiffers => "the hub has a different certificate from that of the batch",
+        ReasonCode::CallerRefused => "the {service} does not let this caller do that",
+        ReasonCode::CertificateDiffers => "the {service} has a different certificate from that of the batch",
         ReasonCode::CertificateElsewhere => "its newest certificate is in a different folder",
         ReasonCode::CertificateNotIssued => "there is no new certificate for it",
         ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
         ReasonCode::ChangedSincePlan => "changed since the plan was made",
         ReasonCode::ChangedSinceRun => "changed since the run created it",
         ReasonCode::ChangedSinceSent => "changed or made anew since the run was to delete it",
-        ReasonCode::Contradiction => "the hub says that it exists and that it does not",
+        ReasonCode::Contradiction => "the {service} says that it exists and that it does not",
         ReasonCode::CreationUncertain => "perhaps not created by the run",
-        ReasonCode::CredentialDiffers => "on the hub already with other credentials",
+        ReasonCode::CredentialDiffers => "on the {service} already with other credentials",
         ReasonCode::DeviceDisabled => {
             "its device is disabled, and a hub denies access to the modules of such a device"
         }
         ReasonCode::DeviceEnabled => "enabled, and only what is disabled is deleted",
-        ReasonCode::DeviceMissing => "its device is not on the hub",
+        ReasonCode::DeviceMissing => "its device is not on the {service}",
         ReasonCode::DeviceNotNamed => "a module whose device is enabled and not named",
         ReasonCode::DeviceRowNotDone => "nothing was done, because the row of its device is not well",
         ReasonCode::DeviceStays => "nothing was done, because its device stays",
-        ReasonCode::ChildrenStay => "devices on the hub hang below it",
+        ReasonCode::ChildrenStay => "devices on the {service} hang below it",
         ReasonCode::DifferentLater => "found with other values when it was verified",
         ReasonCode::DisabledByOtherRun => "another run keeps it disabled",
         ReasonCode::ForeignModules => "it has modules that the run did not create",
-        ReasonCode::HubFault => "the hub failed",
-        ReasonCode::HubFull => "the hub is full, its quota is used up, or its tier can't do that",
-        ReasonCode::IdentityDiffers => "on the hub already with other settings",
-        ReasonCode::IdentityMissing => "not on the hub",
-        ReasonCode::IdentityNotUnderstood => "on the hub in a way that this version does not know",
+        ReasonCode::HubFault => "the {service} failed",
+        ReasonCode::HubFull => "the {service} is full, its quota is used up, or its tier can't do that",
+        ReasonCode::IdentityDiffers => "on the {service} already with other settings",
+        ReasonCode::IdentityMissing => "not on the {service}",
+        ReasonCode::IdentityNotUnderstood => "on the {service} in a way that this version does not know",
         ReasonCode::KeptDisabled => "disabled by a run until it is released",
         ReasonCode::KeptRetired => "retired by a run, and disabled since",
         ReasonCode::KeyNotAtHand => {
             "its new certificate cannot be tried, because its private key is not available"
         }
-        ReasonCode::LeftEnabled => "ENABLED on the hub, and to be disabled",
-        ReasonCode::MissingLater => "not on the hub any more when it was verified",
+        ReasonCode::LeftEnabled => "ENABLED on the {service}, and to be disabled",
+        ReasonCode::MissingLater => "not on the {service} any more when it was verified",
         ReasonCode::ModuleStays => "one of its modules stays",
-        ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the hub",
+        ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the {service}",
         ReasonCode::NoNewThumbprint => "the batch names no new thumbprint",
         ReasonCode::NotByThumbprint => "it does not authenticate by thumbprints",
         ReasonCode::NotDisabledByRun => {
             "disabled, and no run of this ledger has put it into quarantine or retired it"
         }
         ReasonCode::NotLetIn => "not let in with its new certificate",
+        ReasonCode::NotEnrollable => "can't be enrolled with a DPS",
         ReasonCode::NotStarted => "nothing was done yet",
         ReasonCode::OnlyThumbprint => "its new thumbprint is the only one",
-        ReasonCode::ParentUnusable => "its parent is not an edge device on the hub",
+        ReasonCode::ParentUnusable => "its parent is not an edge device on the {service}",
         ReasonCode::Presumed => {
-            "done, presumably by this run: the hub's answer was lost, or others changed it meanwhile"
+            "done, presumably by this run: the {service}'s answer was lost, or others changed it meanwhile"
         }
         ReasonCode::RefusedByPlan => "refused by the plan",
-        ReasonCode::RequestRefused => "refused by the hub",
+        ReasonCode::RequestRefused => "refused by the {service}",
         ReasonCode::RunUnfinished => "a run that has not ended is still to disable it",
-        ReasonCode::StatusDiffers => "on the hub already with a different status",
+        ReasonCode::StatusDiffers => "on the {service} already with a different status",
         ReasonCode::StatusReasonChanged => "its status reason was changed since it was disabled",
         ReasonCode::ThereAgain => "there again when it was verified",
         ReasonCode::ThirdThumbprint => "beside its new thumbprint is one that the batch does not name",
-        ReasonCode::Throttled => "refused by the hub, because there were too many requests",
-        ReasonCode::TwinDiffers => "on the hub already with a different initial twin",
+        ReasonCode::Throttled => "refused by the {service}, because there were too many requests",
+        ReasonCode::TwinDiffers => "on the {service} already with a different initial twin",
         ReasonCode::TwinKept => "as asked, and values that others wrote to its twin were kept",
         ReasonCode::Unfinished => "under way when the run ended",
         ReasonCode::VersionChanged => "changed by somebody else at the same time",
@@ -112,12 +113,12 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             again("try again later; if it stays, give the tracking ids to Microsoft's support", verb)
         }
         (Code::HubFull, _) => again("make room, or use a larger tier", verb),
-        (Code::Throttled, _) => again("name the hub's `--tier` and `--units`, and try again later", verb),
-        (Code::LeftEnabled, Apply(_)) => again("these devices can connect. See what the hub says of each row", verb),
+        (Code::Throttled, _) => again("name the {service}'s `--tier` and `--units`, and try again later", verb),
+        (Code::LeftEnabled, Apply(_)) => again("these devices can connect. See what the {service} says of each row", verb),
         (Code::LeftEnabled, _) => careful(verb),
         (Code::NotStarted | Code::Unfinished, _) => "`provisioner resume {run}` does the rest".into(),
-        (Code::RequestRefused, Undo | UndoRelease | ReleaseRun | Delete) => again("see what the hub says of each row", verb),
-        (Code::RequestRefused, _) => correct("see what the hub says of each row", verb),
+        (Code::RequestRefused, Undo | UndoRelease | ReleaseRun | Delete) => again("see what the {service} says of each row", verb),
+        (Code::RequestRefused, _) => correct("see what the {service} says of each row", verb),
 
         (Code::BothSlotsTaken, Rotate) => with_look(
             "finish the rotation that was begun before, with its own batch: that takes an old thumbprint out only where \
@@ -153,7 +154,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
                      and read in docs/after-the-batch.md how to finish without trying it"
                 }
                 Code::NotLetIn => {
-                    "the old thumbprint stays beside the new one. See what the hub said of the new one, and \
+                    "the old thumbprint stays beside the new one. See what the {service} said of the new one, and \
                      look at the certificate with `cert-tool verify --help`"
                 }
                 _ => {
@@ -189,7 +190,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::CreationUncertain, _) => careful(verb),
         (Code::CredentialDiffers, Apply(_)) => with_look(
             "find out which certificate or key each unit has: it may have been rotated, its board swapped, or another unit \
-             has its id. To overwrite the hub's would lock units out that use it. Where the hub is right, correct the \
+             has its id. To overwrite the {service}'s would lock units out that use it. Where the {service} is right, correct the \
              batch; a new certificate is put beside the old one by a rotation (docs/after-the-batch.md)",
             verb,
         ),
@@ -208,6 +209,14 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             with_look("name the device in the batch where the whole unit is to be disabled", verb)
         }
         (Code::DeviceNotNamed, _) => careful(verb),
+        (Code::NotEnrollable, Apply(_)) => {
+            with_look(
+                "name the certificate of each device in the column `certificate`, or have it issued; \
+                 `provisioner check {file} --dps` tells which rows can't be enrolled",
+                verb,
+            )
+        }
+        (Code::NotEnrollable, _) => careful(verb),
         (Code::DeviceRowNotDone | Code::DeviceStays, _) => again("see to the row of the device first", verb),
         (Code::ChildrenStay, _) => with_look(
             "give the devices below them another parent, or delete them first; as long as they are there, their parent stays",
@@ -241,7 +250,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::ForeignModules, _) => careful(verb),
         (Code::IdentityDiffers, Apply(ApplyMode::Create)) => {
-            "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
+            "decide which is right. Where it is the {service}, correct the batch; where it is the batch, see with `provisioner \
              plan {file}{options to upsert}` what else would be changed in that mode"
                 .into()
         }
@@ -256,7 +265,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::IdentityNotUnderstood, Disable | Release | ReleaseRun | UndoRelease | Rotate | FinishRotation | RevertRotation) => with_look(
             "they stay as they are, because what is not understood can't be written back. Use a newer version, if there is \
-             one, or change them by the hub's own tools",
+             one, or change them by the {service}'s own tools",
             verb,
         ),
         (Code::IdentityNotUnderstood, _) => careful(verb),
@@ -298,7 +307,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         ),
         (Code::ThirdThumbprint, _) => careful(verb),
         (Code::TwinDiffers, Apply(_)) => {
-            "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
+            "decide which is right. Where it is the {service}, correct the batch; where it is the batch, see with `provisioner \
              plan {file}{options to merge}` what would be written"
                 .into()
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::cli::check_command;
 use crate::ledger::{IssueFolders, Operator, RunState};
 use crate::model::digest::Sha256Digest;
+use crate::model::service::ServiceKind;
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: RunVerb) -> Run {
@@ -72,7 +73,7 @@ fn every_pair_has_a_cause_and_says_what_to_do() {
 
 #[test]
 fn no_two_reasons_have_one_cause() {
-    let mut causes: Vec<&str> =
+    let mut causes: Vec<String> =
         ReasonCode::ALL.iter().map(|reason| advice(&run(RunVerb::Undo), Some(*reason)).cause).collect();
     causes.sort_unstable();
     let all = causes.len();
@@ -155,6 +156,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             id_pattern: Some("p.*".parse().unwrap()),
             profile: Some("gateway".into()),
             plan: Some(Sha256Digest::of(b"plan")),
+            service: ServiceKind::Hub,
         };
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
             let to_do = advice(&run, reason).to_do;

@@ -144,6 +144,7 @@ impl World {
                 (RowState::Conflict, ..) => "conflict",
                 (RowState::Failed, ..) => "failed",
                 (RowState::Skipped, ..) => "skipped",
+                (RowState::Waiting, ..) => "waiting",
                 (RowState::Done, None, None) => panic!("{row:?}"),
             };
             let is_well = ["created", "updated", "deleted", "unchanged"].contains(&end);
@@ -202,6 +203,7 @@ impl World {
                 (RowState::Conflict, _) => &mut counted.conflict,
                 (RowState::Failed, _) => &mut counted.failed,
                 (RowState::Skipped, _) => &mut counted.skipped,
+                (RowState::Waiting, _) => &mut counted.waiting,
                 (RowState::Pending | RowState::Claimed | RowState::Sent, _) => &mut counted.pending,
             } += 1;
         }
