@@ -1,13 +1,15 @@
-//! Load on a hub over REST: the rates of creations, reads and queries.
+//! Load on a hub or a DPS over REST: the rates of creations, reads and queries.
 //!
 //! ```text
 //! rest_load FOLDER create COUNT MODULES    COUNT devices, each with MODULES modules, in bulk of 100
 //! rest_load FOLDER read COUNT SECONDS      twins of those devices, one by one, as fast as it can
 //! rest_load FOLDER read COUNT SECONDS RATE at a rate per second; a late request counts from when it was due
 //! rest_load FOLDER query COUNT             200 point queries, one after the other
+//! rest_load FOLDER enroll COUNT keys|x509  COUNT individual enrolments with keys or certificates, in bulk of 10
+//! rest_load FOLDER enrolled COUNT          200 of those enrolments, one after the other
 //! ```
 //!
-//! FOLDER holds `connection-string` and `ca.pem` of a hub that runs. Connections are kept alive.
+//! FOLDER holds `connection-string`, for enrolments `dps-connection-string`, and `ca.pem` of a hub that runs. Connections are kept alive.
 
 #![expect(
     clippy::expect_used,
@@ -52,8 +54,8 @@ struct Connection {
 }
 
 impl Target {
-    fn read(folder: &Path) -> Self {
-        let text = std::fs::read_to_string(folder.join("connection-string")).expect("a connection string");
+    fn read(folder: &Path, file: &str) -> Self {
+        let text = std::fs::read_to_string(folder.join(file)).expect("a connection string");
         let connection: ServiceConnectionString = text.trim().parse().expect("a connection string");
         let in_a_day = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 86_400;
         let host = connection.host.as_str().to_owned();
@@ -101,26 +103,29 @@ impl Connection {
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let target = Arc::new(Target::read(Path::new(&arguments[0])));
+    let file = if arguments[1].starts_with("enroll") { "dps-connection-string" } else { "connection-string" };
+    let target = Arc::new(Target::read(Path::new(&arguments[0]), file));
     let number = |place: usize| arguments[place].parse::<usize>().expect("a number");
     match (arguments[1].as_str(), arguments.len()) {
         ("create", 4) => create(&target, number(2), number(3)).await,
         ("read", 4) => read(&target, number(2), number(3), None).await,
         ("read", 5) => read(&target, number(2), number(3), Some(number(4))).await,
         ("query", 3) => query(&target, number(2)).await,
+        ("enroll", 4) => enroll(&target, number(2), &arguments[3]).await,
+        ("enrolled", 3) => enrolled(&target, number(2)).await,
         _ => panic!("see the head of this file for how it is called"),
     }
 }
 
 async fn create(target: &Arc<Target>, count: usize, modules: usize) {
     let (devices, begun) = (count.div_ceil(BULK), Instant::now());
-    in_parallel(target, devices, move |call| {
+    in_parallel(target, "/devices", devices, move |call| {
         (call * BULK..count.min((call + 1) * BULK)).map(device).collect()
     })
     .await;
     // Devices first: a module needs its device.
     let items = count * modules;
-    in_parallel(target, items.div_ceil(BULK), move |call| {
+    in_parallel(target, "/devices", items.div_ceil(BULK), move |call| {
         (call * BULK..items.min((call + 1) * BULK))
             .map(|item| module(item / modules, item % modules))
             .collect()
@@ -138,13 +143,14 @@ async fn create(target: &Arc<Target>, count: usize, modules: usize) {
 /// finished one.
 async fn in_parallel(
     target: &Arc<Target>,
+    path: &'static str,
     calls: usize,
-    items: impl Fn(usize) -> Vec<Value> + Clone + Send + 'static,
+    body: impl Fn(usize) -> Value + Clone + Send + 'static,
 ) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (target, next, items) = (Arc::clone(target), Arc::clone(&next), items.clone());
+        let (target, next, body) = (Arc::clone(target), Arc::clone(&next), body.clone());
         workers.spawn(async move {
             let mut connection = target.connect().await;
             loop {
@@ -152,12 +158,60 @@ async fn in_parallel(
                 if call >= calls {
                     return;
                 }
-                let body = serde_json::to_vec(&items(call)).unwrap();
-                connection.call(Method::POST, "/devices", body).await;
+                let answer =
+                    connection.call(Method::POST, path, serde_json::to_vec(&body(call)).unwrap()).await;
+                assert!(!answer.windows(FAILED.len()).any(|part| part == FAILED), "{answer:?}");
             }
         });
     }
     workers.join_all().await;
+}
+
+/// Creates enrolments. Certificates are all the same one: the DPS reads each, and compares none.
+async fn enroll(target: &Arc<Target>, count: usize, kind: &str) {
+    let attestation = match kind {
+        "keys" => {
+            let key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+            json!({"type": "symmetricKey", "symmetricKey": {"primaryKey": key, "secondaryKey": key}})
+        }
+        "x509" => {
+            let certificate = rcgen::generate_simple_self_signed(["pump".to_owned()]).unwrap().cert.pem();
+            let certificates = json!({"primary": {"certificate": certificate}});
+            json!({"type": "x509", "x509": {"clientCertificates": certificates}})
+        }
+        _ => panic!("keys or x509"),
+    };
+    let begun = Instant::now();
+    in_parallel(target, "/enrollments", count.div_ceil(DPS_BULK), move |call| {
+        let numbers = call * DPS_BULK..count.min((call + 1) * DPS_BULK);
+        let enrollments: Vec<_> = numbers.map(|number| enrollment(number, &attestation)).collect();
+        json!({"mode": "create", "enrollments": enrollments})
+    })
+    .await;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("created {count} enrolments in {seconds:.2} s: {:.0}/s", count as f64 / seconds);
+}
+
+fn enrollment(number: usize, attestation: &Value) -> Value {
+    json!({
+        "registrationId": id(number),
+        "attestation": attestation,
+        "initialTwin": {"tags": {"line": number % 7}, "properties": {"desired": {"interval": 60}}},
+        "provisioningStatus": "enabled",
+    })
+}
+
+/// Reads enrolments one by one.
+async fn enrolled(target: &Arc<Target>, count: usize) {
+    let mut connection = target.connect().await;
+    let mut latencies = Vec::new();
+    for turn in 0..200 {
+        let (id, begun) = (id(turn * 7_919 % count), Instant::now());
+        let answer = connection.call(Method::GET, &format!("/enrollments/{id}"), Vec::new()).await;
+        latencies.push(begun.elapsed());
+        assert!(answer.starts_with(format!("{{\"registrationId\":\"{id}\",").as_bytes()), "{answer:?}");
+    }
+    println!("reads: {}", spread(latencies));
 }
 
 fn device(number: usize) -> Value {
@@ -241,4 +295,7 @@ fn spread(mut latencies: Vec<Duration>) -> String {
 }
 
 const BULK: usize = 100;
+const DPS_BULK: usize = 10;
+/// A part of the answer to a bulk call with failed items, which a DPS sends with status 200.
+const FAILED: &[u8] = b"\"isSuccessful\":false";
 const CONNECTIONS: usize = 16;
