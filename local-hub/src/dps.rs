@@ -38,6 +38,7 @@ mod errors;
 mod etag;
 mod http;
 mod journal;
+mod kept;
 mod linked_hubs;
 mod local_dps;
 mod mqtt;
@@ -95,12 +96,12 @@ impl Dps {
 
     /// The individual enrolment of a device, with its keys.
     pub(crate) fn enrollment(&self, id: &RegistrationId) -> Option<IndividualEnrollment> {
-        self.read(|registry| registry.enrollment(id).cloned())
+        self.read(|registry| registry.enrollment(id))
     }
 
     /// All groups, with their keys and certificates.
     pub(crate) fn groups(&self) -> Vec<EnrollmentGroup> {
-        self.read(|registry| registry.groups().cloned().collect())
+        self.read(|registry| registry.groups().collect())
     }
 
     /// The registration of a device.

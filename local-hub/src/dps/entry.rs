@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::certificate_info;
 use super::journal::DpsSubject;
+use super::kept::Kept;
 use super::registry::DpsRegistry;
 use crate::api_error::{ApiError, ApiResult};
 use crate::ids::random;
@@ -51,8 +52,8 @@ pub(crate) trait Entry:
     fn check(&self) -> Result<(), EnrollmentError>;
 
     /// All entries of the kind.
-    fn table(registry: &DpsRegistry) -> &BTreeMap<Self::Id, Box<Self>>;
-    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<Self::Id, Box<Self>>;
+    fn table(registry: &DpsRegistry) -> &BTreeMap<Self::Id, Box<Kept<Self>>>;
+    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<Self::Id, Box<Kept<Self>>>;
     fn subject(id: &Self::Id) -> DpsSubject;
     /// The number of entries that share a bound with this one, and the bound.
     fn room(&self, registry: &DpsRegistry) -> (usize, usize);
@@ -142,11 +143,11 @@ impl Entry for IndividualEnrollment {
         self.check()
     }
 
-    fn table(registry: &DpsRegistry) -> &BTreeMap<RegistrationId, Box<Self>> {
+    fn table(registry: &DpsRegistry) -> &BTreeMap<RegistrationId, Box<Kept<Self>>> {
         &registry.enrollments
     }
 
-    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<RegistrationId, Box<Self>> {
+    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<RegistrationId, Box<Kept<Self>>> {
         &mut registry.enrollments
     }
 
@@ -228,11 +229,11 @@ impl Entry for EnrollmentGroup {
         self.check()
     }
 
-    fn table(registry: &DpsRegistry) -> &BTreeMap<EnrollmentGroupId, Box<Self>> {
+    fn table(registry: &DpsRegistry) -> &BTreeMap<EnrollmentGroupId, Box<Kept<Self>>> {
         &registry.groups
     }
 
-    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<EnrollmentGroupId, Box<Self>> {
+    fn table_mut(registry: &mut DpsRegistry) -> &mut BTreeMap<EnrollmentGroupId, Box<Kept<Self>>> {
         &mut registry.groups
     }
 
@@ -243,7 +244,7 @@ impl Entry for EnrollmentGroup {
     fn room(&self, registry: &DpsRegistry) -> (usize, usize) {
         let is_x509 = |attestation: &Attestation| matches!(attestation, Attestation::X509(_));
         let own = is_x509(&self.attestation);
-        let like = registry.groups.values().filter(|group| is_x509(&group.attestation) == own).count();
+        let like = registry.groups.values().filter(|group| is_x509(group.attestation()) == own).count();
         (like, if own { MAX_X509_GROUPS } else { MAX_SYMMETRIC_KEY_GROUPS })
     }
 
@@ -269,12 +270,12 @@ impl Entry for EnrollmentGroup {
 
 /// Completes a request: generates missing keys, computes the facts of certificates, and removes
 /// what only DPS writes. `current` is the entry that it replaces.
-pub(super) fn complete<E: Entry>(entry: &mut E, current: Option<&E>) -> ApiResult<()> {
+pub(super) fn complete<E: Entry>(entry: &mut E, current: Option<&Kept<E>>) -> ApiResult<()> {
     entry.check().map_err(|error| ApiError::dps_request(error.to_string()))?;
     entry.drop_read_only();
     let (attestation, settings) = entry.parts_mut();
     settings.allocation_policy.get_or_insert(AllocationPolicy::Hashed);
-    let current = current.map(E::attestation);
+    let current = current.map(Kept::attestation);
     match attestation {
         Attestation::SymmetricKey(keys) if keys.is_none() => {
             *keys = Some(match current {
@@ -331,11 +332,10 @@ fn complete_certificate(
 
 /// The entry as DPS returns it: without certificates, and without symmetric keys unless `keys` shows
 /// them. The facts of a single certificate stand under both members.
-pub(super) fn shown<E: Entry>(entry: &E, keys: KeysShown) -> E {
-    let mut shown = entry.clone();
-    let (attestation, _) = shown.parts_mut();
+pub(super) fn shown<E: Entry>(mut entry: E, keys: KeysShown) -> E {
+    let (attestation, _) = entry.parts_mut();
     *attestation = shown_attestation(attestation, keys);
-    shown
+    entry
 }
 
 /// True or false for symmetric keys in an answer.

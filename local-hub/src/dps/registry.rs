@@ -17,6 +17,7 @@ use hub_types::{Etag, IfMatch, Timestamp};
 use super::entry::{Entry, KeysShown, complete, shown, shown_attestation};
 use super::etag::EtagSequence;
 use super::journal::{DpsJournal, DpsSubject};
+use super::kept::Kept;
 use crate::api_error::{ApiError, ApiResult};
 
 #[cfg(test)]
@@ -25,8 +26,8 @@ mod tests;
 /// All entries and registrations of a DPS.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DpsRegistry {
-    pub(super) enrollments: BTreeMap<RegistrationId, Box<IndividualEnrollment>>,
-    pub(super) groups: BTreeMap<EnrollmentGroupId, Box<EnrollmentGroup>>,
+    pub(super) enrollments: BTreeMap<RegistrationId, Box<Kept<IndividualEnrollment>>>,
+    pub(super) groups: BTreeMap<EnrollmentGroupId, Box<Kept<EnrollmentGroup>>>,
     registrations: BTreeMap<RegistrationId, Box<RegistrationState>>,
     /// The registrations of each group.
     registrations_by_group: BTreeMap<EnrollmentGroupId, BTreeSet<RegistrationId>>,
@@ -42,13 +43,13 @@ impl DpsRegistry {
     }
 
     /// The entry, with its keys and certificates.
-    pub(crate) fn entry<E: Entry>(&self, id: &E::Id) -> ApiResult<&E> {
+    pub(crate) fn entry<E: Entry>(&self, id: &E::Id) -> ApiResult<&Kept<E>> {
         E::table(self).get(id).map(AsRef::as_ref).ok_or_else(|| E::KIND.missing())
     }
 
     /// The entry as DPS returns it for reading.
     pub(crate) fn shown_entry<E: Entry>(&self, id: &E::Id) -> ApiResult<E> {
-        Ok(shown(self.entry::<E>(id)?, KeysShown::No).with_registration(self))
+        Ok(shown(self.entry::<E>(id)?.entry(), KeysShown::No).with_registration(self))
     }
 
     /// The attestation of an entry, with its keys.
@@ -60,7 +61,7 @@ impl DpsRegistry {
     pub(crate) fn shown_entries<E: Entry>(&self, after: Option<&E::Id>) -> impl Iterator<Item = E> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let entries = E::table(self).range((start, Bound::Unbounded));
-        entries.map(|(_, entry)| shown(entry.as_ref(), KeysShown::No))
+        entries.map(|(_, kept)| shown(kept.entry(), KeysShown::No))
     }
 
     /// Creates an entry or, with a condition, replaces it. Returns it as DPS does, with its keys.
@@ -85,12 +86,12 @@ impl DpsRegistry {
         settings.etag = Some(self.etags.next(now));
         settings.created_date_time_utc = Some(created.unwrap_or(now));
         settings.last_updated_date_time_utc = Some(now);
-        let answer = shown(&entry, KeysShown::Yes);
-        match E::table_mut(self).insert(id.clone(), Box::new(entry)) {
+        let kept = Kept::new(entry.clone());
+        match E::table_mut(self).insert(id.clone(), Box::new(kept)) {
             None => journal.created(E::subject(&id)),
             Some(_) => journal.updated(E::subject(&id)),
         }
-        Ok(answer)
+        Ok(shown(entry, KeysShown::Yes))
     }
 
     /// Deletes an entry. Its registrations stay.
@@ -123,7 +124,7 @@ impl DpsRegistry {
                 (BulkMode::Create, _) => self.put(item, None, now, journal),
                 (_, Some(etag)) => self.put(item, Some(&IfMatch::Exactly(etag)), now, journal),
                 // A live DPS answers an update without an ETag as it answers a creation.
-                (_, None) => self.entry::<E>(&id).cloned().and_then(|_| Err(E::KIND.exists())),
+                (_, None) => self.entry::<E>(&id).and_then(|_| Err(E::KIND.exists())),
             };
             errors.extend(done.err().map(|error| E::bulk_error(&id, error)));
         }
@@ -147,13 +148,13 @@ impl DpsRegistry {
     }
 
     /// The enrolment of a device, with its keys.
-    pub(crate) fn enrollment(&self, id: &RegistrationId) -> Option<&IndividualEnrollment> {
-        self.enrollments.get(id).map(AsRef::as_ref)
+    pub(crate) fn enrollment(&self, id: &RegistrationId) -> Option<IndividualEnrollment> {
+        self.enrollments.get(id).map(|kept| kept.entry())
     }
 
     /// All groups, with their keys and certificates, in the order of their ids.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &EnrollmentGroup> {
-        self.groups.values().map(AsRef::as_ref)
+    pub(crate) fn groups(&self) -> impl Iterator<Item = EnrollmentGroup> {
+        self.groups.values().map(|kept| kept.entry())
     }
 
     /// The registration of a device.
@@ -227,8 +228,8 @@ impl DpsRegistry {
 
     /// A registry of stored objects.
     pub(super) fn restored(
-        enrollments: Vec<(RegistrationId, Box<IndividualEnrollment>)>,
-        groups: Vec<(EnrollmentGroupId, Box<EnrollmentGroup>)>,
+        enrollments: Vec<(RegistrationId, Box<Kept<IndividualEnrollment>>)>,
+        groups: Vec<(EnrollmentGroupId, Box<Kept<EnrollmentGroup>>)>,
         registrations: Vec<RegistrationState>,
     ) -> Self {
         // In order, as the database has them, they are built into a tree in one pass.

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use hub_types::dps::{EnrollmentGroup, IndividualEnrollment, RegistrationState};
+use hub_types::dps::{
+    EnrollmentGroup, EnrollmentGroupId, IndividualEnrollment, RegistrationId, RegistrationState,
+};
 use rusqlite::{Connection, Transaction};
 
+use super::entry::Entry;
 use super::journal::DpsSubject;
+use super::kept::Kept;
 use super::registry::DpsRegistry;
 use crate::api_error::ApiResult;
 use crate::error::Result;
@@ -54,8 +58,10 @@ impl DpsRegistry {
     /// The object in its stored form; `None` if it does not exist.
     fn stored_form(&self, subject: &DpsSubject) -> serde_json::Result<Option<Vec<u8>>> {
         match subject {
-            DpsSubject::Enrollment(id) => self.enrollments.get(id).map(serde_json::to_vec),
-            DpsSubject::Group(id) => self.groups.get(id).map(serde_json::to_vec),
+            DpsSubject::Enrollment(id) => {
+                self.enrollments.get(id).map(|kept| serde_json::to_vec(&kept.entry()))
+            }
+            DpsSubject::Group(id) => self.groups.get(id).map(|kept| serde_json::to_vec(&kept.entry())),
             DpsSubject::Registration(id) => self.registration(id).map(serde_json::to_vec),
         }
         .transpose()
@@ -76,10 +82,8 @@ impl Tables for DpsTables {
         let (mut enrollments, mut groups, mut registrations) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             match record {
-                DpsRecord::Enrollment(enrollment) => {
-                    enrollments.push((enrollment.registration_id.clone(), enrollment));
-                }
-                DpsRecord::Group(group) => groups.push((group.enrollment_group_id.clone(), group)),
+                DpsRecord::Enrollment(id, enrollment) => enrollments.push((id, enrollment)),
+                DpsRecord::Group(id, group) => groups.push((id, group)),
                 DpsRecord::Registration(registration) => registrations.push(*registration),
             }
         }
@@ -105,8 +109,8 @@ impl Tables for DpsTables {
 
 /// A loaded row.
 enum DpsRecord {
-    Enrollment(Box<IndividualEnrollment>),
-    Group(Box<EnrollmentGroup>),
+    Enrollment(RegistrationId, Box<Kept<IndividualEnrollment>>),
+    Group(EnrollmentGroupId, Box<Kept<EnrollmentGroup>>),
     Registration(Box<RegistrationState>),
 }
 
@@ -116,8 +120,8 @@ fn restore(
 ) -> std::result::Result<(), String> {
     let kind = parallel_rows::text(kind)?;
     let parsed = match kind {
-        ENROLLMENT => serde_json::from_slice(record).map(DpsRecord::Enrollment),
-        GROUP => serde_json::from_slice(record).map(DpsRecord::Group),
+        ENROLLMENT => kept(record).map(|(id, kept)| DpsRecord::Enrollment(id, kept)),
+        GROUP => kept(record).map(|(id, kept)| DpsRecord::Group(id, kept)),
         REGISTRATION => serde_json::from_slice(record).map(DpsRecord::Registration),
         _ => return Err(format!("`{kind}` is no kind")),
     };
@@ -127,6 +131,11 @@ fn restore(
     };
     records.push(parsed.map_err(unreadable)?);
     Ok(())
+}
+
+fn kept<E: Entry>(record: &[u8]) -> serde_json::Result<(E::Id, Box<Kept<E>>)> {
+    let entry: E = serde_json::from_slice(record)?;
+    Ok((entry.id().clone(), Box::new(Kept::new(entry))))
 }
 
 const ENROLLMENT: &str = "enrollment";

@@ -43,7 +43,7 @@ fn what_was_committed_comes_back() {
     // A different spelling of an id is the same entry.
     let mut journal = DpsJournal::default();
     registry.delete::<IndividualEnrollment>(&"PUMP-0007".parse().unwrap(), None, &mut journal).unwrap();
-    let mut changed = registry.enrollment(&"pump-0008".parse().unwrap()).unwrap().clone();
+    let mut changed = registry.enrollment(&"pump-0008".parse().unwrap()).unwrap();
     changed.device_id = Some("other".parse().unwrap());
     registry.put(changed, Some(&IfMatch::Any), at(4), &mut journal).unwrap();
     commit(&store, &registry, &journal);
