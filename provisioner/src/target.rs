@@ -18,7 +18,7 @@ use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
-pub(crate) use dps::{DpsChoice, OpenDps, OpenService, ServiceChoice, ServiceTarget, find_dps};
+pub(crate) use dps::{DpsChoice, DpsTarget, OpenDps, OpenService, ServiceChoice, ServiceTarget, find_dps};
 pub(crate) use error::TargetError;
 pub(crate) use open_hub::{OpenHub, with_hub};
 

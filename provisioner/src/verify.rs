@@ -16,6 +16,7 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 pub(crate) use certificates::{CertificateMismatches, recompute_issued};
 pub(crate) use connect_check::{ConnectCheck, ConnectCheckError, Connections, Unconnected};
+pub(crate) use enrollments_of_batch::{VerifyEnrollmentsRequest, verify_enrollments};
 pub(crate) use extra::Extras;
 pub(crate) use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
 pub(crate) use sample::Sample;
@@ -24,6 +25,7 @@ pub(crate) use verified::{Drift, DriftKind, Verified};
 
 mod certificates;
 mod connect_check;
+mod enrollments_of_batch;
 mod extra;
 mod of_batch;
 mod sample;

@@ -68,6 +68,12 @@ fn a_batch_becomes_enrolments_and_its_modules_wait() -> Result<()> {
     ensure!(again["dps"].as_str().is_some_and(|name| name.starts_with("localhost:")), "{again}");
     ensure!(again["verified"]["equal"] == PUMPS, "{again}");
     station.write("faster.csv", &pumps_with_modules(30))?;
+    // Modules are no enrolments, so only devices are read back.
+    let verify =
+        |batch, code| provision(&station, &hub, &["verify", batch, "--dps", "--format", "json"], code);
+    let equal = json(&verify("pumps.csv", 0)?)?;
+    ensure!(equal["equal"] == PUMPS && equal["dps"] == again["dps"], "{equal}");
+    ensure!(json(&verify("faster.csv", 1)?)?["different"] == PUMPS);
     let conflict = provision(&station, &hub, &["apply", "faster.csv", "--dps"], 1)?;
     ensure!(conflict.stdout.contains("desired.interval"), "{}", conflict.stdout);
     let upsert = ["apply", "faster.csv", "--dps", "--mode", "upsert", "--format", "json"];

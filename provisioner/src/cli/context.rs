@@ -42,6 +42,11 @@ impl ResultContext {
         Self { hub: Some(hub.name), test_hub: hub.is_test_hub, ..Self::default() }
     }
 
+    /// Of a DPS.
+    pub(super) fn of_dps(dps: HubLabel) -> Self {
+        Self { dps: Some(dps.name), test_hub: dps.is_test_hub, ..Self::default() }
+    }
+
     /// With this ledger.
     pub(super) fn ledger(self, ledger: &LedgerLocation) -> Self {
         Self { ledger: Some(ledger.to_string()), ..self }

@@ -12,8 +12,10 @@ use super::failure::Failure;
 use super::printer::Printer;
 use crate::ledger::LedgerLocation;
 use crate::model::compare::Difference;
+use crate::target::{DpsChoice, ServiceChoice};
 use crate::verify::{
-    ConnectRequest, Connections, Drift, DriftKind, Unconnected, Verified, VerifyRequest, verify_batch,
+    ConnectRequest, Connections, Drift, DriftKind, Unconnected, Verified, VerifyEnrollmentsRequest,
+    VerifyRequest, verify_batch, verify_enrollments,
 };
 
 pub(super) async fn run(
@@ -21,24 +23,44 @@ pub(super) async fn run(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
+    let (hub, batch) = match args.dps.choice(&args.job.target) {
+        ServiceChoice::Hub(hub) => (hub, args.job.batch.choice()),
+        ServiceChoice::Dps(dps) => return run_on_dps(args, dps, printer).await,
+    };
     let connect = args.connect.sample.map(|sample| ConnectRequest {
         sample,
         address: args.connect.mqtt.clone(),
         connections: args.connect.connections,
     });
     let request = VerifyRequest {
-        hub: args.job.target.choice(),
-        batch: args.job.batch.choice(),
+        hub,
+        batch,
         issued: args.job.issued.folders().map(|folders| folders.out),
         ledger: ledger.clone(),
         within: args.within.clone(),
         connect,
     };
     let (hub, verified) = verify_batch(request, printer).await?;
-    let context = ResultContext::of_hub(hub).ledger(ledger).input(&args.job.batch.file);
+    print_in_context(ResultContext::of_hub(hub).ledger(ledger), args, &verified, printer)
+}
+
+async fn run_on_dps(args: &VerifyArgs, dps: DpsChoice, printer: &Printer) -> Result<Exit, Failure> {
+    let issued = args.job.issued.folders().map(|folders| folders.out);
+    let request = VerifyEnrollmentsRequest { dps, batch: args.job.batch.choice(), issued };
+    let (dps, verified) = verify_enrollments(request, printer).await?;
+    print_in_context(ResultContext::of_dps(dps), args, &verified, printer)
+}
+
+fn print_in_context(
+    context: ResultContext,
+    args: &VerifyArgs,
+    verified: &Verified,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let context = context.input(&args.job.batch.file);
     match printer.format {
-        Format::Json => printer.json(&InContext { context, result: &verified })?,
-        Format::Csv | Format::Text => print(&verified, printer)?,
+        Format::Json => printer.json(&InContext { context, result: verified })?,
+        Format::Csv | Format::Text => print(verified, printer)?,
     }
     Ok(Exit::finished(verified.all_well()))
 }

@@ -14,6 +14,8 @@ pub(crate) enum RowFilter {
     /// Rows that the run created, or may have created, and no later run of the same hub: whatever became of
     /// them after that.
     Created,
+    /// Rows of devices.
+    Devices,
     /// Devices that the run disabled on purpose or may have disabled, or found so without a record of another
     /// run.
     Disabled,
@@ -47,6 +49,7 @@ impl RowFilter {
                                 AND again.state NOT IN ('conflict', 'failed', 'skipped'))))"#
             }
             (Self::Disabled, _) => "state IN ('done', 'sent', 'unchanged') AND held_by = run",
+            (Self::Devices, _) => "module_id = ''",
             (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",
             (Self::GivenKeys, Dialect::Postgres) => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
             (Self::GivenKeys, Dialect::Sqlite) => "json_extract(desired, '$.auth.sas.given') = 1",

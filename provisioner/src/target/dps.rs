@@ -115,6 +115,14 @@ impl DpsTarget {
         Ok(Self { access, ca_files, is_on_this_machine: false, secret_file })
     }
 
+    /// Tells an observer the DPS, and the file with its connection string if others can read it.
+    pub(crate) fn announce(&self, observer: &dyn RunObserver) {
+        observer.service(ServiceKind::Dps, self, self.is_on_this_machine);
+        if let Some(path) = &self.secret_file {
+            note_if_exposed(path, observer);
+        }
+    }
+
     /// Prepares the DPS for calls. Nothing is sent. `status` is told about waits and outages.
     pub(crate) fn open(self, status: StatusListener) -> Result<OpenDps, TargetError> {
         let label = HubLabel { name: self.access.host().to_string(), is_test_hub: self.is_on_this_machine };
@@ -172,12 +180,7 @@ impl ServiceTarget {
     /// Tells an observer the service, and the file with its connection string if others can read it.
     pub(crate) fn announce(&self, observer: &dyn RunObserver) {
         match self {
-            Self::Dps(target) => {
-                observer.service(ServiceKind::Dps, target, target.is_on_this_machine);
-                if let Some(path) = &target.secret_file {
-                    note_if_exposed(path, observer);
-                }
-            }
+            Self::Dps(target) => target.announce(observer),
             Self::Hub(target) => target.announce(observer),
         }
     }

@@ -21,6 +21,7 @@ use crate::ledger::{Holds, Ledger, LedgerError, LedgerLocation, RowFilter, Share
 use crate::model::conversion::convert_by;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
@@ -102,21 +103,12 @@ pub(crate) async fn verify_batch(
     let VerifyRequest { hub, batch, issued: folder, ledger: location, within, connect } = request;
     let target = Target::resolve(hub, ".".as_ref()).await?;
     target.announce(observer);
-    let batch = batch.resolve(".".as_ref())?;
-    let rules = LoadRules { note_files: true, ..LoadRules::default() };
-    let certificates = CertificateSource::of(folder.is_some());
-    let TemporaryRun { mut ledger, run, loaded, .. } =
-        TemporaryRun::load(&batch, certificates, rules, None, observer)?;
-    let issued = open_issued(folder.as_ref())?;
-    let mismatches = match &issued {
-        Some(list) => recompute_issued(&mut ledger, run, list)?,
-        None => CertificateMismatches::new(),
-    };
-    refuse_unissued(&mut ledger, run)?;
+    let loaded = LoadedBatch::load(batch, folder, ServiceKind::Hub, observer)?;
+    let LoadedBatch { path, ledger, run, rows, mismatches, credentials, .. } = loaded;
     let hub = match connect {
         Some(_) => {
             target
-                .open_for_devices(device_cas(issued.as_ref(), &batch.path), observer.status_listener())
+                .open_for_devices(device_cas(credentials.issued.as_ref(), &path), observer.status_listener())
                 .await?
         }
         None => target.open(observer.status_listener()).await?,
@@ -125,14 +117,51 @@ pub(crate) async fn verify_batch(
         open_owners(&location, observer.status_listener())?.map(SharedLedger::new),
         &hub.label.name,
     );
-    let rows = loaded.rows();
-    let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
-    let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
     let verifying = Verifying { hub: &hub, holds, ledger, run, rows, credentials, observer };
     let verified = verifying.run(mismatches, within, connect).await;
     let label = hub.label.clone();
     hub.close().await;
     Ok((label, verified?))
+}
+
+/// A batch in a temporary ledger, with its certificates.
+pub(super) struct LoadedBatch {
+    /// The batch file.
+    pub(super) path: PathBuf,
+    pub(super) ledger: SharedLedger,
+    pub(super) run: RunId,
+    /// The number of all rows.
+    pub(super) rows: u64,
+    /// The number of devices.
+    pub(super) devices: u64,
+    pub(super) mismatches: CertificateMismatches,
+    pub(super) credentials: Arc<CredentialSource>,
+}
+
+impl LoadedBatch {
+    /// Loads a batch for a service. `folder` has the certificates that were issued for it.
+    pub(super) fn load(
+        batch: BatchChoice,
+        folder: Option<PathBuf>,
+        service: ServiceKind,
+        observer: &dyn RunObserver,
+    ) -> Result<Self, VerifyError> {
+        let batch = batch.resolve(".".as_ref())?;
+        let rules = LoadRules { note_files: true, service, ..LoadRules::default() };
+        let certificates = CertificateSource::of(folder.is_some());
+        let TemporaryRun { mut ledger, run, loaded, .. } =
+            TemporaryRun::load(&batch, certificates, rules, None, observer)?;
+        let issued = open_issued(folder.as_ref())?;
+        let mismatches = match &issued {
+            Some(list) => recompute_issued(&mut ledger, run, list)?,
+            None => CertificateMismatches::new(),
+        };
+        refuse_unissued(&mut ledger, run)?;
+        let (rows, devices) = (loaded.rows(), loaded.devices);
+        let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
+        let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
+        Ok(Self { path: batch.path, ledger, run, rows, devices, mismatches, credentials })
+    }
 }
 
 /// Refuses a row without a thumbprint that the hub's could be compared with.

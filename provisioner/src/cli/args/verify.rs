@@ -4,19 +4,21 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use super::JobArgs;
+use super::{DpsArgs, JobArgs};
 use crate::verify::Sample;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
     /// Report devices and modules without a row as extra if their twins meet this condition of IoT
     /// Hub's query language.
-    #[arg(long, value_name = "CONDITION")]
+    #[arg(long, value_name = "CONDITION", conflicts_with = "dps")]
     pub(in crate::cli) within: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 /// The devices that connect to the hub, and their address.
@@ -25,7 +27,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// Connect over MQTT as N of the batch's devices, spread over the batch and always the same, or
     /// as all of them. Each device connects with its modules and with their own certificates or
     /// keys. If the real device is connected, it is disconnected once.
-    #[arg(long = "connect", value_name = "N|all")]
+    #[arg(long = "connect", value_name = "N|all", conflicts_with = "dps")]
     pub(in crate::cli) sample: Option<Sample>,
     /// Connect to this address as a device, for example at the end of a tunnel. The certificate
     /// must still be for the name of the hub. HTTPS_PROXY does not apply to MQTT.
