@@ -6,6 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hub_types::dps::device_token;
 use hub_types::sas::SasToken;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint, SymmetricKey, Thumbprint};
 use serde_json::Value;
@@ -28,6 +29,19 @@ fn tokens_of_the_python_sdk_are_understood_and_ours_are_the_same() {
         assert!(theirs.covers(text("uri")), "{vector}");
         assert!(!theirs.is_expired(expiry - 1) && theirs.is_expired(expiry), "{vector}");
         let ours = SasToken::sign(text("uri"), vector["policy"].as_str(), &key, expiry);
+        assert_eq!(ours, theirs, "{vector}");
+    }
+}
+
+#[test]
+fn tokens_of_registering_devices_are_understood_and_ours_are_the_same() {
+    for vector in vectors("registrations") {
+        let text = |name: &str| vector[name].as_str().unwrap();
+        let (scope, id) = (text("scope").parse().unwrap(), text("registrationId").parse().unwrap());
+        let key: SymmetricKey = text("key").parse().unwrap();
+        let theirs = SasToken::parse(text("token")).unwrap();
+        assert!(theirs.is_signed_by(&key) && theirs.covers(&device_token::resource(&scope, &id)), "{vector}");
+        let ours = device_token::sign(&scope, &id, &key, vector["expiry"].as_u64().unwrap());
         assert_eq!(ours, theirs, "{vector}");
     }
 }
