@@ -115,7 +115,7 @@ pub enum Error {
         reason: String,
     },
     /// The request of a CA can't be signed.
-    #[error("the CA's request can't be signed")]
+    #[error("a certificate for the CA can't be signed: rule `{}`", source.rule())]
     BadRequest {
         /// The cause.
         source: Box<Refusal>,

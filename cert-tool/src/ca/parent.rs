@@ -14,6 +14,7 @@ use super::{EarlierEnd, prove};
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issued::index::IssuanceIndex;
+use crate::keys::fingerprint::Fingerprint;
 use crate::keys::handle::KeyHandle;
 use crate::platform::fs;
 use crate::policy::{Policy, Tier};
@@ -375,9 +376,13 @@ impl ParentCa {
         self.signed_again(other, days, now)
     }
 
-    /// Parses what was signed, and makes sure that its name is nobody else's.
+    /// Parses what was signed, and makes sure that its name is nobody else's and its key is not compromised.
     fn checked(&self, der: &[u8]) -> Result<Certificate, Error> {
         let certificate = Certificate::from_der(der).ok_or(Error::Crypto("encoding a certificate"))?;
+        let key = Fingerprint::of(&weak_keys::usual_form(certificate.public_key_info()));
+        if self.index()?.is_compromised(key)? {
+            return Err(Error::BadRequest { source: Box::new(Refusal::CompromisedKey) });
+        }
         self.check_name(certificate.parsed().subject().as_raw(), &certificate)?;
         Ok(certificate)
     }

@@ -94,8 +94,8 @@ pub fn renew_ca(
         );
         return Err(bad(reason));
     }
-    let earlier = keep_earlier(folder, file, &current)?;
     let certificate = root.sign_again(&current, days, now)?;
+    let earlier = keep_earlier(folder, file, &current)?;
     fs::replace_private(&folder.join(file), certificate.to_pem().as_bytes())?;
     Ok(RenewedCa::Signed { certificate: Box::new(certificate), earlier })
 }

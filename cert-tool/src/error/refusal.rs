@@ -74,6 +74,9 @@ pub enum Refusal {
     /// The key is that of the CA, or of one above it.
     #[error("its key is that of a CA: whoever has it could issue certificates")]
     KeyOfCa,
+    /// A certificate of the key was revoked because others have the key, or had the CA's.
+    #[error("its key is compromised: a certificate with it was revoked for that reason")]
+    CompromisedKey,
     /// A CA on the path does not permit one of its names.
     #[error("a CA above it forbids one of its names: {reason}")]
     NameConstraints {
@@ -179,6 +182,7 @@ impl Refusal {
             Self::NotWanted => "not_wanted",
             Self::KeyOfAnother { .. } => "key_of_another",
             Self::KeyOfCa => "key_of_ca",
+            Self::CompromisedKey => "compromised_key",
             Self::NameConstraints { .. } => "name_constraints",
             Self::NameOfCa => "name_of_ca",
             Self::NotOneCommonName { .. } => "one_common_name",
@@ -217,6 +221,7 @@ impl Refusal {
             Self::KeyOfAnother { .. } | Self::KeyOfCa => {
                 Some("make a key on each device; a key is never shared")
             }
+            Self::CompromisedKey => Some("make a new key, and a new request with it"),
             Self::WeakKey { .. } => {
                 Some("make a new key, on P-256 or P-384, or RSA with 2048 bits or more and exponent 65537")
             }

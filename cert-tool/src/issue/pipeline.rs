@@ -340,6 +340,9 @@ impl Writer<'_> {
             if let Some(other) = owner.filter(|owner| *owner != made.identity) {
                 return Ok(Some(Refusal::KeyOfAnother { other }));
             }
+            if self.store.is_compromised(made.key)? {
+                return Ok(Some(Refusal::CompromisedKey));
+            }
             self.pending.owners.insert(made.key, made.identity.clone());
         }
         Ok(self.store.refusal(&made.identity))

@@ -211,6 +211,11 @@ impl IssuedStore {
         self.index.owner_of(key)
     }
 
+    /// Tells whether a key is compromised, as its certificates' revocations say.
+    pub(crate) fn is_compromised(&mut self, key: Fingerprint) -> Result<bool, Error> {
+        self.index.is_compromised(key)
+    }
+
     /// Returns the reason why nothing can be written for an identity that has no certificate here,
     /// if there is one.
     pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {

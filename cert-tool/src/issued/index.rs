@@ -123,12 +123,7 @@ impl IssuanceIndex {
 
     /// The identity that a public key belongs to.
     pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
-        if !self.has_ordered_keys {
-            self.end_read()?;
-            order_keys(&mut self.connection).map_err(|source| Error::database(&self.path, source))?;
-            self.has_ordered_keys = true;
-        }
-        self.begin_read()?;
+        self.begin_read_of_keys()?;
         let find = |connection: &Connection| {
             connection
                 .prepare_cached(
@@ -139,6 +134,16 @@ impl IssuanceIndex {
                 .optional()
         };
         find(&self.connection).map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Brings the table of keys up to date before lookups in it.
+    fn begin_read_of_keys(&mut self) -> Result<(), Error> {
+        if !self.has_ordered_keys {
+            self.end_read()?;
+            order_keys(&mut self.connection).map_err(|source| Error::database(&self.path, source))?;
+            self.has_ordered_keys = true;
+        }
+        self.begin_read()
     }
 
     /// Shows `visit` certificates, the first one first, with a bounded number of them in memory.

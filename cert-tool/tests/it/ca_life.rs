@@ -73,6 +73,38 @@ fn a_root_in_the_folder_of_its_issuing_ca_has_books_of_its_own() {
 }
 
 #[test]
+fn a_compromised_key_of_a_ca_gets_no_other_certificate() {
+    let shop = vault_and_plant();
+    for (ca, name, reason) in
+        [("vault", "Plant Issuing CA", "keyCompromise"), ("ca", "Factory Issuing CA", "cACompromise")]
+    {
+        let tier: &[&str] = if ca == "ca" { &["--root"] } else { &[] };
+        let revoke = ["revoke", "--ca", ca, "--name", name, "--reason", reason];
+        let said = shop.run_args(&[&revoke, tier].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    shop.openssl("req -new -key plant/issuing.key -subj /CN=Other -out other.csr");
+    shop.openssl(
+        "req -x509 -key plant/issuing.key -subj /CN=Other -days 90 -addext keyUsage=critical,keyCertSign,cRLSign \
+         -out other.pem",
+    );
+    for door in [
+        "ca sign plant/issuing.csr --ca vault --out again.pem",
+        "ca sign other.csr --ca vault --keep-subject --out again.pem",
+        "ca cross-sign other.pem --ca vault --out again.pem",
+        "ca renew ca --days 3651",
+    ] {
+        let error = shop.fails(3, door);
+        assert!(
+            error.contains("its key is compromised") && error.contains("compromised_key"),
+            "{door}: {error}"
+        );
+        assert!(!shop.path("again.pem").exists(), "{door}");
+    }
+    assert_eq!(shop.ok("list --ca vault").lines().count(), 1);
+}
+
+#[test]
 fn three_tiers_and_more_stand_on_path_lengths() {
     let shop = Shop::new();
     shop.ok("ca init world --root-only --name World --path-length 2");

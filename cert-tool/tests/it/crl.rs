@@ -310,3 +310,29 @@ fn a_trusted_ca_without_the_right_to_sign_lists_has_no_list_that_counts() {
         assert_eq!((line.1, said.code), (verdict, i32::from(verdict != "ok")), "{name}");
     }
 }
+
+#[test]
+fn a_compromised_key_gets_no_other_certificate() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id d1 --key-out d1.key --out d1.csr");
+    shop.openssl("pkey -in d1.key -pubout -out d1.pub");
+    shop.ok("sign d1.csr --ca ca --out first");
+    shop.write("csr.csv", "device_id,csr\nd1,d1.csr\n");
+    shop.write("key.csv", "device_id,public_key\nd1,d1.pub\n");
+    // The device has a new key when the loss of the old one is told.
+    shop.ok("issue --ca ca --device-id d1 --replace --out second");
+    let stolen = read_certificate(&shop.path("first/devices/d1/cert.pem")).unwrap();
+    shop.ok(&format!("revoke --ca ca --serial {} --reason keyCompromise", stolen.serial()));
+    for door in [
+        "issue --ca ca --from csr.csv --replace --out third",
+        "issue --ca ca --from key.csv --replace --out third",
+        "renew --ca ca --from csr.csv --out third",
+    ] {
+        let said = shop.run(door);
+        let told = format!("{}{}", said.out, said.err);
+        assert!(said.code == 1 && told.contains("its key is compromised"), "{door}: {told}");
+        assert!(!shop.path("third/devices/d1").exists(), "{door}");
+    }
+    // A new key is good.
+    shop.ok("renew --ca ca --device-id d1 --out fourth");
+}

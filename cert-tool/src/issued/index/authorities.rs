@@ -8,6 +8,7 @@ use super::revocation::{HOLD, Revocation};
 use super::{IssuanceIndex, Lookup};
 use crate::error::Error;
 use crate::keys::fingerprint::Fingerprint;
+use crate::weak_keys::usual_form;
 use crate::x509::certificate::Certificate;
 use crate::x509::crl::RevocationReason;
 use crate::x509::name::comparable;
@@ -37,7 +38,7 @@ impl IssuanceIndex {
         let sql = "INSERT INTO authorities (name, common_name, key, serial, sha256, sha1, der)
             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
             WHERE NOT EXISTS (SELECT 1 FROM authorities WHERE sha256 = ?5)";
-        let key = Fingerprint::of(certificate.public_key_info());
+        let key = Fingerprint::of(&usual_form(certificate.public_key_info()));
         let (sha256, sha1) = (certificate.sha256(), certificate.sha1());
         let values = params![
             name_of(certificate),
@@ -78,7 +79,7 @@ impl IssuanceIndex {
         let sql = format!(
             "{SELECT} WHERE a.name = ?1 AND a.key <> ?2 AND (a.revoked_at IS NULL OR a.reason IS {HOLD}) ORDER BY a.id"
         );
-        let key = Fingerprint::of(certificate.public_key_info());
+        let key = Fingerprint::of(&usual_form(certificate.public_key_info()));
         let rows = self
             .prepare(&sql)?
             .query_map(params![name_of(certificate), key.as_bytes()], subordinate)

@@ -1,9 +1,12 @@
 //! [`Revocation`]: the time and the reason of a revocation, and the columns that have them.
 
-use rusqlite::Row;
+use rusqlite::{Row, params};
 use time::OffsetDateTime;
 
+use super::IssuanceIndex;
 use super::entry::time_of;
+use crate::error::Error;
+use crate::keys::fingerprint::Fingerprint;
 use crate::x509::crl::RevocationReason;
 
 /// The time and the reason of a revocation.
@@ -14,6 +17,24 @@ pub struct Revocation {
     /// The reason, if one was given.
     pub reason: Option<RevocationReason>,
 }
+
+impl IssuanceIndex {
+    /// Tells whether a certificate of a key, of a device or of a CA, was revoked because the key is compromised. Such
+    /// a key is not certified again (CA/Browser Forum, Baseline Requirements, section 6.1.1.3).
+    pub(crate) fn is_compromised(&mut self, key: Fingerprint) -> Result<bool, Error> {
+        self.begin_read_of_keys()?;
+        let sql = format!(
+            "SELECT 1 FROM keys k JOIN certificates c ON c.id = k.certificate
+                 WHERE k.prefix = ?2 AND c.key = ?1 AND c.reason IN ({COMPROMISES})
+             UNION ALL SELECT 1 FROM authorities a WHERE a.key = ?1 AND a.reason IN ({COMPROMISES})"
+        );
+        let found = self.prepare(&sql)?.exists(params![key.as_bytes(), key.as_bytes().first_chunk::<8>()]);
+        found.map_err(|source| Error::database(self.path(), source))
+    }
+}
+
+/// The codes of `keyCompromise` and `cACompromise`.
+const COMPROMISES: &str = "1, 2";
 
 /// The code of `certificateHold`.
 pub(crate) const HOLD: u8 = 6;
