@@ -118,7 +118,8 @@ struct BundleFile {
 }
 
 impl<'a> Bundler<'a> {
-    /// A bundler whose devices get some certificates to trust; one of them must be the root of the chain.
+    /// A bundler whose devices get some certificates to trust; the chain must lead to one of them. After a
+    /// change of keys it leads to the new root and, by its last certificate, to the old one.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -156,8 +157,7 @@ impl<'a> Bundler<'a> {
     ) -> Result<Self, Error> {
         let chain_path = list.issuing_certificate_path();
         let chain = read_certificates(&chain_path)?;
-        let top = chain.last().ok_or_else(|| Error::NotRoot { chain: chain_path.clone() })?;
-        if !roots.iter().any(|root| is_root_of(root, top)) {
+        if !roots.iter().any(|root| chain.iter().any(|certificate| is_root_of(root, certificate))) {
             return Err(Error::NotRoot { chain: chain_path });
         }
         Ok(Self {
@@ -255,13 +255,13 @@ impl<'a> Bundler<'a> {
     }
 }
 
-/// Tells whether a certificate has signed the last one of a chain and itself.
-fn is_root_of(root: &Certificate, top: &Certificate) -> bool {
-    let (upper, lower) = (root.parsed(), top.parsed());
+/// Tells whether a certificate has signed another one and itself.
+fn is_root_of(root: &Certificate, other: &Certificate) -> bool {
+    let (upper, lower) = (root.parsed(), other.parsed());
     let has_signed = |below: &X509Certificate<'_>, certificate| {
         name::is_equal(below.issuer(), upper.subject()) && signature_fault(certificate, root).is_none()
     };
-    upper.is_ca() && has_signed(&lower, top) && has_signed(&upper, root)
+    upper.is_ca() && has_signed(&lower, other) && has_signed(&upper, root)
 }
 
 const ROOT: &str = "root.pem";

@@ -237,8 +237,11 @@ pub enum Error {
         /// The number of certificates.
         count: usize,
     },
-    /// No certificate to trust is the root of a chain.
-    #[error("the certificates to trust do not have the root of the chain in `{}`", ShownPath(chain))]
+    /// A chain leads to no certificate to trust that is a root.
+    #[error(
+        "the certificates to trust do not have a root to which the chain in `{}` leads",
+        ShownPath(chain)
+    )]
     NotRoot {
         /// The file with the chain.
         chain: PathBuf,
@@ -401,7 +404,7 @@ impl Error {
             Self::EdgeModule { .. } => Some("leave --edge out for it, or name the device".to_owned()),
             Self::NotOneCertificate { .. } => Some("write them as p7b, or one at a time".to_owned()),
             Self::NotRoot { .. } => {
-                Some("name the file of the root that signed it (--ca); an issuing CA is not a root".to_owned())
+                Some("name the file of a root that signed one of its certificates (--ca); an issuing CA is not a root".to_owned())
             }
             Self::BadRequest { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { how, .. } => Some((*how).to_owned()),

@@ -551,3 +551,29 @@ fn what_a_ca_signs_says_where_its_list_and_its_certificate_are() {
     }
     openssl_verifies(&shop, "plant/root.pem", "out/devices/a/cert.pem", &["plant/issuing.pem"]);
 }
+
+/// The chain of a CA with a new key leads to the new root, and by a cross-certificate to the old one.
+#[test]
+fn bundles_of_a_ca_with_a_new_key_trust_its_own_root_or_the_old_one() {
+    let shop = Shop::new();
+    shop.ok("ca init other --name Other");
+    shop.ok("ca rekey ca new");
+    shop.ok("issue --ca new --device-id a --out out");
+    let bundle = "bundle out --all --hub plant7.azure-devices.net";
+    for (ca, root) in [("new", "new"), ("new/root.pem", "new"), ("ca", "ca")] {
+        let folder = format!("bundles-{}", ca.replace('/', "-"));
+        shop.ok(&format!("{bundle} --ca {ca} --out {folder}"));
+        let files = format!("{folder}/devices/a");
+        let trusted = fs::read_to_string(shop.path(&format!("{files}/root.pem"))).unwrap();
+        assert_eq!(trusted, fs::read_to_string(shop.path(&format!("{root}/root.pem"))).unwrap(), "{ca}");
+        shop.openssl(&format!(
+            "verify -x509_strict -CAfile {files}/root.pem -untrusted {files}/chain.pem {files}/cert.pem"
+        ));
+    }
+    for ca in ["other", "new/issuing.pem"] {
+        assert!(
+            shop.fails(3, &format!("{bundle} --ca {ca} --out none")).contains("to which the chain"),
+            "{ca}"
+        );
+    }
+}
