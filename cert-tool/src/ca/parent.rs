@@ -246,16 +246,23 @@ impl ParentCa {
 
     /// Refuses a request for this CA's own key, or for its name with another key: nobody could tell the two apart.
     fn check_is_another(&self, request: &CaRequest) -> Result<(), Error> {
-        let refused = |refusal| Err(Error::BadRequest { source: Box::new(refusal) });
-        let key = request.key().to_info();
-        let mut chain = self.chain();
-        if chain.any(|ca| weak_keys::usual_form(ca.public_key_info()) == key) {
-            return refused(Refusal::KeyOfCa);
-        }
+        self.check_key_is_another(&request.key().to_info())?;
         let own = self.certificate.parsed();
         match X509Name::from_der(request.raw_subject()) {
-            Ok((_, asked)) if name::is_equal(own.subject(), &asked) => refused(Refusal::NameOfCa),
+            Ok((_, asked)) if name::is_equal(own.subject(), &asked) => {
+                Err(Error::BadRequest { source: Box::new(Refusal::NameOfCa) })
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses the key of this CA, and those of the CAs above it.
+    fn check_key_is_another(&self, public_key_info: &[u8]) -> Result<(), Error> {
+        let key = weak_keys::usual_form(public_key_info);
+        let mut chain = self.chain();
+        match chain.any(|ca| weak_keys::usual_form(ca.public_key_info()) == key) {
+            true => Err(Error::BadRequest { source: Box::new(Refusal::KeyOfCa) }),
+            false => Ok(()),
         }
     }
 
@@ -360,6 +367,7 @@ impl ParentCa {
             );
             return Err(self.bad(reason));
         }
+        self.check_key_is_another(other.public_key_info())?;
         // Below the other root stands at least the CA that signs devices' certificates.
         let below = other.path_length().map_or(1, |length| length.min(1));
         if let Some(allowed) = self.certificate.path_length().filter(|allowed| *allowed < below + 1) {

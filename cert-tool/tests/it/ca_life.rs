@@ -415,6 +415,7 @@ fn roots_that_are_kept_apart_sign_one_another() {
     shop.openssl("verify -x509_strict -CAfile one/root.pem two-by-one.pem");
     for (words, told) in [
         ("ca cross-sign ca/issuing.pem --ca one --out x.pem", "is not signed by itself"),
+        ("ca cross-sign one/root.pem --ca one --out x.pem", "its key is that of a CA"),
         ("ca cross-sign two/root.pem --ca short --out x.pem", "its path length is 1: a cross-certificate"),
         ("ca cross-sign two/root.pem --ca ca --out two-by-one.pem", "is already there"),
     ] {
