@@ -61,7 +61,7 @@ pub(crate) fn profile_validity(
     let mut validity = validity_below(issuer, folder, dates.days.unwrap_or(days), now)?;
     if let Some(from) = dates.not_before {
         if from < issuer.not_before() {
-            let begin = issuer.not_before();
+            let begin = rfc3339(issuer.not_before());
             return Err(
                 profile.fault(format!("`not_before` is earlier than the CA, which begins on {begin}"))
             );
@@ -71,7 +71,9 @@ pub(crate) fn profile_validity(
     if let Some(until) = dates.not_after {
         let end = issuer.not_after();
         if until > end {
-            return Err(profile.fault(format!("`not_after` is later than the CA, which ends on {end}")));
+            return Err(
+                profile.fault(format!("`not_after` is later than the CA, which ends on {}", rfc3339(end)))
+            );
         }
         if until <= now {
             return Err(profile.fault("`not_after` has passed".to_owned()));

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hub_types::thumbprint::{ThumbprintDigest, append_upper_hex};
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::encoding::time::rfc3339;
 
@@ -119,8 +119,9 @@ impl Row {
         let (auth, registered) = (IssuedAuth::parse(next()?)?, next()?);
         let sha1 = sha1(next()?)?;
         let serial = next()?.to_owned();
-        let not_before = OffsetDateTime::parse(next()?, &Rfc3339).ok()?;
-        let not_after = OffsetDateTime::parse(next()?, &Rfc3339).ok()?;
+        let time = |text| OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC);
+        let not_before = time(next()?)?;
+        let not_after = time(next()?)?;
         let certificate = next()?.into();
         let private_key = Some(next()?).filter(|path| !path.is_empty()).map(PathBuf::from);
         let unregistered = next()?;

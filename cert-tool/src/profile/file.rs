@@ -353,7 +353,7 @@ fn parse_date(value: &Value, time: &str) -> Option<OffsetDateTime> {
     };
     let moment = if text.contains(['T', ' ']) { text } else { format!("{text}T{time}Z") };
     let moment = OffsetDateTime::parse(&moment, &Rfc3339).ok()?;
-    Some(moment.truncate_to_second().to_offset(time::UtcOffset::UTC))
+    moment.truncate_to_second().checked_to_offset(time::UtcOffset::UTC)
 }
 
 fn line_of(text: &str, place: usize) -> usize {

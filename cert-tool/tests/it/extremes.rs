@@ -130,3 +130,29 @@ fn every_option_with_a_number_or_a_date_is_walked() {
         }
     }
 }
+
+/// Dates and days of a profile, at the ends of their ranges.
+#[test]
+fn no_date_of_a_profile_ends_the_program() {
+    let shop = Shop::new();
+    let days = ["0", "1", "-1", "4294967295", "4294967296", "18446744073709551615"];
+    let days = days.map(|days| format!("days = {days}"));
+    let dates =
+        DATES.iter().flat_map(|date| ["not_before", "not_after"].map(|key| format!("{key} = {date}")));
+    for (number, setting) in days.into_iter().chain(dates).enumerate() {
+        shop.write_secret("ca/profile.toml", &format!("[p]\n{setting}\n"));
+        for words in [
+            format!("issue --ca ca --device-id d{number} --profile p --out o{number}"),
+            "ca show ca".to_owned(),
+        ] {
+            let output = shop.output(&words);
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                matches!(output.status.code(), Some(0..=3)),
+                "{setting}: {words}: {:?}: {err}",
+                output.status
+            );
+            assert!(!err.contains("+00:00:00"), "{setting}: {err}");
+        }
+    }
+}

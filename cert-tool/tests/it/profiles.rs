@@ -1,7 +1,7 @@
 //! Profiles and subjects: what certificates say beyond an identity, by judges that nobody here wrote, and
 //! everything that is refused.
 
-use crate::support::Shop;
+use crate::support::{Shop, now};
 
 const GATEWAY: &str = r#"[gateway]
 subject = "C=DE,O=Acme,OU=Plant 7,serialNumber={{ x_serial }}"
@@ -256,20 +256,20 @@ fn a_renewal_does_not_lose_what_a_profile_gave() {
 
 #[test]
 fn dates_are_days_or_moments_and_never_beyond_the_ca() {
-    let shop = shop(
-        "[a]\nnot_before = 2026-12-01\nnot_after = 2027-06-30\n[b]\nnot_after = \"2030-01-02T03:04:05Z\"\n[c]\nnot_after = 2099-01-01\n[d]\nnot_before = 1999-01-01\n",
-    );
+    // The CA begins now and lasts ten years.
+    let day = |days| (now() + time::Duration::days(days)).date();
+    let (begin, end, moment, late) = (day(1), day(200), day(400), day(9000));
+    let shop = shop(&format!(
+        "[a]\nnot_before = {begin}\nnot_after = {end}\n[b]\nnot_after = \"{moment}T03:04:05Z\"\n[c]\n\
+         not_after = {late}\n[d]\nnot_before = 1999-01-01\n"
+    ));
     let dates = |name: &str| {
         shop.ok(&format!("issue --ca ca --device-id {name} --profile {name} --out out-{name}"));
         shop.ok(&format!("extract out-{name} --device-id {name} --out files-{name}"));
-        shop.openssl(&format!("x509 -noout -dates -in files-{name}/cert.pem"))
+        shop.openssl(&format!("x509 -noout -dates -dateopt iso_8601 -in files-{name}/cert.pem"))
     };
-    let said = dates("a");
-    assert!(
-        said.contains("notBefore=Dec  1 00:00:00 2026") && said.contains("notAfter=Jun 30 23:59:59 2027"),
-        "{said}"
-    );
-    assert!(dates("b").contains("notAfter=Jan  2 03:04:05 2030"));
+    assert_eq!(dates("a"), format!("notBefore={begin} 00:00:00Z\nnotAfter={end} 23:59:59Z\n"));
+    assert!(dates("b").contains(&format!("notAfter={moment} 03:04:05Z")));
     for (name, told) in
         [("c", "profile `c`: `not_after` is later than the CA"), ("d", "`not_before` is earlier")]
     {
