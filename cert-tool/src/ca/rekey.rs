@@ -13,14 +13,15 @@ use super::parent::ParentCa;
 use crate::error::Error;
 use crate::platform::fs;
 use crate::policy;
-use crate::policy::Tier;
+use crate::policy::{Policy, Tier};
 use crate::profile::rest_of_subject;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
 use crate::x509::signed_by::signature_fault;
 
 /// Makes a root and an issuing CA in a new folder that take the place of those in an old one. A folder with a root
-/// only gets a root only. The path lengths stay; a CA with name constraints is refused. Where `options` has no name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
+/// only gets a root only. The path lengths, the policy and the profiles stay; the addresses of lists and certificates
+/// are those of `options`. A CA with name constraints is refused. Where `options` has no name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
 ///
 /// The new root's key is also certified by the old root (`new-by-old.pem`, and in the chain that devices present):
 /// whoever still trusts the old root takes the new CA's certificates. The old root's key is certified by the new one
@@ -60,7 +61,7 @@ pub fn rekey_ca(
     let options = old.options_of_new(name, options)?;
     old.check_no_name_constraints()?;
     let new_root = old.init_new(folder, &options, now, ask)?;
-    old.copy_policy(folder)?;
+    old.copy_policy(folder, &options)?;
     let new_by_old = old.cross_sign(&new_root, folder, now)?;
     drop(new_root);
     staging.finish()?;
@@ -173,14 +174,25 @@ impl<'a> OldCa<'a> {
         ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))
     }
 
-    fn copy_policy(&self, folder: &Path) -> Result<(), Error> {
+    /// Copies the policy and the profiles. The addresses of this CA's lists and certificates are not the new one's,
+    /// which has its own or none (RFC 5280 §4.2.1.13, §4.2.2.1).
+    fn copy_policy(&self, folder: &Path, options: &CaOptions) -> Result<(), Error> {
         for file in policy::FILES {
             let (from, to) = (self.folder.join(file), folder.join(file));
             if fs::is_present(&from)? {
                 std::fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
             }
         }
-        Ok(())
+        let policy = Policy::read(self.folder)?;
+        let new = policy
+            .clone()
+            .with_publication(Tier::Root, options.root_publication.clone())
+            .with_publication(Tier::Issuing, options.issuing_publication.clone());
+        if [Tier::Root, Tier::Issuing].iter().all(|tier| policy.publication(*tier) == new.publication(*tier))
+        {
+            return Ok(());
+        }
+        new.write(folder)
     }
 
     /// Certifies each root's key by the other root, and returns the new root's certificate from the old one.

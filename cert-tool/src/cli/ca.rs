@@ -4,7 +4,7 @@ use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use cert_tool::{
     CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
     NameConstraints, ParentCa, Policy, PrivateKey, ProfileSummary, Profiles, Publication, RenewedCa, Secret,
@@ -14,13 +14,14 @@ use cert_tool::{
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, Readers};
-use hub_types::shown::ShownBare;
+use hub_types::shown::{ShownBare, ShownText};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::{
     CaArgs, CaCrossSignArgs, CaImportArgs, CaInitArgs, CaPolicyArgs, CaProveArgs, CaRekeyArgs, CaRenewArgs,
-    CaSignArgs, CaVerb, NewCaArgs, NewKeyArgs, PublicationArgs, PurposeArg, SigningCaArgs,
+    CaSignArgs, CaVerb, NewCaArgs, NewKeyArgs, NewPublicationsArgs, PublicationArgs, PurposeArg,
+    SigningCaArgs,
 };
 use super::failure::{Failure, unread_input};
 use super::input;
@@ -54,25 +55,19 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Exit, Failure> {
 
 fn init(args: &CaInitArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let new = &args.new;
-    let own = publication(&args.publication)?;
-    let of_root = Publication::new(args.root_crl_url.clone(), args.root_issuer_url.clone());
-    let of_root = of_root.map_err(Failure::Typed)?;
     let purpose = purpose(args.purpose);
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.keys.unlock.ask(asked_for);
     if args.root_only {
         let options = CaOptions {
             root_path_length: args.path_length,
             purpose,
-            root_publication: own,
-            ..options(new, args.days)?
+            ..with_publications(options(new, args.days)?, &args.publications, Tier::Root)?
         };
         ParentCa::init_root(&new.dir, &options, now, &mut ask)?;
     } else {
         let options = CaOptions {
             issuing_path_length: args.path_length.unwrap_or_default(),
-            root_publication: of_root,
-            issuing_publication: own,
-            ..options(new, args.days)?
+            ..with_publications(options(new, args.days)?, &args.publications, Tier::Issuing)?
         };
         CertificateAuthority::init_with(&new.dir, &options, now, &mut ask)?;
         output.note("keep `root.key` somewhere else: issuing does not need it");
@@ -89,6 +84,23 @@ fn purpose(purpose: Option<PurposeArg>) -> CaPurpose {
 
 fn publication(args: &PublicationArgs) -> Result<Publication, Failure> {
     Publication::new(args.crl_url.clone(), args.issuer_url.clone()).map_err(Failure::Typed)
+}
+
+/// The options of new CAs with the addresses of both; `own` is the CA whose addresses are given without `--root`.
+fn with_publications(
+    options: CaOptions,
+    args: &NewPublicationsArgs,
+    own: Tier,
+) -> Result<CaOptions, Failure> {
+    let of_root = Publication::new(args.root_crl_url.clone(), args.root_issuer_url.clone());
+    let (given, of_root) = (publication(&args.own)?, of_root.map_err(Failure::Typed)?);
+    match own {
+        Tier::Issuing => Ok(CaOptions { root_publication: of_root, issuing_publication: given, ..options }),
+        Tier::Root if of_root.is_empty() => Ok(CaOptions { root_publication: given, ..options }),
+        Tier::Root => Err(Failure::Usage(anyhow!(
+            "there is no issuing CA, so the root's own addresses are given as --crl-url and --issuer-url"
+        ))),
+    }
 }
 
 fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
@@ -218,6 +230,7 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
 
 fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Exit, Failure> {
     let options = CaOptions { subject: args.subject.clone(), ..options_of_keys(&args.keys, args.days)? };
+    let options = with_publications(options, &args.publications, Tier::of(&args.old))?;
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.keys.unlock.ask(asked_for);
     rekey_ca(&args.old, &args.new, args.name.as_deref(), &options, now, &mut ask)?;
     output.note(&format!(
@@ -226,7 +239,35 @@ fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result
         ShownPath(&args.new.join("root.pem")),
         ShownPath(&args.new)
     ));
+    for told in addresses_not_taken_over(args)? {
+        output.note(&told);
+    }
     show(&args.new, output)
+}
+
+/// The addresses of the old CA for which the new one has none: lists and certificates of the old CA are there, and
+/// stay there.
+fn addresses_not_taken_over(args: &CaRekeyArgs) -> Result<Vec<String>, Failure> {
+    let (old, new) = (Policy::read(&args.old)?, Policy::read(&args.new)?);
+    let mut told = Vec::new();
+    for (tier, of, option) in [(Tier::Root, "root", " --root"), (Tier::Issuing, "issuing CA", "")] {
+        let (before, now) = (old.publication(tier), new.publication(tier));
+        for (urls, is_missing, what, name) in [
+            (before.crl_urls(), now.crl_urls().is_empty(), "revocation list", "--crl-url"),
+            (before.issuer_urls(), now.issuer_urls().is_empty(), "certificate", "--issuer-url"),
+        ] {
+            if let Some(url) = urls.first().filter(|_| is_missing) {
+                told.push(format!(
+                    "`{}` has the {what} of the old {of}, so the new {of} does not name it; publish the new one at a \
+                     different address, and name it before anything is issued: `cert-tool ca policy {}{option} \
+                     {name} URL`",
+                    ShownText(url),
+                    shell_word(&ShownPath(&args.new).to_string())
+                ));
+            }
+        }
+    }
+    Ok(told)
 }
 
 /// Refuses to overwrite a file before anything is signed for it.

@@ -578,3 +578,48 @@ fn bundles_of_a_ca_with_a_new_key_trust_its_own_root_or_the_old_one() {
         );
     }
 }
+
+#[test]
+fn a_ca_with_a_new_key_names_no_addresses_of_the_old_one() {
+    let shop = Shop::new();
+    let addresses = |name: &str| {
+        format!(
+            "--crl-url http://x.example/{name}.crl --issuer-url http://x.example/{name}.crt --root-crl-url \
+             http://x.example/{name}root.crl"
+        )
+    };
+    shop.ok(&format!("ca init plant --name Plant {}", addresses("old")));
+    shop.ok("ca policy plant --max-days 400");
+    let said = shop.run("ca rekey plant silent");
+    assert_eq!(said.code, 0, "{}", said.err);
+    for told in [
+        "`cert-tool ca policy silent --crl-url URL`",
+        "`cert-tool ca policy silent --issuer-url URL`",
+        "`cert-tool ca policy silent --root --crl-url URL`",
+    ] {
+        assert!(said.err.contains(told), "{told}: {}", said.err);
+    }
+    let said = shop.run(&format!("ca rekey plant named --name Named {}", addresses("new")));
+    assert!(said.code == 0 && !said.err.contains("ca policy"), "{}", said.err);
+    for ca in ["silent", "named"] {
+        shop.ok(&format!("issue --ca {ca} --device-id a --out out-{ca}"));
+        let mut shown = shop.openssl(&format!("x509 -in {ca}/issuing.pem -noout -text"));
+        shown += &shop.openssl(&format!("x509 -in out-{ca}/devices/a/cert.pem -noout -text"));
+        assert!(!shown.contains("/old"), "{shown}");
+        for address in ["new.crl", "new.crt", "newroot.crl"] {
+            assert_eq!(shown.contains(address), ca == "named", "{address}: {shown}");
+        }
+        assert!(
+            fs::read_to_string(shop.path(&format!("{ca}/policy.toml"))).unwrap().contains("max_days = 400")
+        );
+    }
+    shop.ok("ca crl named --out named.crl");
+    let said = shop.run("verify out-named/devices/a/cert.pem --ca named --crl named.crl");
+    assert!(said.out.contains("revocation: ok"), "{}", said.out);
+    // A root only has addresses of its own.
+    shop.ok("ca init world --root-only --name World --path-length 2 --crl-url http://x.example/old.crl");
+    shop.fails(2, "ca rekey world world-g2 --root-crl-url http://x.example/new.crl");
+    assert!(!shop.path("world-g2").exists());
+    let error = shop.run("ca rekey world world-g2").err;
+    assert!(error.contains("`cert-tool ca policy world-g2 --root --crl-url URL`"), "{error}");
+}

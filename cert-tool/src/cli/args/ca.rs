@@ -121,12 +121,19 @@ pub(crate) struct CaInitArgs {
     #[arg(long = "for", value_enum, value_name = "SERVICE", requires = "root_only")]
     pub(crate) purpose: Option<PurposeArg>,
     #[command(flatten)]
-    pub(crate) publication: PublicationArgs,
+    pub(crate) publications: NewPublicationsArgs,
+}
+
+/// The addresses in what a new root and the issuing CA below it sign.
+#[derive(Debug, Args)]
+pub(crate) struct NewPublicationsArgs {
+    #[command(flatten)]
+    pub(crate) own: PublicationArgs,
     /// An address of the root's revocation list, for the certificate of the issuing CA.
-    #[arg(long, value_name = "URL", conflicts_with = "root_only")]
+    #[arg(long, value_name = "URL")]
     pub(crate) root_crl_url: Vec<String>,
     /// An address of the root's certificate, for the certificate of the issuing CA.
-    #[arg(long, value_name = "URL", conflicts_with = "root_only")]
+    #[arg(long, value_name = "URL")]
     pub(crate) root_issuer_url: Vec<String>,
 }
 
@@ -207,6 +214,8 @@ pub(crate) struct CaRekeyArgs {
     /// The lifetime of the new root in days; the issuing CA has half of it.
     #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
+    #[command(flatten)]
+    pub(crate) publications: NewPublicationsArgs,
     #[command(flatten)]
     pub(crate) keys: NewKeyArgs,
 }
