@@ -5,7 +5,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, Staging};
-use super::parent::{CaPurpose, ParentCa, SubordinateOptions};
+use super::parent::{AZURE_DEVICE_REGISTRY_DAYS, CaPurpose, ParentCa, SubordinateOptions};
 use super::validity::validity;
 use crate::encoding::pem;
 use crate::error::Error;
@@ -171,6 +171,10 @@ pub(super) fn check_purpose(folder: &Path, options: &CaOptions) -> Result<(), Er
         CaPurpose::AzureDeviceRegistry if options.key_type.is_rsa() => {
             Some(format!("a root with a key on P-256 or P-384, not {}", options.key_type))
         }
+        CaPurpose::AzureDeviceRegistry if options.root_days <= AZURE_DEVICE_REGISTRY_DAYS => Some(format!(
+            "a root of more than {AZURE_DEVICE_REGISTRY_DAYS} days, as the CA below it is good for so many, not {}",
+            options.root_days
+        )),
         CaPurpose::AzureDeviceRegistry => options
             .root_path_length
             .filter(|length| *length != 1)

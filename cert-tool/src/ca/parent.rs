@@ -487,4 +487,5 @@ impl fmt::Debug for ParentCa {
     }
 }
 
-const AZURE_DEVICE_REGISTRY_DAYS: u32 = 365;
+/// The days for which a CA of Azure Device Registry must be good.
+pub(super) const AZURE_DEVICE_REGISTRY_DAYS: u32 = 365;

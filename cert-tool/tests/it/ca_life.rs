@@ -211,6 +211,7 @@ fn azure_device_registry_gets_a_root_and_its_own_ca_signed() {
     for (options, told) in [
         ("--root-only --key-type rsa3072", "a root with a key on P-256 or P-384, not RSA-3072"),
         ("--root-only --path-length 2", "a root with path length 1, not 2"),
+        ("--root-only --days 365", "a root of more than 365 days"),
     ] {
         let error = shop.fails(3, &format!("ca init acme --for azure-device-registry {options}"));
         assert!(error.contains(told), "{error}");
