@@ -31,18 +31,11 @@ pub(crate) struct DpsClient {
 }
 
 impl DpsClient {
-    /// A client for the DPS that the access is for, at the documented rate unless `is_unbounded`. Nothing
-    /// is sent yet.
-    pub(crate) fn new(
-        access: Access,
-        options: &HubClientOptions,
-        is_unbounded: bool,
-    ) -> Result<Self, reqwest::Error> {
+    /// A client for the DPS that the access is for, at the documented rate. Nothing is sent yet.
+    pub(crate) fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
         let endpoint = Endpoint { service: ServiceKind::Dps, api_version: API_VERSION, probe };
         let client = Arc::new(ServiceClient::new(endpoint, access, options)?);
-        if !is_unbounded {
-            client.rate_limiter().set_operations_per_minute(OPERATIONS_PER_MINUTE);
-        }
+        client.rate_limiter().set_operations_per_minute(OPERATIONS_PER_MINUTE);
         Ok(Self { client, bulk_operations: AtomicUsize::new(1) })
     }
 

@@ -128,8 +128,7 @@ impl DpsTarget {
         let label = HubLabel { name: self.access.host().to_string(), is_test_hub: self.is_on_this_machine };
         let extra_roots = self.ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
         let trust = HubClientOptions { extra_roots, is_local: false, status };
-        // A DPS for tests has the rate that it was started with.
-        let client = DpsClient::new(self.access, &trust, self.is_on_this_machine);
+        let client = DpsClient::new(self.access, &trust);
         Ok(OpenDps { client: Arc::new(client.map_err(TargetError::Client)?), label })
     }
 }
