@@ -233,7 +233,7 @@ fn code(text: &str) -> minijinja::Value {
 fn state(state: RunState) -> &'static str {
     match state {
         RunState::Finished => "finished",
-        RunState::Interrupted => "cut off",
+        RunState::Interrupted => "interrupted",
         RunState::Running => "in progress, or interrupted without notice",
     }
 }
