@@ -229,6 +229,14 @@ pub enum Error {
         /// Its subject.
         subject: String,
     },
+    /// A file has more certificates than a chain.
+    #[error("`{}` has more than {limit} certificates, and no chain is that long", ShownPath(path))]
+    NoChain {
+        /// The file.
+        path: PathBuf,
+        /// The most certificates that are read of a chain.
+        limit: usize,
+    },
     /// A file takes one certificate, and there are none or several.
     #[error("`{}` would be a DER file, which has one certificate; there are {count}", ShownPath(path))]
     NotOneCertificate {
@@ -402,6 +410,7 @@ impl Error {
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
             Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
             Self::EdgeModule { .. } => Some("leave --edge out for it, or name the device".to_owned()),
+            Self::NoChain { .. } => Some("judge every certificate of a bundle (--each)".to_owned()),
             Self::NotOneCertificate { .. } => Some("write them as p7b, or one at a time".to_owned()),
             Self::NotRoot { .. } => {
                 Some("name the file of a root that signed one of its certificates (--ca); an issuing CA is not a root".to_owned())

@@ -123,42 +123,19 @@ pub(crate) struct Job<'a> {
     sink: Sink,
     unlock: &'a UnlockArgs,
     with_chain: bool,
-    /// Days were asked for.
-    has_days: bool,
     pub(crate) options: IssueOptions,
 }
 
 impl<'a> Job<'a> {
     pub(crate) fn new(args: &'a IssuingArgs, default_sink: Sink) -> Self {
         let mut options = IssueOptions::new(OffsetDateTime::now_utc());
-        options.days = args.days.unwrap_or(DEFAULT_DAYS);
+        options.days = args.days;
         options.profile = args.profile.clone();
         options.subject = args.subject.clone();
         options.threads = args.threads;
         options.long_names = if args.allow_long_cn { LongNames::Allow } else { LongNames::Refuse };
         let sink = args.sink.map_or(default_sink, Into::into);
-        Self {
-            ca: &args.ca,
-            out: &args.out,
-            sink,
-            with_chain: args.chain,
-            has_days: args.days.is_some(),
-            unlock: &args.unlock,
-            options,
-        }
-    }
-
-    /// Refuses days that were asked for beside a profile with dates of its own.
-    fn check_dates(&self, ca: &CertificateAuthority) -> Result<(), Failure> {
-        let profile = self.options.profile.as_deref().map(|name| ca.profiles()?.find(name)).transpose()?;
-        match profile.filter(|profile| profile.has_dates() && self.has_days) {
-            Some(profile) => Err(Failure::Usage(anyhow!(
-                "profile `{}` ({}) has dates of its own: leave out --days",
-                profile.name(),
-                profile.place()
-            ))),
-            None => Ok(()),
-        }
+        Self { ca: &args.ca, out: &args.out, sink, with_chain: args.chain, unlock: &args.unlock, options }
     }
 
     fn warn_of_many_files(&self, total: u64, output: &mut Output) {
@@ -209,9 +186,8 @@ impl<'a> Job<'a> {
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn_of_many_files(total, output);
         self.warn_of_slow_keys(total, output);
-        self.check_dates(&ca)?;
         check_options(&ca, &self.options)?;
-        if let Some(end) = ca.earlier_end(self.options.days, self.options.now) {
+        if let Some(end) = ca.earlier_end(self.options.lifetime(), self.options.now) {
             output.note(&format!("note: {end}"));
         }
         let mut store = match self.with_chain {
@@ -346,7 +322,6 @@ fn humantime(seconds: u64) -> String {
     }
 }
 
-const DEFAULT_DAYS: u32 = 365;
 /// From here on folders are worth a warning.
 const MANY_FOLDERS: u64 = 10_000;
 

@@ -83,24 +83,24 @@ struct Judged<'a> {
 impl Judged<'_> {
     /// Judges the certificate of a file, with the others in it as its chain.
     fn first(&mut self, file: &Path, by: &Verification<'_>, passwords: &SecretSource) {
-        let read = Subject::read(file, passwords);
+        let read = input::documents(file, &mut |asked_for| passwords.ask(asked_for))
+            .and_then(|documents| CertificateOfFile::read(documents, passwords));
         let file = input::name(file);
         let subject = match read {
             Ok(subject) => subject,
-            Err(error) => return self.error(&error),
+            Err(error) => return self.error(&told(error)),
         };
-        let others = subject.certificates.count_unrelated();
+        let others = subject.count_unrelated();
         if others > 0 {
             self.output.note(&format!(
                 "note: `{}` has {others} more certificates that are no CA's; `--each` judges all",
                 ShownPath(file)
             ));
         }
-        let CertificateOfFile { certificate, between } = &subject.certificates;
-        let between = [between.as_slice(), by.between].concat();
+        let between = [subject.between.as_slice(), by.between].concat();
         let key = by.key.or(subject.key.as_ref());
         let verifier = Verifier::new(&Verification { between: &between, key, ..*by });
-        self.checks(file, &verifier.verify(certificate));
+        self.checks(file, &verifier.verify(&subject.certificate));
     }
 
     /// Judges every certificate of a file, one at a time.
@@ -124,7 +124,7 @@ impl Judged<'_> {
                 }
                 Ok((_, Content::PrivateKey(_) | Content::EncryptedKey(_))) => {}
                 Ok((place, other)) => {
-                    let found = kind_of(&other);
+                    let found = other.kind();
                     self.error(&anyhow!("`{}` is {found}, not a certificate", ShownPath(&place)));
                 }
             }
@@ -158,59 +158,6 @@ fn trust(args: &VerifyArgs) -> Result<TrustedCertificates, Failure> {
         }
     }
     Ok(trust)
-}
-
-/// A certificate to verify, with what its file holds beside it.
-struct Subject {
-    certificates: CertificateOfFile,
-    key: Option<PublicKey>,
-}
-
-impl Subject {
-    fn read(file: &Path, passwords: &SecretSource) -> anyhow::Result<Self> {
-        let mut certificates = Vec::new();
-        let mut keys = Vec::new();
-        let mut other = None;
-        let documents = input::documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(told)?;
-        let file = input::name(file);
-        for document in documents {
-            let mut document = document.map_err(told)?;
-            document.unlock(&mut |asked_for| passwords.given(asked_for)).map_err(told)?;
-            match document.content {
-                Content::Certificate(certificate) => certificates.push(certificate),
-                Content::PrivateKey(key) => keys.push(key),
-                Content::EncryptedKey(_) => {}
-                content => other = Some(kind_of(&content)),
-            }
-            if certificates.len() > LONGEST_CHAIN {
-                return Err(anyhow!(
-                    "`{}` has more than {LONGEST_CHAIN} certificates, and no chain is that long; \
-                     `--each` judges every certificate of a bundle",
-                    ShownPath(file)
-                ));
-            }
-        }
-        if keys.len() > 1 {
-            return Err(anyhow!("`{}` has {} private keys, not one", ShownPath(file), keys.len()));
-        }
-        let key = keys.pop();
-        match CertificateOfFile::choose(certificates, key.as_ref()) {
-            Some(certificates) => Ok(Self { certificates, key }),
-            None => {
-                let found = other.unwrap_or("a private key");
-                Err(anyhow!("`{}` is {found}, not a certificate", ShownPath(file)))
-            }
-        }
-    }
-}
-
-/// The kind of a document that is neither certificate nor private key.
-fn kind_of(content: &Content) -> &'static str {
-    match content {
-        Content::Crl(_) => "a revocation list",
-        Content::Request(_) => "a certificate request",
-        _ => "a public key",
-    }
 }
 
 fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>, Failure> {
@@ -299,6 +246,3 @@ impl fmt::Display for CheckRecord<'_> {
         }
     }
 }
-
-/// The validator follows fewer than ten.
-const LONGEST_CHAIN: usize = 100;

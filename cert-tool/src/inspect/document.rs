@@ -50,6 +50,27 @@ pub enum Content {
     Request(Vec<u8>),
 }
 
+impl Content {
+    /// Names the kind, with its article.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "a certificate",
+            Self::Crl(_) => "a revocation list",
+            Self::EncryptedKey(_) => "an encrypted private key",
+            Self::PrivateKey(_) => "a private key",
+            Self::PublicKey(_) => "a public key",
+            Self::Request(_) => "a certificate request",
+        }
+    }
+}
+
+impl Documents {
+    /// The name of the input.
+    pub(crate) fn name(&self) -> &Path {
+        &self.name
+    }
+}
+
 /// The documents of an input, in their order. One that is damaged does not hide the others.
 pub struct Documents {
     name: PathBuf,

@@ -39,7 +39,7 @@ impl<'a> PreparedProfiles<'a> {
         let profiles = ca.profiles()?;
         let subject = options.subject.as_deref().map(leaf_subject).transpose()?;
         let chosen = match &options.profile {
-            Some(name) => Some(Cow::Borrowed(profiles.find(name)?)),
+            Some(name) => Some(Cow::Borrowed(without_days(profiles.find(name)?, options)?)),
             None => None,
         };
         let base = match (chosen, subject) {
@@ -81,10 +81,11 @@ impl<'a> PreparedProfile<'a> {
     ) -> Result<Self, Error> {
         let plain = [ExtendedKeyUsage::ClientAuth];
         let (usages, validity) = match &profile {
-            Some(profile) => {
-                (profile.extended_key_usages(), ca.profile_validity(profile, options.days, options.now)?)
-            }
-            None => (plain.as_slice(), ca.leaf_validity(options.days, options.now)?),
+            Some(profile) => (
+                profile.extended_key_usages(),
+                ca.profile_validity(profile, options.lifetime(), options.now)?,
+            ),
+            None => (plain.as_slice(), ca.leaf_validity(options.lifetime(), options.now)?),
         };
         let has_subject = profile.as_ref().is_some_and(|profile| profile.has_subject());
         let policy = ca.policy();
@@ -112,6 +113,18 @@ impl<'a> PreparedProfile<'a> {
             None => Ok(ProfileParts::default()),
             Some(profile) => profile.render(RowValues { identity, columns: &row.columns }, self.policy),
         }
+    }
+}
+
+/// Refuses days that were asked for beside a profile with dates of its own.
+fn without_days<'a>(profile: &'a Profile, options: &IssueOptions) -> Result<&'a Profile, Error> {
+    match profile.has_dates() && options.days.is_some() {
+        true => Err(Error::ProfileChoice(format!(
+            "profile `{}` ({}) has dates of its own: leave out --days",
+            profile.name(),
+            profile.place()
+        ))),
+        false => Ok(profile),
     }
 }
 

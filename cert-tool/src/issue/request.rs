@@ -14,8 +14,9 @@ use crate::profile::ProfileRow;
 /// The options of issuing.
 #[derive(Debug, Clone)]
 pub struct IssueOptions {
-    /// The lifetime of the certificates in days, unless the CA expires first.
-    pub days: u32,
+    /// The lifetime of the certificates in days, unless the CA expires first; `None` is a year. A profile
+    /// chosen for all requests that has dates of its own takes no days.
+    pub days: Option<u32>,
     /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
     /// The time.
@@ -51,7 +52,7 @@ impl IssueOptions {
     /// A year, P-256, all cores, and nothing that X.509 does not allow.
     pub fn new(now: OffsetDateTime) -> Self {
         Self {
-            days: 365,
+            days: None,
             threads: None,
             now,
             key_type: KeyType::default(),
@@ -60,6 +61,11 @@ impl IssueOptions {
             profile: None,
             subject: None,
         }
+    }
+
+    /// The lifetime in days, where a profile has no dates.
+    pub fn lifetime(&self) -> u32 {
+        self.days.unwrap_or(DEFAULT_DAYS)
     }
 }
 
@@ -135,3 +141,5 @@ impl IssueSummary {
         }
     }
 }
+
+const DEFAULT_DAYS: u32 = 365;

@@ -34,7 +34,7 @@ impl RowCheck {
         let mut unusable = BTreeMap::new();
         for profile in profiles.iter() {
             if let Err(error) =
-                profile_validity(&issuing, folder, &policy, profile, options.days, options.now)
+                profile_validity(&issuing, folder, &policy, profile, options.lifetime(), options.now)
             {
                 unusable.insert(profile.name().to_owned(), error.to_string());
             }

@@ -37,7 +37,8 @@ impl Sample {
             let mut store = IssuedStore::open(&ca, &out, Sink::Folder).unwrap();
             // One certificate of each kind for the same identity.
             let existing = Existing::Replace;
-            let options = IssueOptions { key_type: *key_type, days, existing, ..IssueOptions::new(now()) };
+            let options =
+                IssueOptions { key_type: *key_type, days: Some(days), existing, ..IssueOptions::new(now()) };
             let requests = [generate("device01"), generate("device01/module-*@01")];
             let mut count = 0;
             let mut tell = |issued: &cert_tool::Issued| {

@@ -131,6 +131,13 @@ fn what_is_no_certificate_is_told_and_the_others_are_looked_at() {
     std::fs::write(shop.path("two.pem"), two.concat()).unwrap();
     let said = shop.fails(2, &format!("verify {good} --ca ca --key two.pem"));
     assert!(said.contains("`two.pem` has 2 keys, not one"), "{said}");
+    std::fs::write(shop.path("both.pem"), [two.concat(), std::fs::read(shop.path(good)).unwrap()].concat())
+        .unwrap();
+    let said = shop.run("verify both.pem --ca ca").err;
+    assert!(said.contains("`both.pem` is a file with 2 private keys, not a certificate"), "{said}");
+    std::fs::write(shop.path("many.pem"), std::fs::read(shop.path(good)).unwrap().repeat(101)).unwrap();
+    let said = shop.run("verify many.pem --ca ca").err;
+    assert!(said.contains("`many.pem` has more than 100 certificates") && said.contains("--each"), "{said}");
     let said = shop.fails(2, &format!("verify {good} --ca ca --crl ca/root.pem"));
     assert!(said.contains("`ca/root.pem` is not a revocation list"), "{said}");
     assert!(shop.fails(3, &format!("verify {good} --ca key.pem")).contains("`key.pem` is a private key"));

@@ -91,7 +91,7 @@ impl Certificates {
             totals.refused,
             begun.elapsed().as_secs_f64()
         ));
-        let end = self.ca.earlier_end(self.options.days, self.options.now);
+        let end = self.ca.earlier_end(self.options.lifetime(), self.options.now);
         if let Some(end) = end.filter(|_| totals.issued > 0) {
             observer.note(&format_args!("note: {end}"));
         }
