@@ -1,5 +1,5 @@
-//! BatchLoader a batch: every row checked against itself and against the files that it names, and
-//! turned into the specification of an identity.
+//! Loading of a batch: every row is checked against itself and against the files that it names, and turned into
+//! the specification of an identity.
 
 use hub_types::shown::ShownPath;
 use std::collections::HashMap;

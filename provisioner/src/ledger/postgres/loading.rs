@@ -1,4 +1,4 @@
-//! LoadState a run, in one transaction.
+//! Loading of a run, in one transaction.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
