@@ -5,10 +5,11 @@ use hub_types::shown::ShownPath;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
+use batch_file::{BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
 use cert_tool::RowCheck;
 use hub_types::DeviceId;
 use sha2::{Digest, Sha256};
@@ -166,10 +167,11 @@ pub(crate) fn load(
         loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },
         sink,
     };
-    for row in &mut reader {
-        match row {
+    // Rows are large: they are used where they are, not moved.
+    for mut row in &mut reader {
+        match &mut row {
             Ok(row) => loading.good(row)?,
-            Err(bad) => loading.bad(bad),
+            Err(bad) => loading.bad(take(&mut bad.problems)),
         }
     }
     for problem in reader.file_problems() {
@@ -210,17 +212,17 @@ struct BatchLoader<'a> {
 }
 
 impl BatchLoader<'_> {
-    fn good(&mut self, mut row: Row) -> Result<(), LoadError> {
-        let mut problems = std::mem::take(&mut row.warnings);
-        let spec = self.rows.read(&mut row, self.file, &mut problems);
+    fn good(&mut self, row: &mut Row) -> Result<(), LoadError> {
+        let mut problems = take(&mut row.warnings);
+        let spec = self.rows.read(row, self.file, &mut problems);
         let Some(spec) = spec else {
-            self.bad(BadRow { line: row.line, cells: None, problems });
+            self.bad(problems);
             return Ok(());
         };
         problems.into_iter().for_each(|problem| self.problem(problem));
         let is_to_be_issued = spec.state.auth.is_to_be_issued();
         if let Some(conflict) = self.sink.row(row.line, spec, self.rows.credentials())? {
-            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.conflict(&row, &conflict)] });
+            self.bad(vec![self.conflict(row, &conflict)]);
             return Ok(());
         }
         if let Some(files) = &self.loaded.files
@@ -236,11 +238,13 @@ impl BatchLoader<'_> {
         if self.check_only {
             return Ok(());
         }
-        if let Some(parent) = row.parent {
+        if let Some(parent) = row.parent.take() {
             self.parents.insert(row.identity.device().clone(), parent);
         }
-        if let RowAuth::Sas { keys: Some(keys) } = row.auth {
-            self.loaded.keys.insert(row.identity, keys);
+        if let RowAuth::Sas { keys } = &mut row.auth
+            && let Some(keys) = keys.take()
+        {
+            self.loaded.keys.insert(row.identity.clone(), keys);
         }
         Ok(())
     }
@@ -261,9 +265,9 @@ impl BatchLoader<'_> {
         self.sink.problem(problem);
     }
 
-    fn bad(&mut self, row: BadRow) {
+    fn bad(&mut self, problems: Vec<Problem>) {
         self.loaded.bad_rows += 1;
-        row.problems.into_iter().for_each(|problem| self.problem(problem));
+        problems.into_iter().for_each(|problem| self.problem(problem));
     }
 
     fn finish(mut self) -> Loaded {

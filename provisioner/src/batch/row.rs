@@ -2,7 +2,6 @@
 //! row names.
 
 use std::collections::HashSet;
-use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
@@ -83,11 +82,10 @@ impl RowReader {
         &self.credentials
     }
 
-    /// The spec of the row; `None` if the row is invalid, with the reasons in `problems`. Moves the
-    /// row's own twin out of it.
+    /// The spec of the row; `None` if the row is invalid, with the reasons in `problems`.
     pub(super) fn read(
         &mut self,
-        row: &mut Row,
+        row: &Row,
         file: &str,
         problems: &mut Vec<Problem>,
     ) -> Option<IdentitySpec> {
@@ -103,8 +101,8 @@ impl RowReader {
         }
         let (tags, desired) = match rendered {
             Some(twin) => (twin.tags.into(), twin.desired.into()),
-            // What the row itself gives was checked when it was read.
-            None => (take(&mut row.tags), take(&mut row.desired)),
+            // What the row itself gives was checked when it was read. Taking it out would make an empty one.
+            None => (row.tags.clone(), row.desired.clone()),
         };
         if let AuthSpec::Thumbprint { primary, secondary } = &auth {
             let slots = [primary, secondary].into_iter().flatten();
@@ -391,9 +389,9 @@ mod tests {
         let batch = &b"device_id,certificate\nd,d.pem\n"[..];
         let mut reader =
             BatchReader::from_read(batch, "b.csv", folder.path(), &ReadOptions::default()).unwrap();
-        let mut row = reader.next().unwrap().unwrap();
+        let row = reader.next().unwrap().unwrap();
         let mut problems = Vec::new();
-        let spec = RowReader::new(&LoadOptions::default(), NOW).read(&mut row, "b.csv", &mut problems);
+        let spec = RowReader::new(&LoadOptions::default(), NOW).read(&row, "b.csv", &mut problems);
         assert!(spec.is_some());
         for problem in &problems {
             assert_eq!((problem.severity, problem.line), (Severity::Warning, Some(2)), "{problem:?}");
