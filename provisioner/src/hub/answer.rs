@@ -178,12 +178,14 @@ impl Answer {
 
     /// True where the service says that the object does not exist. A 404 without the service's code does not.
     pub(crate) fn is_missing(&self) -> bool {
+        if self.status != StatusCode::NOT_FOUND {
+            return false;
+        }
         let code = self.said().0;
-        self.status == StatusCode::NOT_FOUND
-            && match self.service {
-                ServiceKind::Dps => code.is_some_and(|code| code.starts_with("404")),
-                ServiceKind::Hub => matches!(code.as_deref(), Some("DeviceNotFound" | "ModuleNotFound")),
-            }
+        match self.service {
+            ServiceKind::Dps => code.is_some_and(|code| code.starts_with("404")),
+            ServiceKind::Hub => matches!(code.as_deref(), Some("DeviceNotFound" | "ModuleNotFound")),
+        }
     }
 
     /// The body as it came.
