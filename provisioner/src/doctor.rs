@@ -1,4 +1,4 @@
-//! The check of a station before its work, without a change on the hub.
+//! The check of a station before its work, without a change on the hub or the DPS.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use crate::ledger::LedgerLocation;
 use crate::model::observer::RunObserver;
+use crate::model::service::ServiceKind;
 use crate::model::service_status::StatusListener;
-use crate::target::{HubLabel, OpenHub, TargetChoice, TargetError, with_hub};
+use crate::target::{HubLabel, OpenDps, OpenHub, ServiceChoice, TargetError, with_dps, with_hub};
 
+mod dps_rights;
 mod network;
 mod rights;
 mod station;
@@ -75,23 +77,33 @@ impl Check {
     }
 }
 
-/// Checks this station, and everything between it and the hub.
+/// Checks this station, and everything between it and the hub or the DPS.
 pub(crate) async fn run_checks(
-    hub: TargetChoice,
+    service: ServiceChoice,
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,
-) -> Result<(HubLabel, Vec<Check>), TargetError> {
-    let checks =
-        async |hub: &OpenHub| Ok((hub.label.clone(), checks(hub, ledger, observer.status_listener()).await));
-    with_hub(hub, PATIENCE, observer, checks).await
+) -> Result<((ServiceKind, HubLabel), Vec<Check>), TargetError> {
+    let status = observer.status_listener();
+    match service {
+        ServiceChoice::Dps(choice) => {
+            let checks = async |dps: &OpenDps| {
+                Ok(((ServiceKind::Dps, dps.label.clone()), of_dps(dps, ledger, status).await))
+            };
+            with_dps(choice, PATIENCE, observer, checks).await
+        }
+        ServiceChoice::Hub(choice) => {
+            let checks = async |hub: &OpenHub| {
+                Ok(((ServiceKind::Hub, hub.label.clone()), of_hub(hub, ledger, status).await))
+            };
+            with_hub(choice, PATIENCE, observer, checks).await
+        }
+    }
 }
 
-async fn checks(hub: &OpenHub, ledger: &LedgerLocation, status: StatusListener) -> Vec<Check> {
+async fn of_hub(hub: &OpenHub, ledger: &LedgerLocation, status: StatusListener) -> Vec<Check> {
     let mut checks = station::checks(ledger, status).await;
-    let network = network::checks(hub).await;
-    let is_reached = network.iter().any(|check| check.name == network::TLS && check.is_well());
-    checks.extend(network);
-    checks.extend(match is_reached {
+    checks.extend(network::of_hub(hub).await);
+    checks.extend(match is_reached(&checks) {
         true => rights::checks(&hub.client, hub.size).await,
         // Without an answer each call would be tried for minutes.
         false => rights::NAMES.map(|name| Check::skipped(name, "the hub can't be asked")).into(),
@@ -99,5 +111,21 @@ async fn checks(hub: &OpenHub, ledger: &LedgerLocation, status: StatusListener) 
     checks
 }
 
-/// The longest wait for the hub: a check reports an outage, and does not wait for its end.
+async fn of_dps(dps: &OpenDps, ledger: &LedgerLocation, status: StatusListener) -> Vec<Check> {
+    let mut checks = station::checks(ledger, status).await;
+    checks.extend(network::of_dps(dps).await);
+    checks.extend(match is_reached(&checks) {
+        true => dps_rights::checks(&dps.client).await,
+        false => dps_rights::NAMES.map(|name| Check::skipped(name, "the DPS can't be asked")).into(),
+    });
+    checks.push(dps_rights::id_scope(dps));
+    checks
+}
+
+/// Returns true if the service has answered.
+fn is_reached(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.name == network::TLS && check.is_well())
+}
+
+/// The longest wait for a service: a check reports an outage, and does not wait for its end.
 const PATIENCE: Duration = Duration::from_secs(10);

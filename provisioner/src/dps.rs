@@ -3,23 +3,34 @@
 //! The way of a call is that of the hub's client: tokens, transport, retries, rate and error classes are
 //! in [`hub`](crate::hub).
 
+use std::sync::Arc;
+
 use hub_types::Etag;
 use hub_types::dps::bulk::{BulkMode, EnrollmentBulkResult};
-use hub_types::dps::{IndividualEnrollment, RegistrationId};
+use hub_types::dps::{IndividualEnrollment, RegistrationId, RegistrationState};
 use hub_types::symmetric_key::SymmetricKeys;
 
-use crate::hub::{HubError, Patient};
+use crate::hub::{Hub, HubError, Patient};
 pub(crate) use client::DpsClient;
 #[cfg(test)]
 pub(crate) use enrollment::CertificateError;
-pub(crate) use enrollment::{DeviceCertificates, EnrollmentSource};
+pub(crate) use enrollment::{DeviceCertificates, EnrollmentSource, registration_id};
 pub(crate) use reader::EnrollmentReader;
-pub(crate) use writer::{EnrollmentUpdate, EnrollmentWriter, delete};
+pub(crate) use writer::{EnrollmentUpdate, EnrollmentWriter, delete, delete_registration, write_enrollments};
 
 mod client;
 mod enrollment;
 mod reader;
 mod writer;
+
+/// The hubs that a DPS assigns devices to.
+pub(crate) trait AssignedHubs: Send + Sync + 'static {
+    /// A hub.
+    type Hub: Hub;
+
+    /// Finds the hub of a name that the DPS has assigned; in words, why it can't be called from here.
+    fn find(&self, name: &str) -> Result<Arc<Self::Hub>, String>;
+}
 
 /// A DPS, as provisioning sees it. [`DpsClient`] is the real one; tests have one that loses answers.
 pub(crate) trait Dps: Patient {
@@ -50,4 +61,21 @@ pub(crate) trait Dps: Patient {
         id: &RegistrationId,
         etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Reads the record of the registration of a device; `None` when it has never registered.
+    fn registration(
+        &self,
+        id: &RegistrationId,
+    ) -> impl Future<Output = Result<Option<RegistrationState>, HubError>> + Send;
+
+    /// Deletes the record of the registration of a device: the one that has this etag, or whichever there
+    /// is. The device stays on its hub.
+    fn delete_registration(
+        &self,
+        id: &RegistrationId,
+        etag: Option<&Etag>,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Returns true if there are enrolment groups, by which devices register without an entry of their own.
+    fn has_groups(&self) -> impl Future<Output = Result<bool, HubError>> + Send;
 }

@@ -1,7 +1,8 @@
-//! The identities and twins of a hub, as a batch.
+//! The identities and twins of a hub, or the enrolments of a DPS, as a batch.
 //!
 //! The export reads twins, page by page, by query: they show all values of a batch except symmetric
-//! keys, which are not exported. A hub's query index lags a second or more behind its registry.
+//! keys, which are not exported. A hub's query index lags a second or more behind its registry. Enrolments
+//! show the thumbprints of certificates in place of the certificates.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -11,12 +12,16 @@ use std::path::Path;
 use batch_file::untyped_value;
 use cli_support::wrong_form::JsonMistake;
 use hub_types::IdentityId;
+use hub_types::dps::certificate::EnrollmentCertificate;
+use hub_types::dps::enrollment::InitialTwin;
+use hub_types::dps::{Attestation, IndividualEnrollment, X509Attestation};
 use hub_types::identity::Status;
-use hub_types::twin::{Twin, TwinRuleError};
+use hub_types::twin::{JsonObject, Twin, TwinRuleError};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::dps::DpsClient;
 use crate::hub::{HubClient, HubError};
 use crate::model::creator_tag;
 use crate::model::scopes::{parent_in, scope_of_parent};
@@ -35,6 +40,12 @@ pub(crate) struct Exported {
     pub(crate) system_modules: u64,
     /// Identities with an authentication or a parent that no batch can hold; `check` refuses their rows.
     pub(crate) not_understood: u64,
+    /// Enrolments whose device has a different id than the one that it registers by; a batch has one id.
+    pub(crate) other_ids: u64,
+    /// Enrolments with certificates, of which only the thumbprints are exported.
+    pub(crate) with_certificates: u64,
+    /// Enrolment groups, which are not exported.
+    pub(crate) groups: u64,
     /// The first number that the batch can't hold unchanged, because it has too many digits.
     pub(crate) changed_number: Option<TwinRuleError>,
 }
@@ -74,28 +85,36 @@ impl ExportFormat {
     }
 }
 
-/// Exports all identities, or those of the devices and modules whose twins meet `condition` of the
-/// query language. Devices come first.
+/// The objects to export.
+#[derive(Clone, Copy)]
+pub(crate) enum ExportSource<'s> {
+    /// The enrolments of a DPS.
+    Dps(&'s DpsClient),
+    /// The identities of a hub, or those of the devices and modules whose twins meet a condition of the
+    /// query language. Devices come first.
+    Hub(&'s HubClient, Option<&'s str>),
+}
+
+/// Exports all objects of a source.
 pub(crate) async fn export(
-    hub: &HubClient,
-    condition: Option<&str>,
+    source: ExportSource<'_>,
     format: ExportFormat,
     out: &mut (impl Write + Send),
 ) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
     match format {
         ExportFormat::JsonLines => {
-            each_row(hub, condition, &mut exported, |row| write_line(out, &JsonLine(row))).await?;
+            source.each_row(&mut exported, &mut |row| write_line(out, &JsonLine(row))).await?;
         }
         ExportFormat::Csv => {
             // The header is known only when all has been seen.
             let mut spool = BufWriter::new(tempfile::tempfile()?);
             let mut columns = Columns::default();
-            each_row(hub, condition, &mut exported, |row| {
+            let mut spool_row = |row: &ExportRow| {
                 columns.see(row);
                 write_line(&mut spool, row)
-            })
-            .await?;
+            };
+            source.each_row(&mut exported, &mut spool_row).await?;
             let mut spool = spool.into_inner().map_err(io::IntoInnerError::into_error)?;
             spool.seek(SeekFrom::Start(0))?;
             columns.write_csv(BufReader::new(spool), out)?;
@@ -105,11 +124,52 @@ pub(crate) async fn export(
     Ok(exported)
 }
 
-async fn each_row(
+/// Takes a row of an export.
+type WriteRow<'w> = dyn FnMut(&ExportRow) -> io::Result<()> + Send + 'w;
+
+impl ExportSource<'_> {
+    async fn each_row(self, exported: &mut Exported, write: &mut WriteRow<'_>) -> Result<(), ExportError> {
+        match self {
+            Self::Dps(dps) => each_enrollment(dps, exported, write).await,
+            Self::Hub(hub, condition) => each_identity(hub, condition, exported, write).await,
+        }
+    }
+}
+
+async fn each_enrollment(
+    dps: &DpsClient,
+    exported: &mut Exported,
+    write: &mut WriteRow<'_>,
+) -> Result<(), ExportError> {
+    let mut continuation = None;
+    loop {
+        let page = dps.enrollments(continuation.as_ref()).await?;
+        exported.changed_number = exported.changed_number.take().or(page.changed_number);
+        for enrollment in &page.entries {
+            exported.devices += 1;
+            exported.other_ids +=
+                u64::from(enrollment.device_id().as_str() != enrollment.registration_id.as_str());
+            match &enrollment.attestation {
+                Attestation::SymmetricKey(_) => exported.without_keys += 1,
+                Attestation::X509(X509Attestation::ClientCertificates(_)) => exported.with_certificates += 1,
+                Attestation::X509(_) | Attestation::Tpm(_) => exported.not_understood += 1,
+            }
+            write(&ExportRow::of_enrollment(enrollment))?;
+        }
+        match page.continuation {
+            Some(token) => continuation = Some(token),
+            None => break,
+        }
+    }
+    exported.groups = dps.count_groups().await?;
+    Ok(())
+}
+
+async fn each_identity(
     hub: &HubClient,
     condition: Option<&str>,
     exported: &mut Exported,
-    mut write: impl FnMut(&ExportRow) -> io::Result<()>,
+    write: &mut WriteRow<'_>,
 ) -> Result<(), ExportError> {
     let condition = condition.map(|text| format!(" WHERE {text}")).unwrap_or_default();
     for collection in ["devices", "devices.modules"] {
@@ -185,18 +245,56 @@ impl ExportRow {
             let parent = scope_of_parent(twin).map(|scope| parent_in(scope).unwrap_or(scope));
             add("parent", parent.map(str::to_owned));
         }
-        let mut settings = Vec::new();
-        for (section, values) in
-            [("tags", twin.tags.as_ref()), ("desired", Some(&twin.properties.desired.values))]
-        {
-            // Which run created it on this hub is no part of what a batch wants.
-            let is_creators = |value: &Value| section == "tags" && creator_tag::is_creators(value);
-            for (name, value) in values.into_iter().flatten().filter(|(_, value)| !is_creators(value)) {
-                settings.push((format!("{section}.{name}"), value.clone()));
-            }
-        }
+        let settings = values_of_twin(twin.tags.as_ref(), Some(&twin.properties.desired.values));
         Self { fixed, settings }
     }
+}
+
+impl ExportRow {
+    fn of_enrollment(enrollment: &IndividualEnrollment) -> Self {
+        let mut fixed = Vec::new();
+        let mut add = |column: &'static str, value: Option<String>| {
+            fixed.extend(value.map(|value| (Cow::Borrowed(column), value)));
+        };
+        add("device_id", Some(enrollment.registration_id.to_string()));
+        let shown = |certificate: &EnrollmentCertificate| {
+            Some(certificate.info.as_ref()?.sha256_thumbprint.to_string())
+        };
+        match &enrollment.attestation {
+            Attestation::SymmetricKey(_) => add("auth", Some("sas".to_owned())),
+            Attestation::X509(X509Attestation::ClientCertificates(pair)) => {
+                let primary = shown(&pair.primary);
+                // The only certificate is shown in both places.
+                let secondary =
+                    pair.secondary.as_ref().and_then(shown).filter(|one| Some(one) != primary.as_ref());
+                add("auth", Some("x509_thumbprint".to_owned()));
+                add("primary_thumbprint", primary);
+                add("secondary_thumbprint", secondary);
+            }
+            // What no batch can hold stands there as the DPS says it, for `check` to refuse.
+            other => add("auth", Some(other.type_name().to_owned())),
+        }
+        let settings = &enrollment.settings;
+        add("status", (!settings.is_enabled()).then(|| Status::Disabled.to_string()));
+        add("edge", settings.capabilities.is_some_and(|can| can.iot_edge).then(|| "true".to_owned()));
+        let twin = settings.initial_twin.as_deref();
+        let tags = twin.and_then(|twin| twin.tags.as_ref());
+        let settings = values_of_twin(tags, twin.and_then(InitialTwin::desired));
+        Self { fixed, settings }
+    }
+}
+
+/// The columns of the values of a twin.
+fn values_of_twin(tags: Option<&JsonObject>, desired: Option<&JsonObject>) -> Vec<(String, Value)> {
+    let mut settings = Vec::new();
+    for (section, values) in [("tags", tags), ("desired", desired)] {
+        // Which run created it is no part of what a batch wants.
+        let is_creators = |value: &Value| section == "tags" && creator_tag::is_creators(value);
+        for (name, value) in values.into_iter().flatten().filter(|(_, value)| !is_creators(value)) {
+            settings.push((format!("{section}.{name}"), value.clone()));
+        }
+    }
+    settings
 }
 
 impl Serialize for JsonLine<'_> {

@@ -12,7 +12,7 @@ use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
 use crate::model::service_status::WaitReason;
 pub(crate) use access::Access;
-pub(crate) use answer::About;
+pub(crate) use answer::{About, Answer};
 pub(crate) use classes::ErrorClass;
 pub(crate) use classes::class_of_status;
 pub(crate) use client::HubClient;

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{RunDriver, Task};
+use crate::driver::{Operation, RunDriver, Task};
 use crate::hub::Hub;
-use crate::ledger::{Chunk, Holds, RunState};
+use crate::ledger::{Chunk, Holds, LedgerRow, RunState};
 use crate::model::maintenance::Maintenance;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use check::VerifyMaintenance;
 pub(crate) use connect_check::{CertificateCheck, connect_check};
 pub(crate) use dry_run::{DryRun, DryRunSummary};
-pub(crate) use enrollments::{UndoEnrollments, VerifyUndoneEnrollments};
+pub(crate) use enrollments::{UndoEnrollments, UndoOperation, VerifyUndoneEnrollments};
 use operation::{ChangeOperation, Changing};
+pub(crate) use retirement::{Retire, RetireOperation, VerifyRetired};
 
 pub(crate) mod change;
 mod check;
@@ -24,9 +25,19 @@ mod connect_check;
 mod dry_run;
 mod enrollments;
 mod operation;
+mod retirement;
 #[cfg(test)]
 mod tests;
 mod units;
+
+/// A change of existing identities that can be rehearsed: its decisions are the result of a dry run.
+pub(crate) trait Rehearsal: Operation<Decider = Changing> {
+    /// The identity of a row with its first step.
+    fn task(&self, row: LedgerRow) -> Task<Changing>;
+
+    /// Lets identities that were read depend on each other, as they do in a run.
+    fn foresee(&self, tasks: &mut [Task<Changing>]) -> impl Future<Output = Result<(), RunError>> + Send;
+}
 
 /// The parameters of a maintenance run.
 pub(crate) struct Maintain<H> {

@@ -1,6 +1,5 @@
 //! Single identities and twins of a hub, for scripts: one call each, and no run.
 
-use std::io::Write;
 use std::time::Duration;
 
 use hub_types::identity::{Capabilities, Device, DeviceSpec, Module, ModuleSpec, Status, StatusReason};
@@ -8,7 +7,7 @@ use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde_json::{Value, json};
 
-use crate::export::{ExportError, ExportFormat, Exported, export};
+use crate::export::ExportSource;
 use crate::hub::{Condition, Hub, HubClient, HubError, is_missing};
 use crate::model::observer::RunObserver;
 use crate::model::scopes::Scopes;
@@ -265,14 +264,9 @@ impl Objects<'_> {
         twin.map_err(|error| ObjectError::of_call(error, identity))
     }
 
-    /// Exports the identities and twins as a batch: see [`export`].
-    pub(crate) async fn export(
-        &self,
-        filter: Option<&str>,
-        format: ExportFormat,
-        out: &mut (impl Write + Send),
-    ) -> Result<Exported, ExportError> {
-        export(self.hub, filter, format, out).await
+    /// The identities and twins for an export, all or those that meet a condition.
+    pub(crate) fn to_export<'s>(&'s self, filter: Option<&'s str>) -> ExportSource<'s> {
+        ExportSource::Hub(self.hub, filter)
     }
 
     /// Reports each twin that a query finds, page by page, up to `top`.
@@ -333,7 +327,7 @@ fn condition(etag: Option<String>) -> Condition {
     etag.map_or(Condition::Exists, Condition::Etag)
 }
 
-/// The longest wait for the hub: a single call has no run that could be resumed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for a service: a single call has no run that could be resumed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The most rows that a hub gives in a page.
 const PAGE: usize = 1000;

@@ -1,9 +1,10 @@
-//! Planning: the actions of an apply, row by row and in total, and their duration at the hub's
-//! tier. Nothing is written.
+//! Planning: the actions of an apply, row by row and in total, and their duration at the rate of the
+//! hub's tier or of a DPS. Nothing is written.
 //!
 //! [`HubSnapshotReader`] reads the hub, page by page; [`Planner`] decides, with the same [`Lifecycle`] as an
 //! apply, and counts. Rows that can't succeed are refused here, before the first call that changes
-//! anything: a module too many, a twin too large, a full hub.
+//! anything: a module too many, a twin too large, a full hub. [`EnrollmentPlanReader`] does the same
+//! for the enrolments of a DPS.
 //!
 //! [`Lifecycle`]: crate::apply::lifecycle::Lifecycle
 
@@ -16,11 +17,13 @@ use crate::model::compare::Difference;
 use crate::model::etags::Etags;
 use crate::model::options::ApplyRules;
 use crate::model::run_id::RunId;
+pub(crate) use enrollments::EnrollmentPlanReader;
 pub(crate) use file::{PlanFile, PlanFileError};
 pub(crate) use of_batch::{BatchPlan, PlanError, PlanRequest};
 pub(crate) use planner::Planner;
 pub(crate) use snapshot::{HubSnapshotReader, IdentitySnapshot};
 
+mod enrollments;
 pub(crate) mod file;
 mod of_batch;
 mod parents;
@@ -33,10 +36,12 @@ pub(crate) struct Plan {
     /// The rules for existing identities and twins.
     #[serde(flatten)]
     pub(crate) rules: ApplyRules,
-    /// The tier that the time is reckoned for.
-    pub(crate) tier: String,
+    /// The tier of the hub that the time is reckoned for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tier: Option<String>,
     /// The units of that tier.
-    pub(crate) units: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) units: Option<u32>,
     /// Identities to create.
     pub(crate) create: u64,
     /// Existing identities that would be changed, or get their initial twin.
@@ -51,6 +56,9 @@ pub(crate) struct Plan {
     pub(crate) refuse: u64,
     /// Rows that are bad and left out.
     pub(crate) rejected: u64,
+    /// Rows of a DPS that wait for the registration of their device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wait: Option<u64>,
     /// Certificates to issue.
     pub(crate) issue: u64,
     /// Operations by the throttle that they fall under, and the seconds each class takes.
@@ -60,6 +68,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// A plan without rows.
+    fn new(rules: ApplyRules) -> Self {
+        Self {
+            rules,
+            tier: None,
+            units: None,
+            create: 0,
+            update: 0,
+            keep: 0,
+            held: 0,
+            conflict: 0,
+            refuse: 0,
+            rejected: 0,
+            wait: None,
+            issue: 0,
+            operations: BTreeMap::new(),
+            seconds: 0.0,
+        }
+    }
+
     /// Returns true if every row of an apply would succeed.
     pub(crate) fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
@@ -130,7 +158,7 @@ impl From<StoredRow> for PlannedRow {
 impl PlannedRow {
     /// Returns true if the row is not simply as requested.
     pub(crate) fn is_remarkable(&self) -> bool {
-        self.action != Action::Keep || !self.differences.is_empty()
+        !matches!(self.action, Action::Keep | Action::Wait) || !self.differences.is_empty()
     }
 }
 
@@ -150,6 +178,8 @@ pub(crate) enum Action {
     Refuse,
     /// It would be changed, or its twin written.
     Update,
+    /// Nothing yet: it waits for the registration of its device through a DPS.
+    Wait,
 }
 
 impl Action {
@@ -162,6 +192,7 @@ impl Action {
             Self::Keep => "keep",
             Self::Refuse => "refuse",
             Self::Update => "update",
+            Self::Wait => "wait",
         }
     }
 }

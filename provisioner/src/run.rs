@@ -67,9 +67,8 @@ pub(crate) async fn open_dry_run(
     ledger: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
-    let ServiceChoice::Hub(hub) = service else { return Err(RunFailure::NotOnDps { work: "a dry run" }) };
     match request {
-        MaintainRequest::Batch(request) => maintain::open_dry_run(request, hub, ledger, observer).await,
-        MaintainRequest::Run(request) => from_run::open_dry_run(&request, hub, ledger, observer).await,
+        MaintainRequest::Batch(request) => maintain::open_dry_run(request, service, ledger, observer).await,
+        MaintainRequest::Run(request) => from_run::open_dry_run(&request, service, ledger, observer).await,
     }
 }

@@ -18,13 +18,17 @@ use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
-pub(crate) use dps::{DpsChoice, DpsTarget, OpenDps, OpenService, ServiceChoice, ServiceTarget, find_dps};
+pub(crate) use dps::{
+    DpsChoice, DpsTarget, OpenDps, OpenService, ServiceChoice, ServiceTarget, find_dps, with_dps,
+};
 pub(crate) use error::TargetError;
+pub(crate) use known_hubs::{HubSources, KnownHubs};
 pub(crate) use open_hub::{OpenHub, with_hub};
 
 mod config;
 mod dps;
 mod error;
+mod known_hubs;
 mod open_hub;
 
 /// The command line's and the environment's settings for the hub.

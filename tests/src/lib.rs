@@ -7,6 +7,7 @@ mod browser;
 mod database;
 mod factory;
 mod hostile_hub;
+mod local_dps;
 mod served_hub;
 mod station;
 mod terminal;

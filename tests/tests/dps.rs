@@ -1,38 +1,11 @@
 //! Provisioning through a DPS: batches become enrolments, by the built binaries and a local DPS.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Ended, ServedHub, Station};
-use serde_json::Value;
+use e2e::{ServedHub, Station};
 
 const PUMPS: usize = 48;
-
-/// Serves a hub with a DPS on free ports.
-fn serve(station: &Station, more: &[&str]) -> Result<ServedHub> {
-    let address = "127.0.0.1:0";
-    let mut args = vec!["--https", address, "--mqtt", address, "--dps", "--dps-https", address];
-    args.extend(["--dps-mqtt", address]);
-    args.extend(more);
-    ServedHub::start_with(station, "hub", &args)
-}
-
-/// The provisioner, set up for the DPS beside a served hub.
-fn provisioner(station: &Station, hub: &ServedHub, args: &[&str]) -> Result<Command> {
-    let mut command = station.command("provisioner")?;
-    let access = std::fs::read_to_string(hub.data().join("dps-connection-string"))?;
-    command.env("IOTDPS_CONNECTION_STRING", access.trim()).env("IOTHUB_CA_FILE", hub.ca_file());
-    command.args(args);
-    Ok(command)
-}
-
-fn provision(station: &Station, hub: &ServedHub, args: &[&str], code: i32) -> Result<Ended> {
-    Ended::of(provisioner(station, hub, args)?.output()?)?.expect_code(code)
-}
-
-fn json(ended: &Ended) -> Result<Value> {
-    Ok(serde_json::from_str(&ended.stdout)?)
-}
 
 /// Pumps with symmetric keys and one module each.
 fn pumps_with_modules(interval: u32) -> String {
@@ -45,46 +18,46 @@ fn pumps_with_modules(interval: u32) -> String {
     batch
 }
 
-fn bulk_calls(hub: &ServedHub) -> Result<usize> {
-    Ok(hub.requests()?.iter().filter(|request| request.operation() == "BulkEnrollments").count())
-}
-
 #[test]
 fn a_batch_becomes_enrolments_and_its_modules_wait() -> Result<()> {
     let station = Station::new()?;
-    let hub = serve(&station, &[])?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
     station.write("pumps.csv", &pumps_with_modules(60))?;
-    let ended = provision(&station, &hub, &["apply", "pumps.csv", "--dps"], 0)?;
+    let ended = station.provision_dps(&hub, &["apply", "pumps.csv", "--dps"], 0)?;
     ensure!(ended.stderr.contains("DPS: localhost:"), "{}", ended.stderr);
     ensure!(ended.stderr.contains(" as `provisioningserviceowner`"), "{}", ended.stderr);
     ensure!(ended.stdout.contains("96 rows = 48 created"), "{}", ended.stdout);
     ensure!(ended.stdout.contains("48 waiting"), "{}", ended.stdout);
     ensure!(ended.stdout.ends_with("TEST DPS: nothing of this is on a DPS of Azure\n"), "{}", ended.stdout);
-    ensure!(bulk_calls(&hub)? == PUMPS.div_ceil(10), "bulk calls hold 10 enrolments each");
+    ensure!(
+        hub.count_requests("BulkEnrollments")? == PUMPS.div_ceil(10),
+        "bulk calls hold 10 enrolments each"
+    );
 
     // The same again changes nothing; other values are a conflict, and are written on request.
-    let again = json(&provision(&station, &hub, &["apply", "pumps.csv", "--dps", "--format", "json"], 0)?)?;
+    let again =
+        station.provision_dps(&hub, &["apply", "pumps.csv", "--dps", "--format", "json"], 0)?.json()?;
     ensure!(again["totals"]["unchanged"] == PUMPS && again["hub"].is_null(), "{again}");
     ensure!(again["dps"].as_str().is_some_and(|name| name.starts_with("localhost:")), "{again}");
     ensure!(again["verified"]["equal"] == PUMPS, "{again}");
     station.write("faster.csv", &pumps_with_modules(30))?;
     // Modules are no enrolments, so only devices are read back.
     let verify =
-        |batch, code| provision(&station, &hub, &["verify", batch, "--dps", "--format", "json"], code);
-    let equal = json(&verify("pumps.csv", 0)?)?;
+        |batch, code| station.provision_dps(&hub, &["verify", batch, "--dps", "--format", "json"], code);
+    let equal = verify("pumps.csv", 0)?.json()?;
     ensure!(equal["equal"] == PUMPS && equal["dps"] == again["dps"], "{equal}");
-    ensure!(json(&verify("faster.csv", 1)?)?["different"] == PUMPS);
-    let conflict = provision(&station, &hub, &["apply", "faster.csv", "--dps"], 1)?;
+    ensure!(verify("faster.csv", 1)?.json()?["different"] == PUMPS);
+    let conflict = station.provision_dps(&hub, &["apply", "faster.csv", "--dps"], 1)?;
     ensure!(conflict.stdout.contains("desired.interval"), "{}", conflict.stdout);
     let upsert = ["apply", "faster.csv", "--dps", "--mode", "upsert", "--format", "json"];
-    let updated = json(&provision(&station, &hub, &upsert, 0)?)?;
+    let updated = station.provision_dps(&hub, &upsert, 0)?.json()?;
     ensure!(updated["totals"]["updated"] == PUMPS, "{updated}");
 
     // A report tells of the DPS without calling it, and an undo leaves what was changed since.
     let report = station.run("provisioner", ["report", "1", "--format", "json"])?.expect_code(0)?;
-    let report = json(&report)?;
+    let report = report.json()?;
     ensure!(report["options"]["service"] == "dps", "{report}");
-    let undone = json(&provision(&station, &hub, &["undo", "1", "--dps", "--format", "json"], 1)?)?;
+    let undone = station.provision_dps(&hub, &["undo", "1", "--dps", "--format", "json"], 1)?.json()?;
     ensure!(undone["totals"]["conflict"] == PUMPS, "{undone}");
     Ok(())
 }
@@ -92,43 +65,22 @@ fn a_batch_becomes_enrolments_and_its_modules_wait() -> Result<()> {
 #[test]
 fn a_device_registers_by_the_enrolment_of_its_certificate_and_an_undo_leaves_it_then() -> Result<()> {
     let station = Station::new()?;
-    let hub = serve(&station, &[])?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
     station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
     station.write("units.csv", "device_id\npump-0001\npump-0002\n")?;
     let issue = ["issue", "--ca", "pki", "--out", "issued", "--from", "units.csv"];
     station.run("cert-tool", issue)?.expect_code(0)?;
-    provision(&station, &hub, &["apply", "issued/issued.csv", "--dps"], 0)?;
+    station.provision_dps(&hub, &["apply", "issued/issued.csv", "--dps"], 0)?;
 
-    let registered = register(&station, &hub, "pump-0001")?;
-    ensure!(registered["status"] == "assigning" || registered["status"] == "assigned", "{registered}");
+    let (status, registered) = hub.register(&station, "pump-0001")?;
+    ensure!(status == 202 && registered["status"] == "assigning", "{registered}");
     ensure!(hub.get("/devices/pump-0001")?["deviceId"] == "pump-0001");
-    let undone = provision(&station, &hub, &["undo", "1", "--dps", "--format", "json"], 1)?;
-    let totals = &json(&undone)?["totals"];
+    let undone = station.provision_dps(&hub, &["undo", "1", "--dps", "--format", "json"], 1)?;
+    let totals = &undone.json()?["totals"];
     ensure!(totals["deleted"] == 1 && totals["conflict"] == 1, "{}", undone.stdout);
     let report = station.run("provisioner", ["report"])?;
     ensure!(report.stdout.contains("its device has registered since run 1 created it"), "{}", report.stdout);
     Ok(())
-}
-
-/// Registers with a certificate that `cert-tool issue` has written, and returns the answer.
-#[expect(clippy::disallowed_methods, reason = "it calls the DPS of a test")]
-fn register(station: &Station, hub: &ServedHub, id: &str) -> Result<Value> {
-    let read = |path: std::path::PathBuf| std::fs::read_to_string(path);
-    station.run("cert-tool", ["extract", "issued", "--device-id", id, "--out", id])?.expect_code(0)?;
-    let folder = station.path(id);
-    let identity = read(folder.join("chain.pem"))? + &read(folder.join("key.pem"))?;
-    let client = reqwest::blocking::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(&std::fs::read(hub.ca_file())?)?])
-        .identity(reqwest::Identity::from_pem(identity.as_bytes())?)
-        .no_proxy()
-        .build()?;
-    let scope = read(hub.data().join("dps-id-scope"))?;
-    let access = read(hub.data().join("dps-connection-string"))?;
-    let host = access.split(';').find_map(|part| part.strip_prefix("HostName=")).context("a host")?;
-    let url = format!("https://{host}/{}/registrations/{id}/register?api-version=2021-06-01", scope.trim());
-    let body = format!("{{\"registrationId\":\"{id}\"}}");
-    let request = client.put(url).header("Content-Type", "application/json").body(body);
-    Ok(serde_json::from_str(&request.send()?.error_for_status()?.text()?)?)
 }
 
 #[test]
@@ -137,12 +89,12 @@ fn a_killed_run_is_resumed_with_nothing_lost_and_lost_answers_are_settled() -> R
     let faults = "[[fault]]\noperation = 'BulkEnrollments'\neffect = 'lose-answer'\nskip = 1\ncount = 1\n\
                   [[fault]]\noperation = 'BulkEnrollments'\neffect = 'drip'\nbytes_per_second = 1\nskip = 3\ncount = 1\n";
     let faults = station.write("faults.toml", faults)?.to_string_lossy().into_owned();
-    let hub = serve(&station, &["--faults", &faults])?;
+    let hub = ServedHub::start_with_free_dps(&station, &["--faults", &faults])?;
     station.write("pumps.csv", &pumps_with_modules(60))?;
     let apply = ["apply", "pumps.csv", "--dps", "--workers", "1"];
     let mut process =
-        provisioner(&station, &hub, &apply)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    while bulk_calls(&hub)? < 5 {
+        station.dps_provisioner(&hub, &apply)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    while hub.count_requests("BulkEnrollments")? < 5 {
         ensure!(process.try_wait()?.is_none(), "it ended before it was killed");
         std::thread::yield_now();
     }
@@ -152,7 +104,7 @@ fn a_killed_run_is_resumed_with_nothing_lost_and_lost_answers_are_settled() -> R
     // On a hub the run can't be continued.
     let refused = station.provision(&hub, ["resume"])?.expect_code(2)?;
     ensure!(refused.stderr.contains("run 1 is for the DPS localhost:"), "{}", refused.stderr);
-    let resumed = json(&provision(&station, &hub, &["resume", "--dps", "--format", "json"], 0)?)?;
+    let resumed = station.provision_dps(&hub, &["resume", "--dps", "--format", "json"], 0)?.json()?;
     let totals = &resumed["totals"];
     let done = totals["created"].as_u64().zip(totals["unchanged"].as_u64());
     ensure!(done.is_some_and(|(created, unchanged)| created + unchanged == PUMPS as u64), "{resumed}");
@@ -178,7 +130,7 @@ fn rows_that_cant_become_enrolments_are_told_one_by_one() -> Result<()> {
     station.write("pumps.csv", &batch)?;
     station.run("provisioner", ["check", "pumps.csv"])?.expect_code(0)?;
     let checked = station.run("provisioner", ["check", "pumps.csv", "--dps", "--format", "json"])?;
-    let checked = json(&checked.expect_code(2)?)?;
+    let checked = checked.expect_code(2)?.json()?;
     let problems = checked["problems"].as_array().context("problems")?;
     let places: Vec<(u64, &str)> = problems
         .iter()
@@ -191,12 +143,12 @@ fn rows_that_cant_become_enrolments_are_told_one_by_one() -> Result<()> {
     ensure!(checked["bad_rows"] == 5, "{checked}");
 
     // An apply refuses the batch before anything is sent, and on request takes the good rows.
-    let hub = serve(&station, &[])?;
-    let refused = provision(&station, &hub, &["apply", "pumps.csv", "--dps"], 2)?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
+    let refused = station.provision_dps(&hub, &["apply", "pumps.csv", "--dps"], 2)?;
     ensure!(refused.stderr.contains("nothing was sent"), "{}", refused.stderr);
     ensure!(hub.requests()?.is_empty(), "{:?}", hub.requests()?);
     let skipped = ["apply", "pumps.csv", "--dps", "--skip-bad-rows", "--format", "json"];
-    let skipped = json(&provision(&station, &hub, &skipped, 1)?)?;
+    let skipped = station.provision_dps(&hub, &skipped, 1)?.json()?;
     let totals = &skipped["totals"];
     ensure!(totals["created"] == 1 && totals["waiting"] == 1 && totals["rejected"] == 5, "{skipped}");
     Ok(())
@@ -205,7 +157,7 @@ fn rows_that_cant_become_enrolments_are_told_one_by_one() -> Result<()> {
 #[test]
 fn a_dps_is_named_by_the_settings_or_the_environment_and_never_together_with_a_hub() -> Result<()> {
     let station = Station::new()?;
-    let hub = serve(&station, &[])?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
     station.write("pumps.csv", "device_id,auth\npump-1,sas\n")?;
     let access = std::fs::read_to_string(hub.data().join("dps-connection-string"))?;
     station.write("dps.secret", &access)?;

@@ -16,7 +16,7 @@ use crate::ledger::{IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFil
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
-use crate::target::Target;
+use crate::target::ServiceTarget;
 
 /// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
 /// certificate is not in `list` stay as they are.
@@ -66,7 +66,7 @@ impl IssuePreview {
     pub(crate) fn open(
         folders: &IssueFolders,
         profile: Option<&String>,
-        target: &Target,
+        target: &ServiceTarget,
     ) -> Result<Self, LoadError> {
         let issuing = IssueOptions { profile: profile.cloned(), ..IssueOptions::new(clock::now()) };
         let issuer = if find_ca(&folders.ca, target.is_embedded())? {

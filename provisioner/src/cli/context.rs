@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::ledger::{LedgerLocation, Run};
+use crate::model::service::ServiceKind;
 use crate::target::HubLabel;
 
 /// The hub, ledger and input of a result. Every result as JSON has these members; one that played no part is
@@ -40,6 +41,14 @@ impl ResultContext {
     /// Of a hub.
     pub(super) fn of_hub(hub: HubLabel) -> Self {
         Self { hub: Some(hub.name), test_hub: hub.is_test_hub, ..Self::default() }
+    }
+
+    /// Of a hub or a DPS.
+    pub(super) fn of_service((kind, label): (ServiceKind, HubLabel)) -> Self {
+        match kind {
+            ServiceKind::Dps => Self::of_dps(label),
+            ServiceKind::Hub => Self::of_hub(label),
+        }
     }
 
     /// Of a DPS.

@@ -14,8 +14,8 @@ pub(super) async fn run(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let (hub, checks) = doctor::run_checks(args.target.choice(), ledger, printer).await?;
-    let context = ResultContext::of_hub(hub).ledger(ledger);
+    let (service, checks) = doctor::run_checks(args.dps.choice(&args.target), ledger, printer).await?;
+    let context = ResultContext::of_service(service).ledger(ledger);
     match printer.format {
         Format::Json => {
             let in_context = |check| InContext { context: context.clone(), result: check };

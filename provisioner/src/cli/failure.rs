@@ -198,6 +198,7 @@ impl From<PlanError> for Failure {
             PlanError::File(error) => error.into(),
             PlanError::Folder(error) => Self::new(Exit::BadInput, error),
             PlanError::Load(error) => error.into(),
+            PlanError::NotOnDps { .. } => Self::new(Exit::BadInput, error).hint(run::NOT_ON_DPS),
             PlanError::Run(error) => error.into(),
             PlanError::Stopped => Self::new(Exit::Interrupted, error).hint("run the same command again"),
             PlanError::Target(error) => error.into(),

@@ -41,7 +41,7 @@ async fn dry_run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let opened = run::open_dry_run(request, service, ledger, printer).await?;
-    let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(opened.input.as_ref());
+    let context = ResultContext::of_service(opened.service()).ledger(ledger).input(opened.input.as_ref());
     let needs_connect_check = opened.needs_connect_check();
     let mut rows = RowList::begin(printer, opened.expects());
     let summary = opened.look(printer, |planned| rows.print(planned)).await?;

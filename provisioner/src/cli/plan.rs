@@ -1,4 +1,4 @@
-//! `plan`: what would change on the hub?
+//! `plan`: what would change on the hub or the DPS?
 
 use cli_support::exit::Exit;
 
@@ -20,7 +20,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let request = PlanRequest {
-        hub: args.job.target.choice(),
+        service: args.dps.choice(&args.job.target),
         size: args.job.target.size(),
         batch: args.job.batch.choice(),
         options: args.rules.run_options(&args.job.issued),
@@ -29,7 +29,7 @@ pub(super) async fn run(
         output: args.output.clone(),
     };
     let opened = BatchPlan::open(request, printer).await?;
-    let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(&args.job.batch.file);
+    let context = ResultContext::of_service(opened.service()).ledger(ledger).input(&args.job.batch.file);
     let mut rows = RowList::begin(printer, "batch has".to_owned());
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
@@ -53,6 +53,9 @@ fn print_text(plan: &Plan, printer: &Printer) {
     if plan.held > 0 {
         printer.data(format_args!("{} of those to keep were disabled by a run, and stay so", plan.held));
     }
+    if let Some(waiting) = plan.wait.filter(|waiting| *waiting > 0) {
+        printer.data(format_args!("{waiting} to wait for the registration of their device"));
+    }
     print_rejected(plan.rejected, printer);
     for (class, operations) in &plan.operations {
         printer.data(format_args!(
@@ -61,12 +64,11 @@ fn print_text(plan: &Plan, printer: &Printer) {
             duration_text(operations.seconds)
         ));
     }
-    printer.data(format_args!(
-        "{} at the rate of {} with {}",
-        duration_text(plan.seconds),
-        plan.tier,
-        counted(plan.units, "unit")
-    ));
+    let rate = match (&plan.tier, plan.units) {
+        (Some(tier), Some(units)) => format!("of {tier} with {}", counted(units, "unit")),
+        _ => "of a DPS, if it counts ten enrolments in one call as one operation".to_owned(),
+    };
+    printer.data(format_args!("{} at the rate {rate}", duration_text(plan.seconds)));
 }
 
 /// A duration to the unit that matters: `0.4 s`, `12 s`, `192 min`, `6.9 days`.

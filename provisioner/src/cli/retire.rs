@@ -9,7 +9,6 @@ use super::printer::Printer;
 use crate::batch::CertificateSource;
 use crate::ledger::LedgerLocation;
 use crate::run::{BatchChangeRequest, MaintainRequest};
-use crate::target::ServiceChoice;
 
 pub(super) async fn run(
     args: &RetireArgs,
@@ -25,6 +24,5 @@ pub(super) async fn run(
         skip_bad_rows: args.skip_bad_rows,
         address: None,
     });
-    let service = ServiceChoice::Hub(args.target.choice());
-    maintain::run(request, &args.how, service, ledger, printer).await
+    maintain::run(request, &args.how, args.dps.choice(&args.target), ledger, printer).await
 }

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::args::Format;
 use super::failure::Failure;
 use super::printer::{Printer, json_line, pretty_json};
-use crate::model::service::ServiceKind;
 use crate::model::text::counted;
 use crate::plan::{Action, PlannedRow};
 
@@ -36,7 +35,7 @@ impl<'a> RowList<'a> {
                 let differences: Vec<_> = row
                     .differences
                     .iter()
-                    .map(|difference| difference.told(&self.expects, ServiceKind::Hub))
+                    .map(|difference| difference.told(&self.expects, self.printer.service()))
                     .collect();
                 self.printer.csv_row([
                     row.line.to_string(),
@@ -61,7 +60,7 @@ impl<'a> RowList<'a> {
                 let action = row.action.as_str();
                 printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
                 for difference in &row.differences {
-                    printer.data(format_args!("  {}", difference.told(&self.expects, ServiceKind::Hub)));
+                    printer.data(format_args!("  {}", difference.told(&self.expects, printer.service())));
                 }
             }
             Format::Text => {}

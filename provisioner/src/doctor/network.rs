@@ -1,4 +1,4 @@
-//! The connection to the hub: its name, its ports, its certificates, its clock.
+//! The connection to a hub or a DPS: its name, its ports, its certificates, its clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,24 +8,41 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::{Check, Verdict};
 use crate::clock;
-use crate::device::ConnectError;
-use crate::hub::{HubClient, NetworkFailure};
-use crate::target::OpenHub;
+use crate::device::{ConnectError, DeviceHub};
+use crate::hub::{NetworkFailure, ServiceClient};
+use crate::model::service::ServiceKind;
+use crate::target::{OpenDps, OpenHub};
 
-pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
-    let (name, port) = split_port(hub.client.host());
+/// The checks of the way to a hub, and of the port of its devices.
+pub(super) async fn of_hub(hub: &OpenHub) -> Vec<Check> {
+    let mut checks = of_service(ServiceKind::Hub, &hub.client).await;
+    checks.extend(match hub.local {
+        Some(_) => MQTT.map(|check| Check::skipped(check, "the embedded hub is for this process only")),
+        None => mqtt(ServiceKind::Hub, hub.for_devices(None)).await,
+    });
+    checks
+}
+
+/// The checks of the way to a DPS, and of the port that devices register at.
+pub(super) async fn of_dps(dps: &OpenDps) -> Vec<Check> {
+    let mut checks = of_service(ServiceKind::Dps, &dps.client).await;
+    checks.extend(mqtt(ServiceKind::Dps, dps.for_devices(None)).await);
+    checks
+}
+
+async fn of_service(kind: ServiceKind, client: &ServiceClient) -> Vec<Check> {
+    let (name, port) = split_port(client.host());
     let port = port_of_rest(name, port).await;
     let answer = match port.verdict {
         Verdict::Fail => [TLS, CLOCK].map(|check| Check::skipped(check, "there is no connection")),
-        _ => answer(&hub.client).await,
+        _ => answer(kind, client).await,
     };
-    let mut checks =
-        vec![dns("dns", name, "check the hub's name, and this station's name server").await, port];
+    let remedy = match kind {
+        ServiceKind::Dps => "check the name of the DPS, and this station's name server",
+        ServiceKind::Hub => "check the hub's name, and this station's name server",
+    };
+    let mut checks = vec![dns("dns", name, remedy).await, port];
     checks.extend(answer);
-    checks.extend(match hub.local {
-        Some(_) => MQTT.map(|check| Check::skipped(check, "the embedded hub is for this process only")),
-        None => mqtt(hub).await,
-    });
     checks
 }
 
@@ -54,24 +71,24 @@ async fn port_of_rest(name: &str, port: u16) -> Check {
     }
 }
 
-/// Checks a response, even a refusal: the hub's certificate, and the hub's time.
-async fn answer(hub: &HubClient) -> [Check; 2] {
-    match hub.probe_tls().await {
+/// Checks a response, even a refusal: the certificate of the service, and its time.
+async fn answer(kind: ServiceKind, client: &ServiceClient) -> [Check; 2] {
+    match client.probe_tls().await {
         Ok(examination) => {
             let chain: Vec<_> = examination.certificate.iter().map(Vec::as_slice).collect();
-            [certificates(TLS, &chain), clock_of(examination.date)]
+            [certificates(kind, TLS, &chain), clock_of(kind, examination.date)]
         }
         Err(error) => {
-            let skipped = Check::skipped(CLOCK, "the hub can't be asked");
-            [Check::fail(TLS, with_causes(&error), UNTRUSTED), skipped]
+            let skipped = Check::skipped(CLOCK, format!("the {kind} can't be asked"));
+            [Check::fail(TLS, with_causes(&error), untrusted(kind)), skipped]
         }
     }
 }
 
 /// The port of devices. The provisioner itself needs it only to connect as they do.
-async fn mqtt(hub: &OpenHub) -> [Check; 3] {
+async fn mqtt(kind: ServiceKind, door: Result<DeviceHub, ConnectError>) -> [Check; 3] {
     let [name, port, tls] = MQTT;
-    let door = match hub.for_devices(None) {
+    let door = match door {
         Ok(door) => door.with_deadline(CONNECT_TIMEOUT),
         Err(error) => return MQTT.map(|check| Check::skipped(check, with_causes(&error))),
     };
@@ -85,14 +102,14 @@ async fn mqtt(hub: &OpenHub) -> [Check; 3] {
     match door.knock().await {
         Ok(chain) => {
             let chain: Vec<_> = chain.iter().map(AsRef::as_ref).collect();
-            [name, takes_connections, certificates(tls, &chain)]
+            [name, takes_connections, certificates(kind, tls, &chain)]
         }
         Err(error @ ConnectError::Unreachable { .. }) => {
             let remedy = "needed by devices only: let port 8883 through the firewall";
             let closed = Check::warning(port, with_causes(&error), remedy);
             [name, closed, Check::skipped(tls, "there is no connection")]
         }
-        Err(error) => [name, takes_connections, Check::warning(tls, with_causes(&error), UNTRUSTED)],
+        Err(error) => [name, takes_connections, Check::warning(tls, with_causes(&error), untrusted(kind))],
     }
 }
 
@@ -104,32 +121,32 @@ async fn reach(name: &str, port: u16) -> Result<(), String> {
     }
 }
 
-/// The hub's certificates (DER), its own first. They have been verified already.
-fn certificates(check: &'static str, chain: &[&[u8]]) -> Check {
+/// The certificates of a service (DER), its own first. They have been verified already.
+fn certificates(kind: ServiceKind, check: &'static str, chain: &[&[u8]]) -> Check {
     let chain: Vec<_> = chain.iter().filter_map(|der| Certificate::from_der(der)).collect();
     let Some(own) = chain.first() else {
-        return Check::ok(check, "the hub's certificate is trusted");
+        return Check::ok(check, format!("the {kind}'s certificate is trusted"));
     };
     let end = chain.iter().map(Certificate::not_after).min().unwrap_or_else(|| own.not_after());
     let left = (end - clock::now()).whole_days();
     let (subject, issuer) = (own.subject(), own.issuer());
     let seen = format!("certificate of {subject} by {issuer}, valid for {left} days more");
     match left {
-        ..CERTIFICATE_DAYS => Check::warning(check, seen, "the hub's certificate ends soon"),
+        ..CERTIFICATE_DAYS => Check::warning(check, seen, "the certificate ends soon"),
         _ => Check::ok(check, seen),
     }
 }
 
-fn clock_of(hub: Option<SystemTime>) -> Check {
-    let Some(hub) = hub else {
-        return Check::skipped(CLOCK, "the hub does not tell its time");
+fn clock_of(kind: ServiceKind, there: Option<SystemTime>) -> Check {
+    let Some(there) = there else {
+        return Check::skipped(CLOCK, format!("the {kind} does not tell its time"));
     };
     let here = SystemTime::from(clock::now());
-    let (off, word) = match here.duration_since(hub) {
+    let (off, word) = match here.duration_since(there) {
         Ok(ahead) => (ahead, "ahead of"),
         Err(behind) => (behind.duration(), "behind"),
     };
-    let seen = format!("this station's clock is {} s {word} the hub's", off.as_secs());
+    let seen = format!("this station's clock is {} s {word} the {kind}'s", off.as_secs());
     match off {
         off if off >= CLOCK_FAILS => Check::fail(
             CLOCK,
@@ -155,8 +172,21 @@ const CLOCK: &str = "clock";
 const MQTT: [&str; 3] = ["mqtt dns", "mqtt port", "mqtt tls"];
 const DEVICE_HOST: &str = "check the host that devices connect to (`--device-host`, or `device_host` in \
                            `provisioner.toml`), and this station's name server";
-const UNTRUSTED: &str = "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens \
-                         TLS must be told to leave the hub alone";
+
+/// The remedy where the certificate of a service is not trusted.
+fn untrusted(kind: ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Dps => {
+            "where the certificate of the DPS is not trusted, name its root with --ca-file; a proxy that opens TLS must \
+             be told to leave the DPS alone"
+        }
+        ServiceKind::Hub => {
+            "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens TLS must be \
+             told to leave the hub alone"
+        }
+    }
+}
+
 const HTTPS: u16 = 443;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A SAS token that seems to be from the future or already over is refused.
@@ -177,11 +207,11 @@ mod tests {
     #[test]
     fn a_clock_that_is_off_is_noticed_in_both_directions() {
         let now = SystemTime::from(clock::now());
-        let verdict = |hub| clock_of(Some(hub)).verdict;
+        let verdict = |hub| clock_of(ServiceKind::Hub, Some(hub)).verdict;
         assert_eq!(verdict(now), Verdict::Ok);
         assert_eq!(verdict(now + Duration::from_secs(120)), Verdict::Warning);
         assert_eq!(verdict(now - Duration::from_secs(120)), Verdict::Warning);
         assert_eq!(verdict(now + Duration::from_secs(3600)), Verdict::Fail);
-        assert_eq!(clock_of(None).verdict, Verdict::Skipped);
+        assert_eq!(clock_of(ServiceKind::Dps, None).verdict, Verdict::Skipped);
     }
 }

@@ -7,17 +7,15 @@ use serde_json::json;
 
 use super::{Check, Verdict};
 use crate::clock;
-use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError, HubSize};
+use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError, HubSize, ServiceClient};
 
 pub(super) const NAMES: [&str; 6] =
     [CREDENTIALS, "registry read", "registry write", "service connect", "twin write", "tier"];
 
 pub(super) async fn checks(hub: &HubClient, size: Option<HubSize>) -> Vec<Check> {
-    let credentials = match hub.authorize().await {
-        Ok(()) => Check::ok(CREDENTIALS, who(hub.access())),
-        Err(error) => {
-            let remedy = "set up one of these ways to sign in; `--auth` names the one to take";
-            let failed = Check::fail(CREDENTIALS, with_causes(&error), remedy);
+    let credentials = match credentials(hub).await {
+        Ok(credentials) => credentials,
+        Err(failed) => {
             let rest = NAMES.into_iter().skip(1).map(|name| Check::skipped(name, "there is no token"));
             return std::iter::once(failed).chain(rest).collect();
         }
@@ -46,7 +44,18 @@ pub(super) async fn checks(hub: &HubClient, size: Option<HubSize>) -> Vec<Check>
     [credentials].into_iter().chain(rights).chain([tier]).collect()
 }
 
-fn granted<T>(_: T) -> String {
+/// Checks that there is a token; the failure if there is none.
+pub(super) async fn credentials(client: &ServiceClient) -> Result<Check, Check> {
+    match client.authorize().await {
+        Ok(()) => Ok(Check::ok(CREDENTIALS, who(client.access()))),
+        Err(error) => {
+            let remedy = "set up one of these ways to sign in; `--auth` names the one to take";
+            Err(Check::fail(CREDENTIALS, with_causes(&error), remedy))
+        }
+    }
+}
+
+pub(super) fn granted<T>(_: T) -> String {
     "granted".to_owned()
 }
 
@@ -70,14 +79,14 @@ fn never() -> Condition {
     Condition::Etag("doctor".to_owned())
 }
 
-fn right(name: &'static str, called: Result<String, HubError>, remedy: &'static str) -> Check {
+pub(super) fn right(name: &'static str, called: Result<String, HubError>, remedy: &'static str) -> Check {
     match called {
         Ok(seen) => Check::ok(name, seen),
         Err(error) if matches!(error.status(), Some(404 | 412)) => Check::ok(name, granted(error)),
         Err(error) if matches!(error.class(), ErrorClass::Auth | ErrorClass::Permanent) => {
             Check::fail(name, with_causes(&error), remedy)
         }
-        Err(error) => Check::warning(name, with_causes(&error), "the hub did not answer as expected"),
+        Err(error) => Check::warning(name, with_causes(&error), "it did not answer as expected"),
     }
 }
 
@@ -99,4 +108,5 @@ fn tier(twin: &Result<String, HubError>, size: Option<HubSize>) -> Check {
     }
 }
 
-const CREDENTIALS: &str = "credentials";
+/// The check of the caller's identity.
+pub(super) const CREDENTIALS: &str = "credentials";

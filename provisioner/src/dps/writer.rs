@@ -76,30 +76,53 @@ impl<D: Dps, C: DeviceCertificates> EnrollmentWriter<D, C> {
         mode: BulkMode,
         made: Vec<Result<IndividualEnrollment, String>>,
     ) -> Result<Vec<Event>, HubError> {
-        let mut events: Vec<Option<Event>> = Vec::with_capacity(made.len());
-        let mut items = Vec::with_capacity(made.len());
-        for made in made {
-            match made {
-                Ok(item) => {
-                    items.push(item);
-                    events.push(None);
-                }
-                Err(reason) => events.push(Some(Event::Refused(HubError::NotEnrollable(reason)))),
+        write_enrollments(&*self.dps, mode, made).await
+    }
+}
+
+/// Writes enrolments in bulk, and returns an event for each, in their order. Texts are the reasons why there
+/// is no enrolment.
+pub(crate) async fn write_enrollments(
+    dps: &impl Dps,
+    mode: BulkMode,
+    made: Vec<Result<IndividualEnrollment, String>>,
+) -> Result<Vec<Event>, HubError> {
+    let mut events: Vec<Option<Event>> = Vec::with_capacity(made.len());
+    let mut items = Vec::with_capacity(made.len());
+    for made in made {
+        match made {
+            Ok(item) => {
+                items.push(item);
+                events.push(None);
             }
+            Err(reason) => events.push(Some(Event::Refused(HubError::NotEnrollable(reason)))),
         }
-        let call = EnrollmentCall { dps: &*self.dps, mode };
-        let chunks = items.chunks(MAX_BULK_ITEMS).map(|chunk| async {
-            match mode {
-                BulkMode::Create => send_new(&call, chunk).await,
-                _ => send(&call, chunk).await,
-            }
-        });
-        let mut answers = Vec::with_capacity(items.len());
-        for answered in join_all(chunks).await {
-            answers.extend(answered?);
+    }
+    let call = EnrollmentCall { dps, mode };
+    let chunks = items.chunks(MAX_BULK_ITEMS).map(|chunk| async {
+        match mode {
+            BulkMode::Create => send_new(&call, chunk).await,
+            _ => send(&call, chunk).await,
         }
-        let mut answers = answers.into_iter();
-        Ok(events.into_iter().filter_map(|event| event.or_else(|| answers.next())).collect())
+    });
+    let mut answers = Vec::with_capacity(items.len());
+    for answered in join_all(chunks).await {
+        answers.extend(answered?);
+    }
+    let mut answers = answers.into_iter();
+    Ok(events.into_iter().filter_map(|event| event.or_else(|| answers.next())).collect())
+}
+
+/// Deletes the record of a registration in one version, and returns what became of it.
+pub(crate) async fn delete_registration(
+    dps: &impl Dps,
+    id: &RegistrationId,
+    etag: Option<&Etag>,
+) -> Result<Event, HubError> {
+    match dps.delete_registration(id, etag).await {
+        Ok(()) => Ok(Event::IdentityUpdated),
+        Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
+        Err(error) => refused_or_fatal(error, Some(Event::Lost)),
     }
 }
 

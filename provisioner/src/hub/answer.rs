@@ -189,7 +189,7 @@ impl Answer {
     }
 
     /// The body as it came.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
 

@@ -68,7 +68,7 @@ impl fmt::Display for SignIn {
 }
 
 /// The environment variables with the program's identity. Some of them are secret.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct EntraEnvironment(BTreeMap<&'static str, Zeroizing<String>>);
 
 impl EntraEnvironment {
@@ -115,7 +115,7 @@ impl EntraAccess {
         &self.host
     }
 
-    pub(super) fn sign_in(&self) -> SignIn {
+    pub(crate) fn sign_in(&self) -> SignIn {
         self.sign_in
     }
 

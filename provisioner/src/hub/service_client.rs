@@ -75,6 +75,11 @@ impl ServiceClient {
         self.endpoint.service
     }
 
+    /// The version of the API of the service.
+    pub(super) fn api_version(&self) -> &'static str {
+        self.endpoint.api_version
+    }
+
     /// The right to call the service.
     pub(crate) fn access(&self) -> &Access {
         &self.tokens.issuer().access

@@ -1,4 +1,4 @@
-//! The facts about a hub in one response: its certificate, and its time.
+//! The facts about a service in one response: its certificate, and its time.
 
 use std::time::SystemTime;
 
@@ -6,23 +6,29 @@ use reqwest::header::{AUTHORIZATION, DATE};
 use reqwest::tls::TlsInfo;
 
 use super::answer::redirected_to;
-use super::client::{API_VERSION, HubClient};
 use super::error::HubError;
+use super::service_client::ServiceClient;
+use crate::model::service::ServiceKind;
 
-/// The facts about the hub in a response, in addition to its content.
+/// The facts about the service in a response, in addition to its content.
 #[derive(Debug)]
 pub(crate) struct TlsProbe {
-    /// The hub's clock, where it told.
+    /// The service's clock, where it told.
     pub(crate) date: Option<SystemTime>,
-    /// The certificate that the hub showed (DER).
+    /// The certificate that the service showed (DER).
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
-impl HubClient {
+impl ServiceClient {
     /// Makes one call and looks at its wrapping. An error only when no answer comes: without a token,
     /// a refusal tells as much.
     pub(crate) async fn probe_tls(&self) -> Result<TlsProbe, HubError> {
-        let url = format!("https://{}/statistics/devices?api-version={API_VERSION}", self.host());
+        let path = match self.service() {
+            // No such enrolment is needed: that there is none is an answer.
+            ServiceKind::Dps => "/enrollments/doctor",
+            ServiceKind::Hub => "/statistics/devices",
+        };
+        let url = format!("https://{}{path}?api-version={}", self.host(), self.api_version());
         let token = self.authorization().await.ok();
         let request =
             token.into_iter().fold(self.http.get(url), |request, token| request.header(AUTHORIZATION, token));

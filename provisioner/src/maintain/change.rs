@@ -15,8 +15,10 @@ use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
+pub(crate) use enrolled::EnrolledDevice;
 pub(crate) use machine::{ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep};
 
+mod enrolled;
 mod machine;
 mod rotation;
 mod status;

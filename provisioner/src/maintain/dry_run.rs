@@ -1,24 +1,22 @@
-//! The dry run of a maintenance run: it reads the hub, and writes nothing.
+//! The dry run of a maintenance run: it reads the hub or the DPS, and writes nothing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use hub_types::DeviceId;
 use serde::Serialize;
 
+use super::Rehearsal;
 use super::operation::{ChangeOperation, Changing};
 use crate::driver::{RunDriver, Task};
 use crate::hub::Hub;
 use crate::ledger::{Holds, LedgerError, LedgerRow, Record, RowState};
-use crate::maintain::change::{ChangeOutcome, ChangeRequest, ChangeStep};
-use crate::model::failure::ReasonCode;
+use crate::maintain::change::{ChangeRequest, ChangeStep};
 use crate::model::maintenance::Maintenance;
 use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
 
 /// Reads identities as a maintenance run would, and reports the action for each.
-pub(crate) struct DryRun<H> {
-    driver: RunDriver<ChangeOperation<H>>,
+pub(crate) struct DryRun<O> {
+    driver: RunDriver<O>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
@@ -50,23 +48,29 @@ impl DryRunSummary {
         *match action {
             Action::Update | Action::Create => &mut self.update,
             Action::Delete => &mut self.delete,
-            Action::Keep => &mut self.keep,
+            Action::Keep | Action::Wait => &mut self.keep,
             Action::Conflict => &mut self.conflict,
             Action::Refuse => &mut self.refuse,
         } += 1;
     }
 }
 
-impl<H: Hub> DryRun<H> {
-    /// A dry run of a maintenance run. It does not test whether units can connect with new certificates,
-    /// because that would cut off connected ones.
-    pub(crate) fn new(
+impl<H: Hub> DryRun<ChangeOperation<H>> {
+    /// A dry run of a maintenance run on a hub. It does not test whether units can connect with new
+    /// certificates, because that would cut off connected ones.
+    pub(crate) fn on_hub(
         hub: Arc<H>,
         holds: Holds,
         maintenance: Maintenance,
         progress: Arc<dyn Fn(usize) + Send + Sync>,
     ) -> Self {
-        let operation = ChangeOperation::new(hub.clone(), holds, maintenance, None, None);
+        Self::new(ChangeOperation::new(hub, holds, maintenance, None, None), progress)
+    }
+}
+
+impl<O: Rehearsal> DryRun<O> {
+    /// A dry run of runs of one kind.
+    pub(crate) fn new(operation: O, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
         Self { driver: RunDriver::new(operation), progress }
     }
 
@@ -102,27 +106,9 @@ impl<H: Hub> DryRun<H> {
         let operation = self.driver.operation();
         let mut tasks: Vec<Task<Changing>> = rows.into_iter().map(|row| operation.task(row)).collect();
         self.driver.observe(&mut tasks).await?;
-        match operation.maintenance() {
-            maintenance if maintenance.is_about_status() => follow_devices(&mut tasks),
-            maintenance if maintenance.deletes() => operation.bind_units(&mut tasks).await?,
-            _ => {}
-        }
+        operation.foresee(&mut tasks).await?;
         (self.progress)(tasks.len());
         Ok(tasks.into_iter().map(planned).collect())
-    }
-}
-
-/// Modules of devices whose status would be changed: when it is their turn, their device is as it is to be.
-fn follow_devices(tasks: &mut [Task<Changing>]) {
-    let is_device = |task: &&Task<Changing>| task.identity().module().is_none();
-    let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
-    let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
-    for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
-        let is_there = !matches!(&task.step, ChangeStep::Finish(ChangeOutcome::Refused(refusal))
-            if refusal.code == ReasonCode::IdentityMissing);
-        if is_there && changing.contains(task.identity().device()) {
-            task.step = ChangeStep::Finish(ChangeOutcome::Unchanged);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use hub_types::IdentityId;
 use hub_types::dps::IndividualEnrollment;
 use hub_types::dps::registration::RegistrationStatus;
 
+use super::Rehearsal;
 use super::change::{ChangeDecision, ChangeRequest, ChangeStep, Refusal, undo_unused};
 use super::check::drift;
 use super::operation::{Changing, mind_later_runs};
@@ -38,10 +39,7 @@ impl<D: Dps> UndoEnrollments<D> {
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let Self { dps, undone, pool } = self;
         let (ledger, undo) = (pool.ledger.clone(), pool.run);
-        let reader = EnrollmentReader { dps, keys: Arc::default(), policy: TwinPolicy::Initial };
-        let maintenance = Arc::new(Maintenance::Undo { run: undone });
-        let holds = Holds::of_run(&ledger, undo).await?;
-        let operation = UndoOperation { reader, undone, maintenance, holds };
+        let operation = UndoOperation::new(dps, undone, Holds::of_run(&ledger, undo).await?);
         let state = pool.run(UndoWorker { driver: RunDriver::new(operation) }).await?;
         if state == RunState::Finished {
             // What was taken back may be given to others: a wrong label can be corrected.
@@ -65,7 +63,7 @@ impl<D: Dps> ChunkWork for UndoWorker<D> {
 }
 
 /// The deletion of enrolments on one DPS.
-struct UndoOperation<D> {
+pub(crate) struct UndoOperation<D> {
     reader: EnrollmentReader<D>,
     undone: RunId,
     maintenance: Arc<Maintenance>,
@@ -123,9 +121,20 @@ impl<D: Dps> Operation for UndoOperation<D> {
 }
 
 impl<D: Dps> UndoOperation<D> {
-    /// The enrolment of a row with its first step.
+    /// The undo of a run on a DPS. `holds` are the records of later runs.
+    pub(crate) fn new(dps: Arc<D>, undone: RunId, holds: Holds) -> Self {
+        let reader = EnrollmentReader { dps, keys: Arc::default(), policy: TwinPolicy::Initial };
+        Self { reader, undone, maintenance: Arc::new(Maintenance::Undo { run: undone }), holds }
+    }
+}
+
+impl<D: Dps> Rehearsal for UndoOperation<D> {
     fn task(&self, row: LedgerRow) -> Task<Changing> {
         Task::new(Changing::new(row, self.maintenance.clone()), ChangeStep::Observe)
+    }
+
+    async fn foresee(&self, _tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        Ok(())
     }
 }
 

@@ -9,8 +9,10 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{DeviceId, Etag, IdentityId};
 
+use super::Rehearsal;
 use super::change::{
-    ChangeDecision, ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, Refusal,
+    ChangeDecision, ChangeMachine, ChangeOutcome, ChangeRequest, ChangeResponse, ChangeStep, EnrolledDevice,
+    Refusal,
 };
 use super::connect_check::{CertificateCheck, CheckFailed};
 use super::units::{self, StayingChildren};
@@ -29,7 +31,7 @@ use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 
 /// The change of existing identities on one hub.
-pub(super) struct ChangeOperation<H> {
+pub(crate) struct ChangeOperation<H> {
     hub: Arc<H>,
     hub_writer: HubWriter<H>,
     holds: Holds,
@@ -42,7 +44,7 @@ pub(super) struct ChangeOperation<H> {
 }
 
 /// The decisions about one identity of a maintenance run.
-pub(super) struct Changing {
+pub(crate) struct Changing {
     pub(super) row: LedgerRow,
     maintenance: Arc<Maintenance>,
     pub(super) machine: ChangeMachine,
@@ -55,6 +57,8 @@ pub(super) struct Changing {
     pub(super) scope: Option<String>,
     /// True for a module that is deleted with its device.
     pub(super) goes_with_device: bool,
+    /// On a DPS: all that lets the device in, as of the last read.
+    pub(super) enrolled: Option<Box<EnrolledDevice>>,
 }
 
 impl Changing {
@@ -74,6 +78,7 @@ impl Changing {
             status_reason: None,
             scope: None,
             goes_with_device: false,
+            enrolled: None,
         }
     }
 
@@ -225,6 +230,21 @@ impl<H: Hub> Operation for ChangeOperation<H> {
     }
 }
 
+impl<H: Hub> Rehearsal for ChangeOperation<H> {
+    fn task(&self, row: LedgerRow) -> Task<Changing> {
+        Task::new(Changing::new(row, self.maintenance.clone()), ChangeStep::Observe)
+    }
+
+    async fn foresee(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        if self.maintenance.is_about_status() {
+            units::follow_devices(tasks);
+        } else if self.maintenance.deletes() {
+            self.bind_units(tasks).await?;
+        }
+        Ok(())
+    }
+}
+
 impl<H: Hub> ChangeOperation<H> {
     pub(super) fn new(
         hub: Arc<H>,
@@ -240,11 +260,6 @@ impl<H: Hub> ChangeOperation<H> {
     /// The operation of the run.
     pub(super) fn maintenance(&self) -> &Maintenance {
         &self.maintenance
-    }
-
-    /// The identity of a row with its first step.
-    pub(super) fn task(&self, row: LedgerRow) -> Task<Changing> {
-        Task::new(Changing::new(row, self.maintenance.clone()), ChangeStep::Observe)
     }
 
     /// Decides for each device that is to go whether it may, and lets its modules go with it.

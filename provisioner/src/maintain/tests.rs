@@ -283,7 +283,7 @@ impl Factory {
         rows: Vec<LedgerRow>,
     ) -> Vec<(String, Action, Option<String>)> {
         let holds = Holds::new(Some(self.ledger.clone()), "model");
-        let dry_run = DryRun::new(self.hub.clone(), holds, maintenance.clone(), Arc::new(|_| {}));
+        let dry_run = DryRun::on_hub(self.hub.clone(), holds, maintenance.clone(), Arc::new(|_| {}));
         let (calls, mut planned) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
         let tell = |row: PlannedRow| {
             planned.push((row.identity, row.action, row.reason));

@@ -197,6 +197,20 @@ fn has_children(children: &[&DeviceId]) -> Option<String> {
 fn system_modules() -> [ModuleId; 2] {
     ["$edgeAgent", "$edgeHub"].map(|name| name.parse().expect("the name is that of a module"))
 }
+/// Modules of devices that would be changed or retired: when it is their turn, their device is as it is to be.
+pub(super) fn follow_devices(tasks: &mut [Task<Changing>]) {
+    let is_device = |task: &&Task<Changing>| task.identity().module().is_none();
+    let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
+    let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
+    for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
+        let is_there = !matches!(&task.step, ChangeStep::Finish(ChangeOutcome::Refused(refusal))
+            if refusal.code == ReasonCode::IdentityMissing);
+        if is_there && changing.contains(task.identity().device()) {
+            task.step = ChangeStep::Finish(ChangeOutcome::Unchanged);
+        }
+    }
+}
+
 /// The number of children that a message names.
 const NAMED_CHILDREN: usize = 3;
 

@@ -85,6 +85,8 @@ reason_codes! {
     HubFault = "hub_fault",
     /// The hub is full, its quota is used up, or its tier has no such operation.
     HubFull = "hub_full",
+    /// No access to the hub that a DPS has assigned it to is configured.
+    HubNotKnown = "hub_not_known",
     /// The identity has a different parent, or a different edge setting.
     IdentityDiffers = "identity_differs",
     /// It is not on the hub.

@@ -1,4 +1,4 @@
-//! The plan of a batch: it is loaded into a temporary ledger, and compared with the hub.
+//! The plan of a batch: it is loaded into a temporary ledger, and compared with the hub or the DPS.
 
 use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
@@ -7,26 +7,28 @@ use std::sync::Arc;
 use cli_support::new_file;
 
 use super::file::{Header, PlanFileError, PlanWriter, VERSION};
-use super::{HubSnapshotReader, Plan, PlannedRow, Planner};
+use super::{EnrollmentPlanReader, HubSnapshotReader, Plan, PlannedRow, Planner};
 use crate::batch::{
     BatchChoice, CertificateSource, IssuePreview, LoadError, LoadRules, Loaded, TemporaryRun, find_issued,
     open_issued, open_owners,
 };
 use crate::clock::Timestamp;
+use crate::dps::EnrollmentReader;
 use crate::hub::{HubError, HubSize};
 use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
 use crate::model::conversion::convert_by;
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
-use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
+use crate::model::service::ServiceKind;
+use crate::target::{HubLabel, OpenDps, OpenHub, OpenService, ServiceChoice, ServiceTarget, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
 
 /// The request for a plan.
 pub(crate) struct PlanRequest {
-    /// The hub.
-    pub(crate) hub: TargetChoice,
+    /// The hub or the DPS.
+    pub(crate) service: ServiceChoice,
     /// The size of the hub that the duration is for.
     pub(crate) size: HubSize,
     /// The batch.
@@ -60,11 +62,17 @@ pub(crate) enum PlanError {
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The hub or the ledger fails.
+    /// The option is for hubs only.
+    #[error("{work} is not possible on a DPS")]
+    NotOnDps {
+        /// The work that the option asks for.
+        work: &'static str,
+    },
+    /// The service or the ledger fails.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The plan was stopped.
-    #[error("stopped; a plan changes nothing on the hub")]
+    #[error("stopped; a plan changes nothing on the hub or the DPS")]
     Stopped,
     /// There is no hub.
     #[error(transparent)]
@@ -77,9 +85,9 @@ convert_by!(PlanError {
     cert_tool::Error => Load,
 });
 
-/// A batch in a temporary ledger, and the hub that it is compared with.
+/// A batch in a temporary ledger, and the service that it is compared with.
 pub(crate) struct BatchPlan {
-    hub: OpenHub,
+    service: OpenService,
     holds: Holds,
     ledger: SharedLedger,
     run: RunId,
@@ -90,13 +98,18 @@ pub(crate) struct BatchPlan {
 }
 
 impl BatchPlan {
-    /// Reads the batch and calls the hub once. Rows with a credential that belongs to a different
+    /// Reads the batch and calls the service once. Rows with a credential that belongs to a different
     /// identity, by the ledger, are bad.
     pub(crate) async fn open(request: PlanRequest, observer: &dyn RunObserver) -> Result<Self, PlanError> {
-        let PlanRequest { hub, size, batch, mut options, skip_bad_rows, ledger: location, output } = request;
+        let PlanRequest { service, size, batch, mut options, skip_bad_rows, ledger: location, output } =
+            request;
         refuse_existing(output.as_deref())?;
-        let target = Target::resolve(hub, ".".as_ref()).await?;
+        let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
+        if options.quarantine && target.kind() == ServiceKind::Dps {
+            return Err(PlanError::NotOnDps { work: "a quarantine" });
+        }
         target.announce(observer);
+        options.service = target.kind();
         let issuing = options
             .issue
             .as_ref()
@@ -116,13 +129,13 @@ impl BatchPlan {
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }
-        let hub = target.open(observer.status_listener()).await?;
-        hub.client.probe().await?;
-        let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
+        let service = target.open(observer.status_listener()).await?;
+        service.probe().await?;
+        let holds = Holds::new(owners.map(SharedLedger::new), &service.label().name);
         let writer = match output {
             Some(path) => {
                 let header = header(
-                    &hub.label.name,
+                    &service.label().name,
                     &batch.path,
                     &options,
                     (input_sha256, spec_sha256),
@@ -133,23 +146,68 @@ impl BatchPlan {
             None => None,
         };
         let ledger = SharedLedger::new(ledger);
-        Ok(Self { hub, holds, ledger, run, loaded, options, size, writer })
+        Ok(Self { service, holds, ledger, run, loaded, options, size, writer })
     }
 
-    /// The name of the hub.
-    pub(crate) fn hub(&self) -> HubLabel {
-        self.hub.label.clone()
+    /// The kind of the service, and its name.
+    pub(crate) fn service(&self) -> (ServiceKind, HubLabel) {
+        (self.options.service, self.service.label().clone())
     }
 
-    /// Compares the hub with the batch, reports the planned action of each row, and writes the plan
+    /// Compares the service with the batch, reports the planned action of each row, and writes the plan
     /// file.
     pub(crate) async fn compare<E: From<PlanError> + From<RunError>>(
         self,
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { hub, holds, ledger, run, loaded, options, size, mut writer } = self;
+        let Self { service, holds, ledger, run, loaded, options, size, mut writer } = self;
         let progress = observer.begin(Activity::Comparing, loaded.rows());
+        let mut on_row = |planned: PlannedRow| {
+            if let Some(writer) = &mut writer {
+                writer.row(&planned).map_err(PlanError::from)?;
+            }
+            on_row(&planned)
+        };
+        let looking = Comparing { ledger, run, loaded, options, progress: row_counter(&progress) };
+        observer.set_watches_stop(true);
+        let stop = observer.stop();
+        let planned = match &service {
+            OpenService::Dps(dps) => stop.run_until_cancelled(looking.enrollments(dps, &mut on_row)).await,
+            OpenService::Hub(hub) => {
+                stop.run_until_cancelled(looking.identities(hub, holds, size, &mut on_row)).await
+            }
+        };
+        progress.finish();
+        service.close().await;
+        observer.set_watches_stop(false);
+        let plan = planned.unwrap_or_else(|| Err(PlanError::Stopped.into()))?;
+        if let Some(writer) = writer {
+            writer.finish(&plan).map_err(PlanError::from)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// The comparison of a loaded batch with a service.
+struct Comparing {
+    ledger: SharedLedger,
+    run: RunId,
+    loaded: Loaded,
+    options: RunOptions,
+    /// Called with the number of rows read since the last call.
+    progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Comparing {
+    async fn identities<E: From<RunError>>(
+        self,
+        hub: &OpenHub,
+        holds: Holds,
+        size: HubSize,
+        on_row: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<Plan, E> {
+        let Self { ledger, run, loaded, options, progress } = self;
         let reader = HubSnapshotReader {
             hub: hub.client.clone(),
             ledger,
@@ -159,27 +217,26 @@ impl BatchPlan {
             keys: Arc::new(loaded.keys),
             twin: options.rules.twin,
             concurrency: READERS,
-            progress: row_counter(&progress),
+            progress,
         };
         let mut planner = Planner::new(options.rules, size.tier, size.units);
         planner.set_rejected(loaded.bad_rows);
-        let mut on_row = |planned: PlannedRow| {
-            if let Some(writer) = &mut writer {
-                writer.row(&planned).map_err(PlanError::from)?;
-            }
-            on_row(&planned)
-        };
-        observer.set_watches_stop(true);
-        let surveyed = observer.stop().run_until_cancelled(reader.each(&mut planner, &mut on_row)).await;
-        progress.finish();
-        hub.close().await;
-        observer.set_watches_stop(false);
-        surveyed.unwrap_or_else(|| Err(PlanError::Stopped.into()))?;
-        let plan = planner.finish();
-        if let Some(writer) = writer {
-            writer.finish(&plan).map_err(PlanError::from)?;
-        }
-        Ok(plan)
+        reader.each(&mut planner, on_row).await?;
+        Ok(planner.finish())
+    }
+
+    async fn enrollments<E: From<RunError>>(
+        self,
+        dps: &OpenDps,
+        on_row: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<Plan, E> {
+        let Self { ledger, run, loaded, options, progress } = self;
+        let (rules, rejected, concurrency) = (options.rules, loaded.bad_rows, READERS);
+        let (dps, keys) = (dps.client.clone(), Arc::new(loaded.keys));
+        let reader = Arc::new(EnrollmentReader { dps, keys, policy: rules.twin });
+        EnrollmentPlanReader { reader, ledger, run, rules, rejected, concurrency, progress }
+            .each(on_row)
+            .await
     }
 }
 

@@ -47,7 +47,7 @@ impl Parents {
     fn unknown(&self, planner: &Planner, page: &[(LedgerRow, IdentitySnapshot)]) -> Vec<DeviceId> {
         let named = page.iter().filter_map(|(row, look)| match planner.action(&look.comparison) {
             Action::Create | Action::Update => row.spec.state.parent.as_ref(),
-            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => None,
+            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse | Action::Wait => None,
         });
         let unknown: HashSet<_> = named.filter(|parent| !self.0.contains_key(parent)).collect();
         unknown.into_iter().cloned().collect()
@@ -111,7 +111,9 @@ impl<H: Hub> HubSnapshotReader<H> {
         let seen = comparer.compare(&row.spec, twin.as_ref()).await?;
         Ok(match planner.action(&seen.comparison) {
             Action::Create | Action::Update => (Parent::Edge, row.spec.state.parent),
-            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),
+            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse | Action::Wait => {
+                (Parent::Undone, None)
+            }
         })
     }
 }

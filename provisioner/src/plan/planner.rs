@@ -60,21 +60,7 @@ pub(super) type ModuleCounts = HashMap<DeviceId, Option<u64>>;
 impl Planner {
     /// A plan for a hub of this tier and number of units.
     pub(crate) fn new(rules: ApplyRules, tier: Tier, units: NonZeroU32) -> Self {
-        let plan = Plan {
-            rules,
-            tier: tier.to_string(),
-            units: units.get(),
-            create: 0,
-            update: 0,
-            keep: 0,
-            held: 0,
-            conflict: 0,
-            refuse: 0,
-            rejected: 0,
-            issue: 0,
-            operations: BTreeMap::new(),
-            seconds: 0.0,
-        };
+        let plan = Plan { tier: Some(tier.to_string()), units: Some(units.get()), ..Plan::new(rules) };
         Self { rules, tier, units, plan, counts: BTreeMap::new(), room: None, unit: None }
     }
 
@@ -110,7 +96,7 @@ impl Planner {
             let is_asked_about = match action {
                 Action::Create => true,
                 Action::Update => look.twin_too.is_some() && !has_row,
-                Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => false,
+                Action::Conflict | Action::Delete | Action::Keep | Action::Refuse | Action::Wait => false,
             };
             if is_asked_about && known != Some(device) {
                 known = Some(device);
@@ -168,15 +154,7 @@ impl Planner {
 
     /// The first action for an identity.
     pub(super) fn action(&self, comparison: &Comparison) -> Action {
-        let mut life = Lifecycle::new(self.rules);
-        life.begin(true);
-        match life.on(Event::Observed(comparison.clone())) {
-            Step::Send(WriteRequest::Create) => Action::Create,
-            Step::Send(WriteRequest::UpdateIdentity) | Step::Send(WriteRequest::WriteTwin) => Action::Update,
-            Step::Finish(Outcome::Conflict(_) | Outcome::StagedByRun { .. }) => Action::Conflict,
-            Step::Finish(Outcome::Absent | Outcome::Failed(_)) => Action::Refuse,
-            Step::Finish(_) | Step::Observe => Action::Keep,
-        }
+        first_action(self.rules, comparison)
     }
 
     /// The reason why a row can't succeed.
@@ -208,7 +186,7 @@ impl Planner {
             // The identity is written, and its parent with it.
             Action::Update if look.twin_too.is_some() => parent_refusal().or_else(|| look.overflow.clone()),
             Action::Update => look.overflow.clone(),
-            Action::Conflict | Action::Delete | Action::Keep => None,
+            Action::Conflict | Action::Delete | Action::Keep | Action::Wait => None,
         }
     }
 
@@ -278,8 +256,8 @@ impl Planner {
         }
         match action {
             Action::Conflict => self.plan.conflict += 1,
-            // No step of a lifecycle deletes anything.
-            Action::Delete => {}
+            // No step of a lifecycle deletes anything, and no row of a hub waits.
+            Action::Delete | Action::Wait => {}
             Action::Refuse => self.plan.refuse += 1,
             Action::Keep => {
                 self.plan.keep += 1;
@@ -351,6 +329,19 @@ impl Planner {
             self.plan.operations.insert(class.to_string(), Operations { count: *count, seconds });
         }
         self.plan
+    }
+}
+
+/// The first action of an apply for an identity or an enrolment.
+pub(super) fn first_action(rules: ApplyRules, comparison: &Comparison) -> Action {
+    let mut life = Lifecycle::new(rules);
+    life.begin(true);
+    match life.on(Event::Observed(comparison.clone())) {
+        Step::Send(WriteRequest::Create) => Action::Create,
+        Step::Send(WriteRequest::UpdateIdentity) | Step::Send(WriteRequest::WriteTwin) => Action::Update,
+        Step::Finish(Outcome::Conflict(_) | Outcome::StagedByRun { .. }) => Action::Conflict,
+        Step::Finish(Outcome::Absent | Outcome::Failed(_)) => Action::Refuse,
+        Step::Finish(_) | Step::Observe => Action::Keep,
     }
 }
 

@@ -64,9 +64,6 @@ impl NewRun {
             return Err(RunFailure::NotOnDps { work: "a quarantine" });
         }
         let (batch, options, rules, plan) = if PlanFile::is_one(&request.batch.file) {
-            let ServiceTarget::Hub(target) = target else {
-                return Err(RunFailure::NotOnDps { work: "an apply of a plan" });
-            };
             let plan = PlannedBatch::open(&request, target)?;
             (plan.batch(request.plan_batch), plan.options(), plan.rules(), Some(plan))
         } else if request.plan_batch.is_some() {
@@ -182,14 +179,13 @@ pub(super) async fn open_service(
     observer: &dyn RunObserver,
 ) -> Result<OpenService, TargetError> {
     let status = observer.status_listener();
-    Ok(match target {
-        ServiceTarget::Dps(target) => OpenService::Dps(target.open(status)?),
-        ServiceTarget::Hub(target) => OpenService::Hub(Box::new(match options.needs_connect_check() {
-            // Devices whose thumbprints are known to the hub need no CA.
-            true => target.open_for_devices(Vec::new(), status).await?,
-            false => target.open(status).await?,
-        })),
-    })
+    match target {
+        // Devices whose thumbprints are known to the hub need no CA.
+        ServiceTarget::Hub(target) if options.needs_connect_check() => {
+            Ok(OpenService::Hub(Box::new(target.open_for_devices(Vec::new(), status).await?)))
+        }
+        target => target.open(status).await,
+    }
 }
 
 /// Refuses a batch that no hub can hold. The room of this hub depends on how much of the batch it has

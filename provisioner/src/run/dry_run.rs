@@ -1,13 +1,14 @@
-//! The dry run of a change of existing identities: the hub is read, and nothing is written.
+//! The dry run of a change of existing identities: the hub or the DPS is read, and nothing is written.
 
 use super::error::RunFailure;
 use crate::ledger::{Holds, Ledger, LedgerRow, RowFilter, SharedLedger};
-use crate::maintain::{DryRun, DryRunSummary};
+use crate::maintain::{DryRun, DryRunSummary, Rehearsal, RetireOperation, UndoOperation};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::plan::PlannedRow;
-use crate::target::{HubLabel, OpenHub, Target};
+use crate::target::{HubLabel, OpenService, ServiceTarget};
 use crate::workers::RunError;
 
 /// The rows of a dry run.
@@ -23,9 +24,9 @@ pub(super) struct DryRunRows {
     pub(super) rejected: u64,
 }
 
-/// A dry run whose hub is open.
+/// A dry run whose service is open.
 pub(crate) struct OpenDryRun {
-    hub: OpenHub,
+    service: OpenService,
     owners: Option<Ledger>,
     maintenance: Maintenance,
     rows: DryRunRows,
@@ -34,22 +35,22 @@ pub(crate) struct OpenDryRun {
 }
 
 impl OpenDryRun {
-    /// Opens the hub of a dry run. `owners` is the ledger that knows the disabled devices.
+    /// Opens the service of a dry run. `owners` is the ledger that knows the disabled devices.
     pub(super) async fn open(
-        target: Target,
+        target: ServiceTarget,
         owners: Option<Ledger>,
         maintenance: Maintenance,
         rows: DryRunRows,
         input: String,
         observer: &dyn RunObserver,
     ) -> Result<Self, RunFailure> {
-        let hub = target.open(observer.status_listener()).await?;
-        Ok(Self { hub, owners, maintenance, rows, input })
+        let service = target.open(observer.status_listener()).await?;
+        Ok(Self { service, owners, maintenance, rows, input })
     }
 
-    /// The name of the hub.
-    pub(crate) fn hub(&self) -> HubLabel {
-        self.hub.label.clone()
+    /// The kind of the service, and its name.
+    pub(crate) fn service(&self) -> (ServiceKind, HubLabel) {
+        (self.service.kind(), self.service.label().clone())
     }
 
     /// Returns true if a run would check that units can connect with their new certificates.
@@ -68,23 +69,51 @@ impl OpenDryRun {
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
     ) -> Result<DryRunSummary, E> {
-        let Self { hub, owners, maintenance, rows, .. } = self;
+        let Self { service, owners, maintenance, rows, .. } = self;
         let progress = observer.begin(Activity::Looking, rows.count);
-        let looked = match hub.client.probe().await {
+        let rejected = rows.rejected;
+        let looked = match service.probe().await {
             Ok(_) => {
-                let holds = Holds::new(owners.map(SharedLedger::new), &hub.label.name);
-                let dry_run = DryRun::new(hub.client.clone(), holds, maintenance, row_counter(&progress));
-                let mut ledger = rows.ledger;
-                let given = ledger.rows(rows.run, rows.filter).map(|row| match rows.of_earlier_run {
-                    true => row.map(LedgerRow::into_continuation),
-                    false => row,
-                });
-                dry_run.each(given, |row| on_row(&row)).await
+                let holds = Holds::new(owners.map(SharedLedger::new), &service.label().name);
+                let counter = row_counter(&progress);
+                let mut on_row = |row: PlannedRow| on_row(&row);
+                match (&service, maintenance) {
+                    (OpenService::Hub(hub), maintenance) => {
+                        let dry_run = DryRun::on_hub(hub.client.clone(), holds, maintenance, counter);
+                        rows.each(dry_run, &mut on_row).await
+                    }
+                    (OpenService::Dps(dps), Maintenance::Undo { run }) => {
+                        let operation = UndoOperation::new(dps.client.clone(), run, holds);
+                        rows.each(DryRun::new(operation, counter), &mut on_row).await
+                    }
+                    (OpenService::Dps(dps), maintenance) => {
+                        let (client, hubs) = (dps.client.clone(), dps.hubs.clone());
+                        match RetireOperation::open(client, hubs, maintenance, holds, None).await {
+                            Ok(operation) => rows.each(DryRun::new(operation, counter), &mut on_row).await,
+                            Err(error) => Err(RunFailure::from(error).into()),
+                        }
+                    }
+                }
             }
             Err(error) => Err(RunFailure::from(error).into()),
         };
         progress.finish();
-        hub.close().await;
-        Ok(DryRunSummary { rejected: rows.rejected, ..looked? })
+        service.close().await;
+        Ok(DryRunSummary { rejected, ..looked? })
+    }
+}
+
+impl DryRunRows {
+    async fn each<O: Rehearsal, E: From<RunError>>(
+        self,
+        dry_run: DryRun<O>,
+        on_row: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<DryRunSummary, E> {
+        let Self { mut ledger, run, filter, of_earlier_run, .. } = self;
+        let given = ledger.rows(run, filter).map(|row| match of_earlier_run {
+            true => row.map(LedgerRow::into_continuation),
+            false => row,
+        });
+        dry_run.each(given, on_row).await
     }
 }

@@ -105,6 +105,8 @@ pub(crate) enum NothingToDo {
     DisabledByOthers,
     /// The run only disabled devices.
     OnlyDisabled,
+    /// The run only disabled devices, on a DPS.
+    OnlyDisabledOnDps,
     /// The run only rotated thumbprints.
     OnlyRotated,
     /// The run created nothing.
@@ -121,7 +123,7 @@ impl std::fmt::Display for NothingToDo {
             Self::DisabledByOthers => {
                 "disabled nothing itself: what it found disabled, another run had disabled"
             }
-            Self::NothingCreated | Self::OnlyDisabled => "created nothing",
+            Self::NothingCreated | Self::OnlyDisabled | Self::OnlyDisabledOnDps => "created nothing",
             Self::OnlyRotated => "created nothing: it rotated thumbprints",
             Self::NothingDisabled => "disabled nothing",
             Self::NothingEnabled => "enabled nothing",
@@ -177,12 +179,16 @@ pub(crate) enum PlanMismatch {
     /// Options were given that differ from those of the plan.
     #[error("a plan is carried out with the options that it was made with, and others were given")]
     OptionsGiven,
-    /// The plan is for a different hub.
-    #[error("the plan is for the hub {planned}, not for {found}; nothing was sent")]
-    OtherHub {
-        /// The hub of the plan.
+    /// The plan is for a different hub or DPS.
+    #[error("the plan is for the {service} {planned}, not for the {found_kind} {found}; nothing was sent")]
+    OtherService {
+        /// The kind of the service of the plan.
+        service: ServiceKind,
+        /// The service of the plan.
         planned: String,
-        /// The chosen hub.
+        /// The kind of the chosen service.
+        found_kind: ServiceKind,
+        /// The chosen service.
         found: String,
     },
 }

@@ -14,21 +14,21 @@ use crate::model::digest::Sha256Digest;
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::plan::{Action, PlanFile, PlannedRow};
-use crate::target::Target;
+use crate::target::ServiceTarget;
 
-/// A plan file that fits the hub and the batch.
+/// A plan file that fits the service and the batch.
 pub(super) struct PlannedBatch {
     plan: PlanFile,
 }
 
 impl PlannedBatch {
     /// Opens the plan that a request names.
-    pub(super) fn open(request: &ApplyRequest, target: &Target) -> Result<Self, RunFailure> {
+    pub(super) fn open(request: &ApplyRequest, target: &ServiceTarget) -> Result<Self, RunFailure> {
         let planned = Self { plan: PlanFile::open(&request.batch.file)? };
         if request.has_options {
             return Err(PlanMismatch::OptionsGiven.into());
         }
-        planned.refuse_other_hub(target)?;
+        planned.refuse_other_service(target)?;
         planned.refuse_other_batch(&planned.batch(request.plan_batch.clone()))?;
         Ok(planned)
     }
@@ -78,11 +78,15 @@ impl PlannedBatch {
         Ok((loaded, input_sha256))
     }
 
-    fn refuse_other_hub(&self, target: &Target) -> Result<(), PlanMismatch> {
-        let (planned, found) = (&self.plan.header.hub, target.name());
-        match *planned == found {
+    fn refuse_other_service(&self, target: &ServiceTarget) -> Result<(), PlanMismatch> {
+        let (planned, service) = (&self.plan.header.hub, self.plan.header.options.service);
+        let found = target.label().name;
+        match *planned == found && service == target.kind() {
             true => Ok(()),
-            false => Err(PlanMismatch::OtherHub { planned: planned.clone(), found }),
+            false => {
+                let (planned, found_kind) = (planned.clone(), target.kind());
+                Err(PlanMismatch::OtherService { service, planned, found_kind, found })
+            }
         }
     }
 

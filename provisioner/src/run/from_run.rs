@@ -16,8 +16,9 @@ use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFact
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::model::text::counted;
-use crate::target::{HubLabel, ServiceChoice, ServiceTarget, Target, TargetChoice};
+use crate::target::{HubLabel, ServiceChoice, ServiceTarget};
 
 /// Begins a run that changes the rows of an earlier run, and works on it.
 pub(super) async fn execute(
@@ -60,18 +61,15 @@ pub(super) async fn execute(
 /// Opens the dry run of such a change.
 pub(super) async fn open_dry_run(
     request: &RunChangeRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     location: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
-    let target = ServiceTarget::Hub(Target::resolve(hub, ".".as_ref()).await?);
+    let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
     let ledger = Ledger::open_to_read(location, observer.status_listener())?;
     let mut earlier = EarlierRun::of(ledger, request, target, observer)?;
     let count = earlier.count(observer)?;
     let EarlierRun { run, ledger, target, maintenance, filter } = earlier;
-    let ServiceTarget::Hub(target) = target else {
-        return Err(RunFailure::NotOnDps { work: "a dry run" });
-    };
     let owners = open_owners(location, observer.status_listener())?;
     let rows = DryRunRows { ledger, run: run.id, filter, of_earlier_run: true, count, rejected: 0 };
     OpenDryRun::open(target, owners, maintenance, rows, run.input, observer).await
@@ -168,7 +166,10 @@ fn nothing_to_do(run: &Run, totals: &Totals, filter: RowFilter) -> NothingToDo {
         RowFilter::Disabled if totals.held > 0 => NothingToDo::DisabledByOthers,
         RowFilter::Disabled => NothingToDo::NothingDisabled,
         RowFilter::Updated => NothingToDo::NothingEnabled,
-        _ if maintenance.is_some_and(Maintenance::retires) => NothingToDo::OnlyDisabled,
+        _ if maintenance.is_some_and(Maintenance::retires) => match run.options.service {
+            ServiceKind::Dps => NothingToDo::OnlyDisabledOnDps,
+            ServiceKind::Hub => NothingToDo::OnlyDisabled,
+        },
         _ if maintenance.is_some_and(Maintenance::rotates) => NothingToDo::OnlyRotated,
         _ => NothingToDo::NothingCreated,
     }

@@ -20,7 +20,7 @@ use crate::maintain::{CertificateCheck, connect_check};
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 use crate::model::spec::GivenKeys;
-use crate::target::{OpenService, ServiceChoice, ServiceTarget, Target, TargetChoice};
+use crate::target::{OpenService, ServiceChoice, ServiceTarget};
 
 /// Begins a run that changes existing identities, and works on it.
 pub(super) async fn execute(
@@ -28,13 +28,10 @@ pub(super) async fn execute(
     service: ServiceChoice,
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
-    let ServiceChoice::Hub(hub) = service else {
-        return Err(RunFailure::NotOnDps { work: "a change of the identities of a batch" });
-    };
     let address = request.address.clone();
-    let (new, target) = resolve(request, hub, context.observer).await?;
+    let (new, target) = resolve(request, service, context.observer).await?;
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
-    let (service, run, _) = new.begin(ServiceTarget::Hub(target), None, &mut ledger, context).await?;
+    let (service, run, _) = new.begin(target, None, &mut ledger, context).await?;
     note_issued(&new.options, &mut ledger, run)?;
     let batch = new.batch.path;
     let certificate_check = match certificate_check(&new.options, Some(&batch), &service, address) {
@@ -53,12 +50,12 @@ pub(super) async fn execute(
 /// Opens the dry run of such a change.
 pub(super) async fn open_dry_run(
     request: BatchChangeRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     location: &LedgerLocation,
     observer: &dyn RunObserver,
 ) -> Result<OpenDryRun, RunFailure> {
     let maintenance = request.maintenance.clone();
-    let (new, target) = resolve(request, hub, observer).await?;
+    let (new, target) = resolve(request, service, observer).await?;
     let mut owners = open_owners(location, observer.status_listener())?;
     let loaded = TemporaryRun::load(&new.batch, new.certificates, new.rules, owners.as_mut(), observer)?;
     let TemporaryRun { mut ledger, run, loaded, .. } = loaded;
@@ -77,18 +74,19 @@ pub(super) async fn open_dry_run(
 
 async fn resolve(
     request: BatchChangeRequest,
-    hub: TargetChoice,
+    service: ServiceChoice,
     observer: &dyn RunObserver,
-) -> Result<(NewRun, Target), RunFailure> {
+) -> Result<(NewRun, ServiceTarget), RunFailure> {
     let BatchChangeRequest { maintenance, batch, issue, certificates, skip_bad_rows, .. } = request;
     let batch: BatchFile = batch.resolve(".".as_ref())?;
-    let target = Target::resolve(hub, ".".as_ref()).await?;
+    let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
     target.announce(observer);
     let options = RunOptions {
         maintenance: Some(maintenance),
         issue,
         map: batch.read.map.clone(),
         id_pattern: batch.read.id_pattern.clone(),
+        service: target.kind(),
         ..RunOptions::default()
     };
     let rules = LoadRules { skip_bad_rows, ..LoadRules::default() };

@@ -162,7 +162,8 @@ fn batch_of(
     let path = elsewhere.unwrap_or_else(|| run.input.as_ref());
     let needs_keys = ledger.count(run.id, RowFilter::GivenKeys)? > 0;
     // Enrolments hold certificates, and the file names them.
-    let needs_file = needs_keys || !run.options.service.is_hub();
+    let enrolls = !run.options.service.is_hub() && run.options.maintenance.is_none();
+    let needs_file = needs_keys || enrolls;
     match sha256_of_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && !needs_file && elsewhere.is_none() => {
             observer.note(&format_args!(

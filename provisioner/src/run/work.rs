@@ -18,7 +18,8 @@ use crate::device::CredentialSource;
 use crate::dps::{EnrollmentReader, EnrollmentSource};
 use crate::ledger::{Holds, Ledger, RowFilter, RunOptions, RunReader, RunState, SharedLedger, Totals};
 use crate::maintain::{
-    CertificateCheck, Maintain, UndoEnrollments, VerifyMaintenance, VerifyUndoneEnrollments,
+    CertificateCheck, Maintain, Retire, UndoEnrollments, VerifyMaintenance, VerifyRetired,
+    VerifyUndoneEnrollments,
 };
 use crate::model::creator_tag;
 use crate::model::maintenance::Maintenance;
@@ -188,6 +189,11 @@ impl Job<'_> {
             (OpenService::Dps(dps), Maintenance::Undo { run }) => {
                 Ok(UndoEnrollments { dps: dps.client.clone(), undone: *run, pool }.run().await?)
             }
+            (OpenService::Dps(dps), Maintenance::Delete | Maintenance::Disable { .. }) => {
+                let (hubs, maintenance) = (dps.hubs.clone(), maintenance.clone());
+                hubs.limit(self.context.settings.patience, pool.stop.clone());
+                Ok(Retire { dps: dps.client.clone(), hubs, maintenance, pool }.run().await?)
+            }
             (OpenService::Dps(_), _) => Err(RunFailure::NotOnDps { work: "this change" }),
             (OpenService::Hub(hub), _) => {
                 let (hub, maintenance, certificate_check) =
@@ -241,7 +247,11 @@ impl Job<'_> {
         maintenance: Option<Maintenance>,
         progress: RowCounter,
     ) -> Result<Verified, RunError> {
-        let (dps, ledger, concurrency) = (dps.client.clone(), ledger.clone(), READERS);
+        let (hubs, dps) = (dps.hubs.clone(), dps.client.clone());
+        let (ledger, concurrency) = (ledger.clone(), READERS);
+        if let Some(maintenance @ (Maintenance::Delete | Maintenance::Disable { .. })) = maintenance {
+            return VerifyRetired { dps, hubs, ledger, run, maintenance, concurrency, progress }.run().await;
+        }
         if maintenance.is_some() {
             return VerifyUndoneEnrollments { dps, ledger, run, concurrency, progress }.run().await;
         }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use batch_file::IdPattern;
 use hub_types::connection_string::HubHost;
+use hub_types::dps::IdScope;
 use hub_types::limits::Tier;
 use hub_types::secret_text::holds_secret;
 use toml::Spanned;
@@ -47,6 +48,10 @@ pub(super) struct ConfiguredHub {
 pub(super) struct ConfiguredDps {
     pub(super) access: ConfiguredAccess,
     pub(super) ca_file: Option<PathBuf>,
+    /// The host that devices register at, where it is not the usual one.
+    pub(super) device_host: Option<HubHost>,
+    /// The id scope, by which devices name the DPS.
+    pub(super) id_scope: Option<IdScope>,
 }
 
 /// How the service is called.
@@ -194,6 +199,11 @@ impl ConfigFile {
     /// Finds a hub.
     pub(super) fn hub(&self, name: &str) -> Result<&ConfiguredHub, ConfigError> {
         self.hubs.get(name).ok_or_else(|| self.no_such(ServiceKind::Hub, name, self.names()))
+    }
+
+    /// All hubs.
+    pub(super) fn all_hubs(self) -> Vec<ConfiguredHub> {
+        self.hubs.into_values().collect()
     }
 
     /// Finds a DPS.
@@ -371,7 +381,13 @@ impl HubTable<'_> {
                 return Err(Flaw::new(problem, self.span.clone()));
             }
         };
-        Ok(ConfiguredDps { access, ca_file: self.text("ca_file", "the path of a PEM file", path)? })
+        Ok(ConfiguredDps {
+            access,
+            ca_file: self.text("ca_file", "the path of a PEM file", path)?,
+            device_host: self.text("device_host", HOST_OF_DPS, |text| text.parse::<HubHost>().ok())?,
+            id_scope: self
+                .text("id_scope", "an id scope, such as `0ne00A1B2C3`", |text| text.parse().ok())?,
+        })
     }
 
     fn text<T>(
@@ -419,7 +435,8 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 pub(super) const CONFIG_FILE: &str = "provisioner.toml";
 const KEYS: [&str; 8] =
     ["connection_string_file", "host", "service_host", "device_host", "auth", "ca_file", "tier", "units"];
-const KEYS_OF_DPS: [&str; 4] = ["connection_string_file", "host", "auth", "ca_file"];
+const KEYS_OF_DPS: [&str; 6] =
+    ["connection_string_file", "host", "device_host", "id_scope", "auth", "ca_file"];
 const HOST_OF_DPS: &str = "a host name, such as `factory.azure-devices-provisioning.net`";
 const HOST: &str = "a host name, such as `line-3.azure-devices.net`";
 const AUTH: &str = "one of `entra`, `az`, `environment` and `managed-identity`";

@@ -4,14 +4,17 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_types::connection_string::HubHost;
+use hub_types::dps::IdScope;
 use zeroize::Zeroizing;
 
 use super::config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredDps};
 use super::open_hub::read_ca_file;
-use super::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
+use super::{HubLabel, HubSources, KnownHubs, OpenHub, Target, TargetChoice, TargetError};
 use super::{parse_access, read_access, resolves_to_this_machine};
+use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::dps::DpsClient;
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClientOptions, HubError, ServiceClient, SignIn};
 use crate::model::observer::RunObserver;
@@ -32,6 +35,12 @@ pub(crate) struct DpsChoice {
     pub(crate) entra: EntraEnvironment,
     /// The value of `IOTDPS_CONNECTION_STRING`, which may be empty: a secret.
     pub(crate) connection_string: Option<Zeroizing<String>>,
+    /// The value of `IOTHUB_CONNECTION_STRING`, for a hub that devices are assigned to: a secret.
+    pub(crate) hub_connection_string: Option<Zeroizing<String>>,
+    /// The host that devices register at, if it is not the usual one.
+    pub(crate) device_host: Option<HubHost>,
+    /// The id scope, by which devices name the DPS.
+    pub(crate) id_scope: Option<IdScope>,
     /// PEM files with roots to trust besides the system's.
     pub(crate) ca_files: Vec<PathBuf>,
 }
@@ -54,6 +63,10 @@ pub(crate) struct DpsTarget {
     is_on_this_machine: bool,
     /// The file with the connection string, if it is in a file.
     secret_file: Option<PathBuf>,
+    /// The access to the hubs that devices are assigned to.
+    hubs: HubSources,
+    device_host: Option<HubHost>,
+    id_scope: Option<IdScope>,
 }
 
 /// The service to work on.
@@ -71,7 +84,34 @@ pub(crate) struct OpenDps {
     pub(crate) client: Arc<DpsClient>,
     /// The name of the DPS for ledgers and results.
     pub(crate) label: HubLabel,
+    /// The hubs that devices are assigned to.
+    pub(crate) hubs: Arc<KnownHubs>,
+    /// The host that devices register at, if it is not the usual one.
+    device_host: Option<HubHost>,
+    /// The id scope, by which devices name the DPS.
+    pub(crate) id_scope: Option<IdScope>,
+    /// The trust settings for the certificates of the DPS and its hubs.
+    pub(crate) trust: HubClientOptions,
 }
+
+impl OpenDps {
+    /// The address at which devices register: the standard port of the host for devices, or a different host
+    /// and port.
+    pub(crate) fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
+        let host = self.device_host.as_ref().map_or_else(|| self.client.host(), HubHost::as_str);
+        // Devices of all DPSs of Azure's public cloud register at one host.
+        let host = if host.ends_with(AZURE_DPS) { GLOBAL_DPS } else { host };
+        let address = DeviceHubAddress::of(host);
+        let address = match elsewhere {
+            Some((host, port)) => address.at(host, port),
+            None => address,
+        };
+        DeviceHub::new(address, &self.trust, None)
+    }
+}
+
+const AZURE_DPS: &str = ".azure-devices-provisioning.net";
+const GLOBAL_DPS: &str = "global.azure-devices-provisioning.net";
 
 /// A service that can be called. Keep it as long as it is called.
 pub(crate) enum OpenService {
@@ -92,11 +132,15 @@ impl DpsTarget {
     }
 
     fn choose(choice: DpsChoice, folder: &Path) -> Result<Self, TargetError> {
-        let DpsChoice { name, host, sign_in, entra, connection_string, mut ca_files } = choice;
+        let DpsChoice { name, host, sign_in, entra, connection_string, .. } = choice;
+        let DpsChoice { hub_connection_string, mut device_host, mut id_scope, mut ca_files, .. } = choice;
+        let environment = entra.clone();
         let (access, secret_file) = match (name, host, connection_string) {
             (Some(name), ..) => {
                 let dps = configured(&name, folder)?;
                 ca_files.extend(dps.ca_file);
+                device_host = device_host.or(dps.device_host);
+                id_scope = id_scope.or(dps.id_scope);
                 match dps.access {
                     ConfiguredAccess::ConnectionString(file) => (read_access(&file)?, Some(file)),
                     ConfiguredAccess::Entra(host, sign_in) => {
@@ -112,7 +156,13 @@ impl DpsTarget {
             }
             (None, None, _) => return Err(TargetError::NoDps),
         };
-        Ok(Self { access, ca_files, is_on_this_machine: false, secret_file })
+        let sign_in = match &access {
+            Access::Entra(access) => Some(access.sign_in()),
+            Access::SharedKey(_) => None,
+        };
+        let hubs = HubSources::new(folder, hub_connection_string, sign_in, environment)?;
+        let is_on_this_machine = false;
+        Ok(Self { access, ca_files, is_on_this_machine, secret_file, hubs, device_host, id_scope })
     }
 
     /// Tells an observer the DPS, and the file with its connection string if others can read it.
@@ -128,9 +178,26 @@ impl DpsTarget {
         let label = HubLabel { name: self.access.host().to_string(), is_test_hub: self.is_on_this_machine };
         let extra_roots = self.ca_files.iter().map(|path| read_ca_file(path)).collect::<Result<_, _>>()?;
         let trust = HubClientOptions { extra_roots, is_local: false, status };
-        let client = DpsClient::new(self.access, &trust);
-        Ok(OpenDps { client: Arc::new(client.map_err(TargetError::Client)?), label })
+        let client = DpsClient::new(self.access, &trust).map_err(TargetError::Client)?;
+        let hubs = Arc::new(KnownHubs::new(self.hubs, trust.clone()));
+        let (client, id_scope) = (Arc::new(client), self.id_scope);
+        Ok(OpenDps { client, label, hubs, device_host: self.device_host, id_scope, trust })
     }
+}
+
+/// Opens a DPS for a few calls, and calls `work` with it. The calls are given up after `patience`, if the DPS
+/// does not answer or takes no more calls.
+pub(crate) async fn with_dps<T, E: From<TargetError>>(
+    choice: DpsChoice,
+    patience: Duration,
+    observer: &dyn RunObserver,
+    work: impl AsyncFnOnce(&OpenDps) -> Result<T, E>,
+) -> Result<T, E> {
+    let target = DpsTarget::resolve(choice, ".".as_ref()).await?;
+    target.announce(observer);
+    let dps = target.open(observer.status_listener())?;
+    dps.client.rate_limiter().be_brief(patience);
+    work(&dps).await
 }
 
 /// The DPS of this name in the configuration file of a folder.
@@ -176,6 +243,14 @@ impl ServiceTarget {
         matches!(self, Self::Hub(hub) if hub.is_embedded())
     }
 
+    /// Prepares the service for calls. `status` is told about waits and outages.
+    pub(crate) async fn open(self, status: StatusListener) -> Result<OpenService, TargetError> {
+        Ok(match self {
+            Self::Dps(target) => OpenService::Dps(target.open(status)?),
+            Self::Hub(target) => OpenService::Hub(Box::new(target.open(status).await?)),
+        })
+    }
+
     /// Tells an observer the service, and the file with its connection string if others can read it.
     pub(crate) fn announce(&self, observer: &dyn RunObserver) {
         match self {
@@ -196,6 +271,14 @@ impl ServiceTarget {
 }
 
 impl OpenService {
+    /// The kind of the service.
+    pub(crate) fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Dps(_) => ServiceKind::Dps,
+            Self::Hub(_) => ServiceKind::Hub,
+        }
+    }
+
     /// The name of the service for ledgers and results.
     pub(crate) fn label(&self) -> &HubLabel {
         match self {

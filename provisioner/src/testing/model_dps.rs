@@ -7,7 +7,7 @@ use hub_types::Etag;
 use hub_types::dps::attestation::{Attestation, X509Attestation};
 use hub_types::dps::bulk::{BulkMode, EnrollmentBulkError, EnrollmentBulkResult};
 use hub_types::dps::certificate::{CertificateInfo, EnrollmentCertificate};
-use hub_types::dps::{DpsErrorCode, IndividualEnrollment, RegistrationId};
+use hub_types::dps::{DpsErrorCode, IndividualEnrollment, RegistrationId, RegistrationState};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::{Sha1Thumbprint, Sha256Thumbprint};
 
@@ -41,6 +41,9 @@ pub(crate) struct ModelDps {
     /// The faults of the next calls that change something; then all are answered.
     pub(crate) faults: Mutex<Vec<DpsFault>>,
     pub(crate) entries: Mutex<BTreeMap<RegistrationId, Entry>>,
+    /// The records of devices that have registered.
+    pub(crate) registrations: Mutex<BTreeMap<RegistrationId, RegistrationState>>,
+    pub(crate) has_groups: bool,
     version: Mutex<u32>,
 }
 
@@ -156,6 +159,27 @@ impl Dps for ModelDps {
             DpsFault::LostAfterEffect => Err(HubError::NoAnswer),
             _ => Ok(()),
         }
+    }
+
+    async fn registration(&self, id: &RegistrationId) -> Result<Option<RegistrationState>, HubError> {
+        Ok(self.registrations.lock().unwrap().get(id).cloned())
+    }
+
+    async fn delete_registration(&self, id: &RegistrationId, _etag: Option<&Etag>) -> Result<(), HubError> {
+        let fault = self.fault();
+        if fault == DpsFault::LostBeforeEffect {
+            return Err(HubError::NoAnswer);
+        }
+        let removed = self.registrations.lock().unwrap().remove(id);
+        removed.ok_or_else(|| refused(DpsErrorCode::RegistrationNotFound))?;
+        match fault {
+            DpsFault::LostAfterEffect => Err(HubError::NoAnswer),
+            _ => Ok(()),
+        }
+    }
+
+    async fn has_groups(&self) -> Result<bool, HubError> {
+        Ok(self.has_groups)
     }
 }
 

@@ -19,6 +19,8 @@ pub(in crate::cli) struct PlanArgs {
     pub(in crate::cli) output: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 #[derive(Debug, Args)]

@@ -82,6 +82,8 @@ pub(in crate::cli) struct RetireArgs {
     pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 impl RetireArgs {

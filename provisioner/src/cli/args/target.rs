@@ -26,8 +26,8 @@ pub(in crate::cli) struct TargetArgs {
     /// Sign in to Entra ID in this way.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
     auth: SignInArg,
-    /// Connect to this host as a device, if the hub has a host of its own for devices. A hub of
-    /// `provisioner.toml` may name it as `device_host`.
+    /// Connect to this host as a device, if the hub or the DPS has a host of its own for devices. An
+    /// entry of `provisioner.toml` may name it as `device_host`.
     #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with = "local")]
     device_host: Option<HubHost>,
     /// Use the embedded local hub, with its data in DIR.
@@ -59,6 +59,9 @@ impl TargetArgs {
             sign_in: self.auth.into(),
             entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
             connection_string: secrets::variable("IOTDPS_CONNECTION_STRING"),
+            hub_connection_string: secrets::variable("IOTHUB_CONNECTION_STRING"),
+            device_host: self.device_host.clone(),
+            id_scope: None,
             ca_files: self.ca_file.clone(),
         }
     }
@@ -90,7 +93,7 @@ pub(in crate::cli) struct DpsArgs {
         long,
         value_name = "NAME",
         num_args = 0..=1,
-        conflicts_with_all = ["hub", "local", "device_host", "tier"],
+        conflicts_with_all = ["hub", "local", "tier"],
     )]
     dps: Option<Option<String>>,
 }
@@ -113,12 +116,14 @@ fn parse_host(text: &str) -> Result<HubHost, String> {
 pub(in crate::cli) struct DoctorArgs {
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportArgs {
     /// Export only devices and modules whose twins meet this condition of IoT Hub's query language.
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", conflicts_with = "dps")]
     pub(in crate::cli) condition: Option<String>,
     /// Write the batch to this new file, .csv or .jsonl. Without it, the batch goes to stdout, as
     /// JSON Lines or, with `--format csv`, as CSV.
@@ -126,4 +131,6 @@ pub(in crate::cli) struct ExportArgs {
     pub(in crate::cli) out: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }

@@ -8,6 +8,7 @@ use super::Failure;
 use crate::batch::FailedRowsError;
 use crate::ledger::Run;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::report::{batch_options, quoted};
 use crate::run::{IssueError, NothingToDo, PlanMismatch, RunFailure};
 
@@ -24,11 +25,7 @@ impl From<RunFailure> for Failure {
             RunFailure::OtherHub { .. } => {
                 (Exit::BadInput, "name that one, as for the command that began the run".to_owned())
             }
-            RunFailure::NotOnDps { .. } => (
-                Exit::BadInput,
-                "docs/dps.md lists what works on a DPS; a device with the `status` `disabled` can't register"
-                    .to_owned(),
-            ),
+            RunFailure::NotOnDps { .. } => (Exit::BadInput, NOT_ON_DPS.to_owned()),
             RunFailure::TooManyRows { .. } => {
                 (Exit::BadInput, "split the batch over several hubs".to_owned())
             }
@@ -37,6 +34,10 @@ impl From<RunFailure> for Failure {
         Self::new(exit, error).hint(hint)
     }
 }
+
+/// The remedy where something is asked of a DPS that only hubs have.
+pub(super) const NOT_ON_DPS: &str =
+    "docs/dps.md lists what works on a DPS; a device with the `status` `disabled` can't register";
 
 /// The failure of an error that only passes a different one on.
 fn transparent(error: RunFailure) -> Failure {
@@ -84,6 +85,11 @@ fn what_to_do(run: RunId, reason: NothingToDo) -> String {
             "`provisioner rotate FILE --revert --dry-run`, with the batch of run {run}, shows where the new thumbprint can be \
              taken out again, because the old one is still there"
         ),
+        NothingToDo::OnlyDisabledOnDps => {
+            "a device that was retired by mistake is enabled by hand: its enrolment on the DPS, and its identity with \
+             `provisioner device update`"
+                .to_owned()
+        }
         NothingToDo::OnlyDisabled => {
             format!("`provisioner release --run {run}` enables again what it disabled")
         }
@@ -104,7 +110,12 @@ impl From<PlanMismatch> for Failure {
                 "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out, --profile, \
                  --map and --id-pattern, or make a new plan with them"
             }
-            PlanMismatch::OtherHub { .. } => "name that hub, or make a plan for this one",
+            PlanMismatch::OtherService { service: ServiceKind::Dps, .. } => {
+                "name that DPS with `--dps`, or make a plan for this one"
+            }
+            PlanMismatch::OtherService { service: ServiceKind::Hub, .. } => {
+                "name that hub, or make a plan for this one"
+            }
         };
         Self::new(Exit::BadInput, error).hint(hint)
     }

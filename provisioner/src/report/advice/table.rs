@@ -54,6 +54,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::ForeignModules => "it has modules that the run did not create",
         ReasonCode::HubFault => "the {service} failed",
         ReasonCode::HubFull => "the {service} is full, its quota is used up, or its tier can't do that",
+        ReasonCode::HubNotKnown => "on a hub to which no access is configured",
         ReasonCode::IdentityDiffers => "on the {service} already with other settings",
         ReasonCode::IdentityMissing => "not on the {service}",
         ReasonCode::IdentityNotUnderstood => "on the {service} in a way that this version does not know",
@@ -113,6 +114,10 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             again("try again later; if it stays, give the tracking ids to Microsoft's support", verb)
         }
         (Code::HubFull, _) => again("make room, or use a larger tier", verb),
+        (Code::HubNotKnown, _) => again(
+            "add the hub to `provisioner.toml` as `[hubs.NAME]`, or set IOTHUB_CONNECTION_STRING",
+            verb,
+        ),
         (Code::Throttled, _) => again("name the {service}'s `--tier` and `--units`, and try again later", verb),
         (Code::LeftEnabled, Apply(_)) => again("these devices can connect. See what the {service} says of each row", verb),
         (Code::LeftEnabled, _) => careful(verb),

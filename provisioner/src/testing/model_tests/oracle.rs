@@ -66,6 +66,7 @@ impl World {
                     Action::Keep => (RowState::Unchanged, None),
                     Action::Refuse => (RowState::Failed, None),
                     Action::Update => (RowState::Done, Some(Effect::Updated)),
+                    Action::Wait => panic!("no row of a hub waits: {context}"),
                 };
                 assert_eq!((row.record.state, row.record.effect), expected, "{context}");
             }
