@@ -1,5 +1,6 @@
 //! PEM (RFC 7468): blocks of base64 between `BEGIN` and `END` lines.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -45,20 +46,17 @@ pub(crate) fn first_block(text: &[u8]) -> Result<Block, PemError> {
 
 /// Reads the first block that has one of the labels. Others are passed over, whatever they hold (RFC 7468 §2).
 pub(crate) fn first_of(text: &[u8], labels: &[&str]) -> Result<Block, PemError> {
-    next_of(text, labels).map(|(block, _)| block)
+    Blocks::new(text).next_of(labels)
 }
 
 /// Reads every block that has one of the labels, and passes over the others. There is one at least.
 pub(crate) fn all_of(text: &[u8], labels: &[&str]) -> Result<Vec<Block>, PemError> {
-    let mut blocks = Vec::new();
-    let mut rest = text;
+    let mut found = Vec::new();
+    let mut blocks = Blocks::new(text);
     loop {
-        match next_of(rest, labels) {
-            Ok((block, after)) => {
-                blocks.push(block);
-                rest = after;
-            }
-            Err(PemError::Absent) if !blocks.is_empty() => return Ok(blocks),
+        match blocks.next_of(labels) {
+            Ok(block) => found.push(block),
+            Err(PemError::Absent) if !found.is_empty() => return Ok(found),
             Err(error) => return Err(error),
         }
     }
@@ -69,24 +67,64 @@ pub(crate) fn labels(text: &[u8]) -> impl Iterator<Item = &str> {
     BEGIN_FINDER.find_iter(text).filter_map(|at| label_at(text, at)).map(|(label, _)| label)
 }
 
-fn next_of<'a>(text: &'a [u8], labels: &[&str]) -> Result<(Block, &'a [u8]), PemError> {
-    let mut rest = text;
-    loop {
-        let start = BEGIN_FINDER.find(rest).ok_or(PemError::Absent)?;
-        let block = rest.get(start..).unwrap_or_default();
-        match label_at(block, 0) {
-            // One without an end is of a wanted kind perhaps.
-            None => return Err(PemError::Truncated),
-            Some((label, _)) if labels.contains(&label) => return take_block(block),
-            Some((label, body)) => rest = split_at_end(body, label).map_or(body, |(_, after)| after),
+/// The blocks of a text, one after the other.
+struct Blocks<'a> {
+    text: &'a [u8],
+    /// The place up to which the text was read.
+    at: usize,
+    /// The places of the ends for each label, in their order; made when the first block is passed over.
+    ends: Option<HashMap<&'a [u8], Vec<usize>>>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, ends: None }
+    }
+
+    fn next_of(&mut self, labels: &[&str]) -> Result<Block, PemError> {
+        loop {
+            let start = find_from(self.text, BEGIN, self.at).ok_or(PemError::Absent)?;
+            match label_at(self.text, start) {
+                // One without an end is of a wanted kind perhaps.
+                None => return Err(PemError::Truncated),
+                Some((label, _)) if labels.contains(&label) => {
+                    let (block, after) = take_block(self.text.get(start..).unwrap_or_default())?;
+                    self.at = self.text.len() - after.len();
+                    return Ok(block);
+                }
+                Some((label, body)) => {
+                    let body = self.text.len() - body.len();
+                    self.at = self.end_after(label, body).unwrap_or(body);
+                }
+            }
         }
     }
+
+    /// The first end of a label behind a place.
+    fn end_after(&mut self, label: &str, place: usize) -> Option<usize> {
+        let text = self.text;
+        let ends = self.ends.get_or_insert_with(|| ends_of(text)).get(label.as_bytes())?;
+        ends.get(ends.partition_point(|end| *end < place)).copied()
+    }
+}
+
+/// The places of all ends, by their labels.
+fn ends_of(text: &[u8]) -> HashMap<&[u8], Vec<usize>> {
+    let mut ends: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    let mut place = 0;
+    while let Some(start) = find_from(text, END, place) {
+        place = start + END.len();
+        // The line of an end reaches to the next dashes, before any other marker.
+        let Some(dashes) = find_from(text, b"-----", place) else { break };
+        ends.entry(text.get(place..dashes).unwrap_or_default()).or_default().push(start);
+    }
+    ends
 }
 
 /// The label of the block that begins at a place, and what stands behind its first line.
 fn label_at(text: &[u8], at: usize) -> Option<(&str, &[u8])> {
     let rest = text.get(at + BEGIN.len()..)?;
-    let end = memchr::memmem::find(rest, b"-----")?;
+    let end = find_from(rest, b"-----", 0)?;
     let label = std::str::from_utf8(rest.get(..end)?).ok()?;
     Some((label, rest.get(end + DASHES..)?))
 }
@@ -99,9 +137,9 @@ pub(crate) fn bare_base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
-    let start = BEGIN_FINDER.find(text).ok_or(PemError::Absent)?;
+    let start = find(text, BEGIN).ok_or(PemError::Absent)?;
     let rest = text.get(start + BEGIN.len()..).unwrap_or_default();
-    let label_end = rest.windows(DASHES).position(|window| window == b"-----").ok_or(PemError::Truncated)?;
+    let label_end = find(rest, b"-----").ok_or(PemError::Truncated)?;
     let label = rest.get(..label_end).unwrap_or_default();
     let label = std::str::from_utf8(label).map_err(|_| PemError::Absent)?;
     let body = rest.get(label_end + DASHES..).unwrap_or_default();
@@ -116,11 +154,15 @@ fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
 
 /// Splits a text before the `END` line of a label.
 fn split_at_end<'a>(body: &'a [u8], label: &str) -> Option<(&'a [u8], &'a [u8])> {
-    let is_end = |at: &usize| {
-        let line = body.get(at + END.len()..).and_then(|line| line.strip_prefix(label.as_bytes()));
-        line.is_some_and(|rest| rest.starts_with(b"-----"))
-    };
-    body.split_at_checked(END_FINDER.find_iter(body).find(is_end)?)
+    let mut from = 0;
+    loop {
+        let at = find_from(body, END, from)?;
+        from = at + END.len();
+        let line = body.get(from..).and_then(|line| line.strip_prefix(label.as_bytes()));
+        if line.is_some_and(|rest| rest.starts_with(b"-----")) {
+            return body.split_at_checked(at);
+        }
+    }
 }
 
 /// Decodes base64 in lines, or with white space in whatever places.
@@ -190,7 +232,33 @@ pub(crate) fn encode_public(label: &str, der: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, wanted)
+    find_from(text, wanted, 0)
+}
+
+/// The first place of a marker, at a place or behind it.
+pub(crate) fn find_from(text: &[u8], wanted: &[u8], from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    // A searcher for each call would cost more than the search in a small text.
+    let found = match wanted {
+        BEGIN => BEGIN_FINDER.find(rest),
+        END => END_FINDER.find(rest),
+        _ => memchr::memmem::find(rest, wanted),
+    };
+    #[cfg(test)]
+    SEARCHED.set(SEARCHED.get() + found.unwrap_or(rest.len()) as u64);
+    found.map(|at| from + at)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// The number of bytes that this thread has searched.
+    static SEARCHED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns the number of bytes that this thread has searched for markers: what tests bound is effort, not time.
+#[cfg(test)]
+pub(crate) fn searched_bytes() -> u64 {
+    SEARCHED.get()
 }
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
@@ -266,6 +334,32 @@ mod tests {
         assert_eq!(first_of(text, &["A"]).err(), Some(PemError::BadBase64));
         assert_eq!(first_of(text, &["Z"]).err(), Some(PemError::Absent));
         assert_eq!(labels(text).collect::<Vec<_>>(), ["A", "B", "X", "C", "X", "D"]);
+    }
+
+    #[test]
+    fn the_effort_grows_with_the_text_and_no_faster() {
+        for text in [
+            "-----BEGIN ",
+            "-----BEGIN X-----\n",
+            "-----BEGIN X-----\n-----END Y-----\n",
+            "-----BEGIN X-----\nAAAA\n-----END X-----\n",
+            "-----BEGIN Z-----\nAAAA\n-----END Z-----\n",
+            "-----END X-----\n",
+            "-----END ",
+        ] {
+            for begin in ["", "-----BEGIN X-----\n", "-----BEGIN Z-----\n"] {
+                let input = format!("{}{}", begin.repeat(2000), text.repeat(100_000 / text.len()));
+                let before = searched_bytes();
+                let _ = all_of(input.as_bytes(), &["Z"]);
+                labels(input.as_bytes()).count();
+                let searched = searched_bytes() - before;
+                assert!(
+                    searched < 10 * input.len() as u64,
+                    "{begin:?} {text:?}: {searched} of {}",
+                    input.len()
+                );
+            }
+        }
     }
 
     proptest! {

@@ -23,6 +23,12 @@ pub(crate) struct PemStream<R> {
     pending: Zeroizing<Vec<u8>>,
     /// The place in the input at which `pending` begins.
     offset: u64,
+    /// The place in `pending` up to which everything was given out.
+    place: usize,
+    /// The place in `pending` before which no block ends.
+    searched: usize,
+    /// The place behind the marker of an end whose line is not whole yet.
+    label_of_end: Option<usize>,
 }
 
 /// A block, and at which byte of the input it begins.
@@ -43,6 +49,9 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
                 input: BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(input)),
                 pending: Zeroizing::default(),
                 offset: 0,
+                place: 0,
+                searched: 0,
+                label_of_end: None,
             }));
         }
         if head.len() == before {
@@ -56,40 +65,77 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
 
 impl<R: Read> PemStream<R> {
     /// The next block; `None` at the end. What stands between blocks does not count.
+    ///
+    /// Each byte is searched a bounded number of times, whatever the input: what is known of the bytes behind the
+    /// place is kept from one block to the next.
     pub(crate) fn next_block(&mut self) -> io::Result<Option<FoundBlock>> {
         while !self.skip_to_begin() {
             if !self.read_line()? {
                 return Ok(None);
             }
         }
-        let offset = self.offset;
+        let offset = self.offset + self.place as u64;
         let end = loop {
-            if let Some(end) = end_of_block(&self.pending) {
+            if let Some(end) = self.end_of_block() {
                 break end;
             }
-            if self.pending.len() > MAX_BYTES || !self.read_line()? {
-                self.consume(pem::BEGIN.len());
+            if self.pending.len() - self.place > MAX_BYTES || !self.read_line()? {
+                self.consume_to(self.place + pem::BEGIN.len());
                 return Ok(Some(FoundBlock { offset, block: Err(PemError::Truncated) }));
             }
         };
-        let block = pem::first_block(self.pending.get(..end).unwrap_or_default());
-        self.consume(end);
+        let block = pem::first_block(self.pending.get(self.place..end).unwrap_or_default());
+        self.consume_to(end);
         Ok(Some(FoundBlock { offset, block }))
     }
 
     /// Drops what stands before the next block; says whether there is one.
     fn skip_to_begin(&mut self) -> bool {
-        let found = pem::find(&self.pending, pem::BEGIN);
+        let found = pem::find_from(&self.pending, pem::BEGIN, self.place);
         // The marker may have begun at the end of what was read.
         let keep = found.unwrap_or_else(|| self.pending.len().saturating_sub(pem::BEGIN.len()));
-        self.consume(keep);
+        self.consume_to(keep.max(self.place));
         found.is_some()
     }
 
-    fn consume(&mut self, count: usize) {
-        let count = count.min(self.pending.len());
-        self.pending.drain(..count);
-        self.offset += count as u64;
+    /// Returns the end of the block that begins at the place. A block in which another one begins has no end.
+    fn end_of_block(&mut self) -> Option<usize> {
+        let label = match self.label_of_end {
+            Some(label) => label,
+            None => {
+                let found = pem::find_from(&self.pending, END, self.searched.max(self.place));
+                let Some(start) = found else {
+                    // The marker may have begun at the end of what was read.
+                    self.searched = self.pending.len().saturating_sub(END.len() - 1).max(self.searched);
+                    return None;
+                };
+                self.searched = start + END.len();
+                *self.label_of_end.insert(start + END.len())
+            }
+        };
+        match pem::find_from(&self.pending, DASHES, self.searched.max(label)) {
+            Some(dashes) => Some(dashes + DASHES.len()),
+            None => {
+                self.searched = self.pending.len().saturating_sub(DASHES.len() - 1).max(self.searched);
+                None
+            }
+        }
+    }
+
+    /// Moves the place. Bytes before the place are dropped when they are the greater part, so that each byte is
+    /// moved a bounded number of times.
+    fn consume_to(&mut self, place: usize) {
+        self.place = place.min(self.pending.len());
+        if self.label_of_end.is_some_and(|label| label <= self.place) {
+            self.label_of_end = None;
+        }
+        if self.place * 2 < self.pending.len() {
+            return;
+        }
+        self.offset += self.place as u64;
+        self.searched = self.searched.saturating_sub(self.place);
+        self.label_of_end = self.label_of_end.map(|label| label - self.place);
+        self.pending.drain(..std::mem::take(&mut self.place));
     }
 
     fn read_line(&mut self) -> io::Result<bool> {
@@ -98,16 +144,8 @@ impl<R: Read> PemStream<R> {
     }
 }
 
-/// Returns the end of the block that `text` begins with. A block in which another one begins has no
-/// end.
-fn end_of_block(text: &[u8]) -> Option<usize> {
-    let start = pem::find(text, END)?;
-    let label = start + END.len();
-    let dashes = pem::find(text.get(label..)?, b"-----")?;
-    Some(label + dashes + 5)
-}
-
 const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
 const HEAD_BYTES: u64 = 64 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// More than a certificate, request or key ever has, and room for a list of 400,000 revoked ones.
@@ -162,6 +200,29 @@ mod tests {
     #[test]
     fn zeros_are_read_no_further_than_the_limit() {
         assert!(matches!(start(io::repeat(0)).unwrap(), Start::TooLarge));
+    }
+
+    #[test]
+    fn the_effort_grows_with_the_input_and_no_faster() {
+        for text in [
+            "-----BEGIN ",
+            "-----BEGIN X-----\n",
+            "-----BEGIN X-----\n-----END Y-----\n",
+            "-----BEGIN X-----\nAAAA\n-----END X-----\n",
+            "-----END X-----\n",
+            "-----END X\n",
+            "-----BEGIN X-----\n-----END \n",
+            "A\n",
+            "-",
+            "-----\n",
+        ] {
+            let begin = if text.contains("BEGIN") { "" } else { "-----BEGIN X-----\n" };
+            let input = format!("{begin}{}", text.repeat(100_000 / text.len()));
+            let before = pem::searched_bytes();
+            all(input.as_bytes(), 4096);
+            let searched = pem::searched_bytes() - before;
+            assert!(searched < 10 * input.len() as u64, "{text:?}: {searched} of {}", input.len());
+        }
     }
 
     proptest! {
