@@ -4,7 +4,7 @@
 pub(crate) mod refusal;
 pub(crate) mod secret_for;
 
-use hub_types::shown::ShownPath;
+use hub_types::shown::{ShownBare, ShownPath};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::encoding::time::rfc3339;
 use crate::error::refusal::Refusal;
 use crate::error::secret_for::SecretFor;
 use crate::input::location::STDIN;
+use crate::platform::fs;
 
 /// The reason why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The CA can't issue.
-    #[error("the CA in `{}` can't be used: {reason}", ShownPath(path))]
+    #[error("the CA in `{}` can't be used: {reason}", ShownPath(path), reason = ShownBare(reason))]
     BadCa {
         /// The folder or file.
         path: PathBuf,
@@ -35,7 +36,10 @@ pub enum Error {
         reason: String,
     },
     /// A system clock that can't be right.
-    #[error("the system clock says {}, which can't be right; certificates made now would be of no use", rfc3339(*now))]
+    #[error(
+        "the system clock says {}, which can't be right; certificates made now would be of no use",
+        rfc3339(*now)
+    )]
     BadClock {
         /// Its time.
         now: OffsetDateTime,
@@ -50,12 +54,15 @@ pub enum Error {
         path: PathBuf,
     },
     /// An address in certificates that not everybody could fetch.
-    #[error("the address `{url}` can't be put into certificates: {reason}")]
+    #[error(
+        "the address `{url}` can't be put into certificates: {reason}",
+        url = ShownBare(url), reason = ShownBare(reason)
+    )]
     BadUrl {
         /// The address.
         url: String,
         /// The reason.
-        reason: &'static str,
+        reason: String,
     },
     /// A variable of the environment that is set to nothing.
     #[error("{name} is set but empty")]
@@ -64,7 +71,10 @@ pub enum Error {
         name: &'static str,
     },
     /// A file of a secret that holds none.
-    #[error("`{}` is {found}, not a password, passphrase or PIN", ShownPath(path))]
+    #[error(
+        "`{}` is {found}, not a password, passphrase or PIN",
+        ShownPath(path), found = ShownBare(found)
+    )]
     NoSecret {
         /// The file.
         path: PathBuf,
@@ -72,7 +82,10 @@ pub enum Error {
         found: String,
     },
     /// A limit on names that can't be read.
-    #[error("the limit on names `{text}` can't be used: {reason}")]
+    #[error(
+        "the limit on names `{text}` can't be used: {reason}",
+        text = ShownBare(text), reason = ShownBare(reason)
+    )]
     BadNameSubtree {
         /// The limit.
         text: String,
@@ -86,7 +99,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A CA's policy can't be read, so nothing is issued.
-    #[error("the policy in `{}` can't be read: {reason}", ShownPath(path))]
+    #[error("the policy in `{}` can't be read: {reason}", ShownPath(path), reason = ShownBare(reason))]
     BadPolicy {
         /// The file.
         path: PathBuf,
@@ -94,7 +107,7 @@ pub enum Error {
         reason: String,
     },
     /// The profiles of a CA can't be used, so nothing is issued.
-    #[error("{}:{line}: {reason}", ShownPath(path))]
+    #[error("{}:{line}: {reason}", ShownPath(path), reason = ShownBare(reason))]
     BadProfile {
         /// The file.
         path: PathBuf,
@@ -104,10 +117,13 @@ pub enum Error {
         reason: String,
     },
     /// A profile that was asked for does not exist, or can't be used as it was asked for.
-    #[error("{0}")]
+    #[error("{}", ShownBare(.0))]
     ProfileChoice(String),
     /// A subject that was given can't be used.
-    #[error("the subject `{text}` can't be used: {reason}")]
+    #[error(
+        "the subject `{text}` can't be used: {reason}",
+        text = ShownBare(text), reason = ShownBare(reason)
+    )]
     BadSubject {
         /// The subject.
         text: String,
@@ -121,7 +137,7 @@ pub enum Error {
         source: Box<Refusal>,
     },
     /// A PKCS#11 URI that leads to no key, or not to one only.
-    #[error("`{uri}` can't be used: {reason}")]
+    #[error("`{uri}` can't be used: {reason}", uri = ShownBare(uri), reason = ShownBare(reason))]
     BadTokenUri {
         /// The URI.
         uri: String,
@@ -175,7 +191,10 @@ pub enum Error {
     #[error("the request of the CA has an empty subject; a CA needs a name")]
     NoSubject,
     /// A certificate that is revoked for good.
-    #[error("the certificate {serial} is revoked for good; only `certificateHold` can be released")]
+    #[error(
+        "the certificate {serial} is revoked for good; only `certificateHold` can be released",
+        serial = ShownBare(serial)
+    )]
     NotOnHold {
         /// Its serial number.
         serial: String,
@@ -202,7 +221,7 @@ pub enum Error {
         at: OffsetDateTime,
     },
     /// A file is not what it should be.
-    #[error("`{}` is {found}, not {wanted}", ShownPath(path))]
+    #[error("`{}` is {found}, not {wanted}", ShownPath(path), found = ShownBare(found))]
     NotA {
         /// The file, or its location: the file and an offset.
         path: PathBuf,
@@ -224,7 +243,10 @@ pub enum Error {
         identity: IdentityId,
     },
     /// A certificate can't be put into a `.p7b` file.
-    #[error("the certificate of `{subject}` can't be put into a `.p7b` file: its encoding is damaged")]
+    #[error(
+        "the certificate of `{subject}` can't be put into a `.p7b` file: its encoding is damaged",
+        subject = ShownBare(subject)
+    )]
     NotInP7b {
         /// Its subject.
         subject: String,
@@ -304,7 +326,7 @@ pub enum Error {
     #[error("the PKCS#11 URI has a `pin-value`, which others can read while the program runs")]
     PinInUri,
     /// A locked file or token, and nothing to open it with.
-    #[error("{what} is locked")]
+    #[error("{what} is locked", what = ShownBare(what))]
     SecretNeeded {
         /// The file, key or token.
         what: String,
@@ -312,7 +334,7 @@ pub enum Error {
         how: &'static str,
     },
     /// A PKCS#11 token refused.
-    #[error("the PKCS#11 token: can't {action} `{uri}`")]
+    #[error("the PKCS#11 token: can't {action} `{uri}`", uri = ShownBare(uri))]
     Token {
         /// The action that failed, as a verb.
         action: &'static str,
@@ -324,7 +346,8 @@ pub enum Error {
     /// A file asks for more time or memory than is given to any.
     #[error(
         "`{}` needs {cost} to be opened, more than the {limit} that are allowed; it was not tried",
-        ShownPath(path)
+        ShownPath(path),
+        cost = ShownBare(cost)
     )]
     TooCostly {
         /// The file.
@@ -356,7 +379,10 @@ pub enum Error {
         longest: u32,
     },
     /// A private key is encrypted in a way that is not read here.
-    #[error("`{}` is encrypted with {scheme}, which is not read here", ShownPath(path))]
+    #[error(
+        "`{}` is encrypted with {scheme}, which is not read here",
+        ShownPath(path), scheme = ShownBare(scheme)
+    )]
     UnsupportedEncryption {
         /// The file.
         path: PathBuf,
@@ -375,7 +401,7 @@ pub enum Error {
     #[error("the password of a PFX file can't have characters beyond U+FFFF (RFC 7292, appendix B.1)")]
     PasswordNotBmp,
     /// A password, passphrase or PIN that is not the right one.
-    #[error("that password, passphrase or PIN does not open {what}")]
+    #[error("that password, passphrase or PIN does not open {what}", what = ShownBare(what))]
     WrongSecret {
         /// The file, key or token.
         what: String,
@@ -454,6 +480,23 @@ impl Error {
         }
     }
 
+    /// The same error of a file that is made in one folder and will be in a different one, which the user named.
+    pub(crate) fn with_path_moved(mut self, from: &Path, to: &Path) -> Self {
+        if let Self::AlreadyExists { path }
+        | Self::BadCa { path, .. }
+        | Self::BadPolicy { path, .. }
+        | Self::BadProfile { path, .. }
+        | Self::Database { path, .. }
+        | Self::Io { path, .. }
+        | Self::NotA { path, .. }
+        | Self::TooManyDays { path, .. } = &mut self
+            && let Ok(rest) = path.strip_prefix(from)
+        {
+            *path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+        }
+        self
+    }
+
     pub(crate) fn secret_needed(asked_for: SecretFor<'_>) -> Self {
         let how = match asked_for {
             SecretFor::Document(_) => {
@@ -469,7 +512,16 @@ impl Error {
     }
 
     pub(crate) fn database(path: &Path, source: rusqlite::Error) -> Self {
-        Self::Database { path: path.to_owned(), source }
+        // SQLite calls most of the failures for lack of space failures of the disk.
+        let is_full = match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => true,
+            Some(rusqlite::ErrorCode::SystemIoFailure) => fs::is_full(path),
+            _ => false,
+        };
+        match is_full {
+            true => Self::io("write", path)(io::Error::from(io::ErrorKind::StorageFull)),
+            false => Self::Database { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

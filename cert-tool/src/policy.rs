@@ -413,7 +413,14 @@ fn whole(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 fn compiled(pattern: &str) -> Result<Regex, Error> {
-    whole(pattern).map_err(|error| Error::BadPattern { source: Box::new(error) })
+    whole(pattern).map_err(|error| Error::BadPattern { source: one_line(&error).into() })
+}
+
+/// The fault of a pattern, without the lines that show where it is.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim().trim_start_matches("error: ").to_owned()
 }
 
 fn inner(regex: &Regex) -> &str {
@@ -452,7 +459,9 @@ mod pattern {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Regex>, D::Error> {
         let text = Option::<String>::deserialize(input)?;
-        text.map(|text| super::whole(&text)).transpose().map_err(D::Error::custom)
+        text.map(|text| super::whole(&text))
+            .transpose()
+            .map_err(|error| D::Error::custom(super::one_line(&error)))
     }
 }
 

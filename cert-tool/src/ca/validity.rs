@@ -58,7 +58,11 @@ pub(crate) fn profile_validity(
     now: OffsetDateTime,
 ) -> Result<Validity, Error> {
     let dates = profile.dates();
-    let mut validity = validity_below(issuer, folder, dates.days.unwrap_or(days), now)?;
+    let below = validity_below(issuer, folder, dates.days.unwrap_or(days), now);
+    let mut validity = below.map_err(|error| match error {
+        Error::NoSuchDate { .. } if dates.days.is_some() => profile.fault(format!("`days`: {error}")),
+        error => error,
+    })?;
     if let Some(from) = dates.not_before {
         if from < issuer.not_before() {
             let begin = rfc3339(issuer.not_before());

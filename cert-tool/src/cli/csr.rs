@@ -10,6 +10,7 @@ use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, f
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
+use hub_types::dps::RegistrationId;
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 
@@ -51,12 +52,26 @@ fn one(
         }
         (None, None) => return Err(Failure::Usage(anyhow!("neither --key nor --key-out is given"))),
     };
-    if encoding == CsrEncoding::Base64Der && key.key_type() != KeyType::P384 {
-        output.note("note: the Device Provisioning Service issues certificates for keys on P-384 only");
+    if encoding == CsrEncoding::Base64Der {
+        note_for_dps(identity, key.key_type(), output);
     }
     write(&args.out, &create_csr_as(identity, &key, encoding)?)?;
     output.record(&CsrRecord::new(identity, &args.out));
     Ok(Exit::Done)
+}
+
+/// Says why the Device Provisioning Service would issue no certificate for a request.
+fn note_for_dps(identity: &IdentityId, key_type: KeyType, output: &mut Output) {
+    if key_type != KeyType::P384 {
+        output.note("note: the Device Provisioning Service issues certificates for keys on P-384 only");
+    }
+    let name = identity.common_name();
+    if !identity.common_name_fits() || RegistrationId::try_from(name.clone()).is_err() {
+        output.note(&format!(
+            "note: `{name}` is not a registration id of the Device Provisioning Service, which has 1 to 64 letters, \
+             digits and `- . _ :`, the last one a letter, a digit or `-`"
+        ));
+    }
 }
 
 /// A folder for each row, and a batch file that names the requests.

@@ -1,6 +1,6 @@
 //! `issue`: certificates for one identity or for a batch.
 
-use hub_types::shown::ShownPath;
+use hub_types::shown::{ShownBare, ShownPath};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -344,6 +344,6 @@ impl fmt::Display for SummaryRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { issued, already_there, refused, list } = self;
         write!(f, "{issued} issued, {already_there} already there, {refused} refused")?;
-        list.iter().try_for_each(|list| write!(f, ": {list}"))
+        list.iter().try_for_each(|list| write!(f, ": {}", ShownBare(list)))
     }
 }

@@ -11,7 +11,7 @@ use cli_support::causes::with_causes;
 use cli_support::progress::Progress;
 use cli_support::stderr;
 use cli_support::terminal::{self, TerminalSafe};
-use hub_types::shown::ShownLines;
+use hub_types::shown::{ShownBare, ShownLines};
 use serde::Serialize;
 
 use super::args::Format;
@@ -88,7 +88,7 @@ impl Output {
     pub(crate) fn refused(&mut self, subject: &str, refusal: &Refusal) {
         self.flush();
         let (causes, rule) = (with_causes(refusal), refusal.rule());
-        stderr::line(format_args!("refused: {subject}: {causes} (rule {rule})"));
+        stderr::line(format_args!("refused: {}: {causes} (rule {rule})", ShownBare(subject)));
         refusal.hint().iter().for_each(stderr::hint);
     }
 
@@ -105,7 +105,8 @@ impl Output {
             Failure::Bug => self.note("error: this is a bug in cert-tool"),
             Failure::Batch => {}
             Failure::Refused(error) | Failure::Typed(error) => self.error(error),
-            Failure::Usage(error) => self.note(&format!("error: {error:#}")),
+            // Arguments and files may hold a line end, behind which they could forge a message of ours.
+            Failure::Usage(error) => self.note(&format!("error: {}", ShownBare(&format!("{error:#}")))),
         }
     }
 

@@ -12,6 +12,7 @@ use cert_tool::{
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
 use hub_types::IdentityId;
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::{PfxArgs, PfxKindArgs};
@@ -136,6 +137,6 @@ impl PfxSummary {
 impl fmt::Display for PfxSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { exported, already_there, out, .. } = self;
-        write!(f, "{exported} PFX files made, {already_there} already there: {out}")
+        write!(f, "{exported} PFX files made, {already_there} already there: {}", ShownBare(out))
     }
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::encoding::pem::{self, Block, PemError};
 use crate::error::Error;
+use crate::input::pkcs12;
 use crate::platform::fs::{open_file, read_at_most, read_bounded};
 
 /// The name of stdin in errors and records.
@@ -90,6 +91,9 @@ pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16",
         _ if bytes.iter().all(|byte| *byte == 0) => "nothing but zero bytes",
         _ if is_utf16(bytes) => "text in UTF-16",
+        [0xfe, 0xed, 0xfe, 0xed, ..] => "a Java keystore (JKS)",
+        [0xce, 0xce, 0xce, 0xce, ..] => "a Java keystore (JCEKS)",
+        _ if pkcs12::is_pfx(bytes) => "a PFX file",
         [0x30, ..] => "DER of a different kind, or damaged",
         _ => "neither PEM nor DER",
     }

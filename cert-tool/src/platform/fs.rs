@@ -290,3 +290,19 @@ fn read_some_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize>
 fn read_some_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
 }
+
+/// Tells whether the disk of a file has no room for as much as a database needs to begin.
+#[cfg(unix)]
+pub(crate) fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(folder_of(path))
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM_BYTES)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_full(_: &Path) -> bool {
+    false
+}
+
+/// The size of the first part of the index of a write-ahead log (SQLite, "WAL-mode File Format", section 2).
+#[cfg(unix)]
+const LEAST_ROOM_BYTES: u64 = 32 * 1024;

@@ -5,6 +5,7 @@ use pkcs8::der::asn1::ObjectIdentifier;
 
 use super::der::{IA5_STRING, PRINTABLE_STRING, UTF8_STRING};
 use crate::x509::oid::parse_oid;
+use crate::x509::rights::right_of;
 
 /// A kind of attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,9 @@ impl AttributeKind {
             ));
         }
         let oid = parse_oid(text)?;
+        if let Some(right) = right_of(oid) {
+            return Err(format!("`{text}` is {right}, not an attribute of a device"));
+        }
         let known = KINDS.iter().find(|(_, known, ..)| *known == oid);
         Ok(known.map_or(Self { oid, name: None, tag: UTF8_STRING, longest: MAX_CHARS, rank: LAST }, Self::of))
     }

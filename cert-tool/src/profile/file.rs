@@ -56,6 +56,12 @@ struct WrittenNames {
     uri: Vec<Spanned<String>>,
     #[serde(default)]
     ip: Vec<Spanned<String>>,
+    // Names by which a user or an account is found, so that they are refused by name.
+    upn: Option<Spanned<Value>>,
+    #[serde(alias = "otherName", alias = "othername")]
+    other_name: Option<Spanned<Value>>,
+    #[serde(alias = "rfc822")]
+    email: Option<Spanned<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +207,16 @@ impl Reader<'_> {
 
     fn names(&self, written: &WrittenNames) -> Result<Vec<NameTemplate>, Fault> {
         let all = [(NameKind::Dns, &written.dns), (NameKind::Uri, &written.uri), (NameKind::Ip, &written.ip)];
+        let of_users =
+            [("upn", &written.upn), ("other_name", &written.other_name), ("email", &written.email)];
+        for (key, value) in of_users {
+            if let Some(value) = value {
+                let reason = format!(
+                    "`san.{key}`: it names a user, by which Windows and others give an account's rights; a device has `dns`, `uri` and `ip`"
+                );
+                return Err((value.span().start, reason));
+            }
+        }
         let mut names: Vec<NameTemplate> = Vec::new();
         let mut seen = HashSet::new();
         for (kind, text) in
@@ -269,11 +285,15 @@ impl Reader<'_> {
             let reason = "`days` and `not_after` are both given: a certificate has one end";
             return Err((days.span().start, reason.to_owned()));
         }
+        let days_place = written.days.as_ref().map_or(0, |days| days.span().start);
         let days = written.days.as_ref().map(|days| match *days.get_ref() {
             0 => Err((
                 days.span().start,
                 "`days` is 0: a certificate is valid for one day at least".to_owned(),
             )),
+            days if days > MAX_DAYS => {
+                Err((days_place, format!("`days` is {days}: it leads beyond the year 9999")))
+            }
             days => Ok(days),
         });
         let date = |key, value: &Option<Spanned<Value>>, time| {
@@ -365,3 +385,5 @@ pub(super) const FILE: &str = "profile.toml";
 /// The name that stands for certificates without a profile.
 const DEFAULT: &str = "default";
 const MAX_BYTES: u64 = 1024 * 1024;
+/// From the year 2025, the earliest that a clock may say, to 9999.
+const MAX_DAYS: u32 = 2_912_800;

@@ -8,6 +8,7 @@ use pkcs8::der::{Decode as _, SliceReader, asn1::AnyRef};
 use super::columns::RowValues;
 use super::der::{self, IA5_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, UTF8_STRING};
 use super::template::Template;
+use crate::x509::rights::right_of;
 
 /// An extension whose value is a template.
 #[derive(Debug, Clone)]
@@ -127,6 +128,7 @@ fn check_der(bytes: &[u8]) -> Option<()> {
 /// Returns the reason why a profile may not use an OID for an extension of its own, if there is
 /// one: other settings make that extension, or it would contradict what they say.
 pub(crate) fn refusal(oid: ObjectIdentifier) -> Option<String> {
+    let right = right_of(oid);
     let oid = oid.to_string();
     let is_below = |arc: &str| oid.strip_prefix(arc).is_some_and(|rest| rest.starts_with('.'));
     let instead = match oid.as_str() {
@@ -141,21 +143,20 @@ pub(crate) fn refusal(oid: ObjectIdentifier) -> Option<String> {
             "the Netscape certificate type, which OpenSSL weighs as the extended key usage and as CA:TRUE: \
              write `extended_key_usages`"
         }
-        "1.3.6.1.4.1.311.21.10" => {
-            "the application policies, which Windows weighs as the extended key usage: write `extended_key_usages`"
-        }
-        "1.3.6.1.4.1.311.25.2" => "the security identifier, by which Windows gives the rights of an account",
         "1.3.6.1.4.1.11129.2.4.2" | "1.3.6.1.4.1.11129.2.4.3" => {
             "one of Certificate Transparency, which depends on each certificate"
         }
         "1.3.6.1.5.5.7.48.1.5" => "one for the certificates of OCSP responders",
         _ if is_below("2.5.29") => "one that X.509 defines, not one of your own",
         _ if is_below("1.3.6.1.5.5.7.1") => "one that the profile of RFC 5280 defines, not one of your own",
-        _ if is_below("1.3.6.1.5.5.7.3") || is_below("2.23.133.8") => {
-            "a purpose of keys: write it under `extended_key_usages`"
+        // The comment limits nothing and gives no rights.
+        _ if is_below("2.16.840.1.113730.1") && oid != "2.16.840.1.113730.1.13" => {
+            "one of Netscape, which programs read in place of those of RFC 5280"
         }
+        _ if is_below("1.3.6.1.5.5.7.3") => "a purpose of keys: write it under `extended_key_usages`",
+        _ if is_below("2.23.133.6") => "one of TPMs and platforms, for which their makers vouch",
         _ if is_below("2.5.4") || is_below("2.23.133.2") => "an attribute of names, not an extension",
-        _ => return None,
+        _ => right?,
     };
     Some(format!("{oid} is {instead}"))
 }
@@ -178,16 +179,22 @@ mod tests {
             ("1.3.6.1.5.5.7.1.14", "RFC 5280"),
             ("1.3.6.1.5.5.7.3.2", "a purpose of keys"),
             ("2.16.840.1.113730.1.1", "Netscape"),
-            ("2.23.133.8.1", "a purpose of keys"),
+            ("2.23.133.8.1", "TPMs"),
+            ("2.23.133.6.2", "TPMs"),
+            ("2.16.840.1.113730.1.3", "Netscape"),
+            ("1.3.6.1.4.1.311.20.2", "template of Windows"),
+            ("1.3.6.1.4.1.311.21.7", "template of Windows"),
+            ("1.3.6.1.4.1.311.21.11", "gives rights"),
+            ("1.3.6.1.4.1.311.25.2", "security identifier"),
+            ("1.3.6.1.5.2.2", "Kerberos"),
             ("2.23.133.2.1", "an attribute of names"),
             ("1.3.6.1.4.1.311.21.10", "application policies"),
         ] {
             let reason = refusal(oid).unwrap();
             assert!(reason.starts_with(&format!("{oid} is ")) && reason.contains(told), "{reason}");
         }
-        // Those of TCG's DICE, a comment of Netscape, a template of Windows, one of one's own.
-        for oid in ["2.23.133.5.4.1", "2.16.840.1.113730.1.13", "1.3.6.1.4.1.311.21.7", "1.3.6.1.4.1.55555.1"]
-        {
+        // Those of TCG's DICE, a comment of Netscape, one of one's own.
+        for oid in ["2.23.133.5.4.1", "2.16.840.1.113730.1.13", "1.3.6.1.4.1.55555.1"] {
             assert_eq!(refusal(oid), None, "{oid}");
         }
     }

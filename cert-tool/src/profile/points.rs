@@ -8,14 +8,14 @@ use x509_cert::ext::pkix::{
     AccessDescription, AuthorityInfoAccessSyntax, CrlDistributionPoints, crl::dp::DistributionPoint,
 };
 
-use super::alternative_name::check_uri;
 use super::der;
+use crate::x509::uri;
 
 /// The extension cRLDistributionPoints (RFC 5280 §4.2.1.13), one point for each address.
 pub(crate) fn crl_distribution_points(addresses: &[String]) -> Option<Vec<u8>> {
     let points = addresses.iter().map(|address| {
         Some(DistributionPoint {
-            distribution_point: Some(DistributionPointName::FullName(vec![uri(address)?])),
+            distribution_point: Some(DistributionPointName::FullName(vec![general_name(address)?])),
             reasons: None,
             crl_issuer: None,
         })
@@ -26,7 +26,7 @@ pub(crate) fn crl_distribution_points(addresses: &[String]) -> Option<Vec<u8>> {
 
 /// The extension authorityInfoAccess (RFC 5280 §4.2.2.1).
 pub(crate) fn authority_information(ca_issuers: &[String], ocsp: &[String]) -> Option<Vec<u8>> {
-    let description = |method| move |address: &String| Some((method, uri(address)?));
+    let description = |method| move |address: &String| Some((method, general_name(address)?));
     let ocsp = ocsp.iter().map(description(OCSP));
     let all: Option<Vec<_>> = ocsp.chain(ca_issuers.iter().map(description(CA_ISSUERS))).collect();
     let all = all?
@@ -38,15 +38,11 @@ pub(crate) fn authority_information(ca_issuers: &[String], ocsp: &[String]) -> O
 
 /// Checks an address of a list, a certificate or a responder.
 pub(crate) fn check(address: &str) -> Result<(), String> {
-    check_uri(address)?;
-    match address.starts_with("http://") {
-        true => Ok(()),
-        // Who checks the server's certificate would need the list first (RFC 5280 §8).
-        false => Err(format!("`{address}` does not begin with `http://`, which all programs can fetch")),
-    }
+    uri::check_address(address)
+        .map_err(|reason| format!("`{address}` can't be put into certificates: {reason}"))
 }
 
-fn uri(address: &str) -> Option<GeneralName> {
+fn general_name(address: &str) -> Option<GeneralName> {
     Ia5String::new(address).ok().map(GeneralName::UniformResourceIdentifier)
 }
 

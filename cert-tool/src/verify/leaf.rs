@@ -14,6 +14,7 @@ use crate::encoding::time::rfc3339;
 use crate::keys::public::PublicKey;
 use crate::x509::algorithm::{algorithm_text, has_broken_hash};
 use crate::x509::certificate::Certificate;
+use crate::x509::damage;
 use crate::x509::name::attribute_text;
 
 /// Looks at everything that needs no other certificate.
@@ -127,7 +128,7 @@ pub(super) fn extensions(parsed: &X509Certificate<'_>) -> Option<String> {
             ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
                 return Some(format!("{} is critical, and not known", extension.oid.to_id_string()));
             }
-            ParsedExtension::ParseError { .. } => {
+            _ if damage::is_damaged(extension) => {
                 return Some(format!("{} is damaged", extension.oid.to_id_string()));
             }
             _ => {}

@@ -13,6 +13,7 @@ mod earlier_end;
 mod encrypted_keys;
 mod extract;
 mod extremes;
+mod hostile_text;
 mod index;
 mod inspect;
 mod intake;

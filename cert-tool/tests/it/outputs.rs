@@ -44,6 +44,12 @@ fn a_request_in_base64_is_one_line_that_openssl_reads() {
     shop.openssl("req -inform DER -in csr2.der -noout -verify");
     let said = shop.run("csr --device-id d2 --key-out key2.pem --format base64-der --out csr2.b64");
     assert!(said.code == 0 && said.err.contains("P-384 only"), "{said:?}");
+    assert!(!said.err.contains("registration id"), "{said:?}");
+    for identity in ["d!", "d --module-id m"] {
+        let words = format!("csr --device-id {identity} --key key.pem --format base64-der --out odd.b64");
+        let said = shop.run(&words);
+        assert!(said.code == 0 && said.err.contains("is not a registration id"), "{said:?}");
+    }
     // Of a batch they stand in the list, which is signed as it is.
     shop.write("batch.csv", "device_id\nd3\nd4\n");
     shop.ok("csr --from batch.csv --key-type p384 --format base64-der --out requests");

@@ -179,6 +179,32 @@ fn a_profile_that_can_not_be_meant_is_refused_with_its_line() {
             "ca/profile.toml:2: column 7: `san`: the wrong type: integer `1`, expected a table",
         ),
         ("[a]\nsubjekt = \"O=x\"\n", "ca/profile.toml:2: column 1: a key is unknown: `subjekt`"),
+        (
+            "[a]\nextended_key_usages = [\"clientAuth\", \"1.3.6.1.4.1.311.20.2.2\"]\n",
+            "ca/profile.toml:2: profile `a`: `extended_key_usages`: `1.3.6.1.4.1.311.20.2.2` is the smart card logon",
+        ),
+        ("[a]\nextended_key_usages = [\"clientAuth\", \"1.3.6.1.5.2.3.5\"]\n", "Kerberos"),
+        ("[a]\nextensions = [{ oid = \"1.3.6.1.4.1.311.20.2\", utf8 = \"User\" }]\n", "template of Windows"),
+        ("[a]\nextensions = [{ oid = \"1.3.6.1.4.1.311.25.2\", der = \"0500\" }]\n", "security identifier"),
+        ("[a]\nsan = { upn = [\"root@acme.example\"] }\n", "`san.upn`: it names a user"),
+        (
+            "[a]\nsan = { otherName = \"1.3.6.1.4.1.311.20.2.3;UTF8:root\" }\n",
+            "`san.other_name`: it names a user",
+        ),
+        ("[a]\nsan = { uri = [\"tag:microsoft.com,2022-09-14:sid:S-1-5-21-1\"] }\n", "security identifier"),
+        ("[a]\nsubject = \"1.3.6.1.4.1.311.20.2.3=root\"\n", "user principal name"),
+        ("[a]\nsan = { dns = [\"127.1\"] }\n", "`127.1` is read as an IP address"),
+        ("[a]\nsan = { uri = [\"https://u:p@a.example/\"] }\n", "it has a password"),
+        (
+            "[a]\nca_issuers = [\"https://a/b\"]\n",
+            "ca/profile.toml:2: profile `a`: `ca_issuers`: `https://a/b` can't",
+        ),
+        ("[a]\nocsp = [\"http://a/b%zz\"]\n", "two hex digits"),
+        ("[a]\ncrl_distribution_points = [\"file:///etc/x\"]\n", "http://"),
+        (
+            "[a]\n\ndays = 99999999\n",
+            "ca/profile.toml:3: profile `a`: `days` is 99999999: it leads beyond the year 9999",
+        ),
         ("[default]\nsubject = \"O=x\"\n", "without a profile"),
         ("[a]\n[a]\n", "ca/profile.toml:2"),
     ] {
@@ -187,6 +213,10 @@ fn a_profile_that_can_not_be_meant_is_refused_with_its_line() {
         assert!(said.contains(told), "{profile}: {said}");
         assert!(!shop.path("out").exists(), "{profile}: nothing is begun");
     }
+    // Beyond the last date of X.509 by less than the years since this program was written.
+    shop.write("ca/profile.toml", "[a]\n\ndays = 2912700\n");
+    let said = shop.fails(3, "issue --ca ca --device-id pump-1 --out out --profile a");
+    assert!(said.contains("ca/profile.toml:1: profile `a`: `days`: "), "{said}");
 }
 
 #[test]
