@@ -11,6 +11,7 @@ use crate::platform::fs;
 use crate::secrets::secret::AskSecret;
 use crate::weak_keys;
 use crate::x509::certificate::Certificate;
+use crate::x509::damage::damaged_extension;
 
 /// A CA that is being made in a folder of its own within that of the CA, so that it is there as a whole or not at all,
 /// whenever the process is killed or the disk is full.
@@ -171,10 +172,13 @@ impl KeyFiles {
 /// Checks that a certificate is a CA's and that the key belongs to it; the error is the reason.
 pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) -> Result<(), &'static str> {
     let certificate = certificate.parsed();
+    if damaged_extension(&certificate).is_some() {
+        return Err("its certificate has a damaged extension (`cert-tool verify` names it)");
+    }
     if !certificate.is_ca() {
         return Err("its certificate is not one of a CA");
     }
-    let usage = certificate.key_usage().map_err(|_| "its certificate has a damaged key usage")?;
+    let usage = certificate.key_usage().map_err(|_| "its certificate has two key usages")?;
     if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
         return Err("its certificate must not sign certificates (key usage)");
     }

@@ -60,10 +60,9 @@ pub fn rekey_ca(
     let folder = &staging.place();
     let options = old.options_of_new(name, options)?;
     old.check_no_name_constraints()?;
-    let new_root = old.init_new(folder, &options, now, ask)?;
-    old.copy_policy(folder, &options)?;
-    let new_by_old = old.cross_sign(&new_root, folder, now)?;
-    drop(new_root);
+    old.check_path_length()?;
+    let made = old.make_new(folder, &options, now, ask);
+    let new_by_old = made.map_err(|error| error.with_path_moved(folder, new))?;
     staging.finish()?;
     // The last step: the books do not name a CA that is nowhere, whenever the process is killed or the disk is full.
     old.root.index()?.enter_subordinate(&new_by_old).map(drop)
@@ -82,9 +81,10 @@ impl<'a> OldCa<'a> {
     fn open(folder: &'a Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         if !ROOT_KEY.is_in(folder) {
             let reason = "the key of its root is elsewhere; rekey the root where its key is, or give this CA alone a \
-                          new key below the same CA: make a request in a new folder (`cert-tool ca csr`), sign it \
-                          where the key of the CA above is (`cert-tool ca sign`), and import the certificate \
-                          (`cert-tool ca import`)";
+                          new key below the same CA: make a request in a new folder (`cert-tool ca csr NEW_DIR \
+                          --name NAME`), sign it where the key of the CA above is (`cert-tool ca sign \
+                          NEW_DIR/issuing.csr --ca ROOT --out NEW.pem`), and import the certificate (`cert-tool ca \
+                          import NEW_DIR --certificate NEW.pem`)";
             return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
         }
         let root = ParentCa::open_with(folder, Tier::Root, ask)?;
@@ -155,8 +155,35 @@ impl<'a> OldCa<'a> {
         let name = ShownBare(ca.subject());
         Err(self.bad(format!(
             "`{name}` has name constraints, which the new CA would not have; make the new CA with `cert-tool ca init \
-             --root-only`, `ca csr` and `ca sign --permit`, and cross-sign the roots (`ca cross-sign`)"
+             NEW_ROOT --root-only --name NAME`, `cert-tool ca csr NEW_DIR --name NAME` and `cert-tool ca sign \
+             NEW_DIR/issuing.csr --ca NEW_ROOT --permit LIMIT --out NEW.pem`, and cross-sign the roots (`cert-tool \
+             ca cross-sign NEW_ROOT/root.pem --ca ROOT --out CROSS.pem`)"
         )))
+    }
+
+    /// Refuses a root that may have one CA below it at most: a cross-certificate is one more.
+    fn check_path_length(&self) -> Result<(), Error> {
+        let Some(length) = self.root.certificate().path_length().filter(|length| *length < 2) else {
+            return Ok(());
+        };
+        Err(self.bad(format!(
+            "its path length is {length}, too low for a cross-certificate between it and a new root with a CA below; \
+             make the new root by itself (`cert-tool ca init NEW_DIR --root-only --name NAME`), and have both roots \
+             trusted until all devices have certificates of the new one"
+        )))
+    }
+
+    /// Makes all of the new CA in a folder, and returns the new root's certificate from the old one.
+    fn make_new(
+        &self,
+        folder: &Path,
+        options: &CaOptions,
+        now: OffsetDateTime,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<Certificate, Error> {
+        let new_root = self.init_new(folder, options, now, ask)?;
+        self.copy_policy(folder, options)?;
+        self.cross_sign(&new_root, folder, now)
     }
 
     /// Makes the new CA in a folder and opens its root.

@@ -14,6 +14,7 @@ use crate::platform::fs;
 use crate::policy::Tier;
 use crate::secrets::secret::AskSecret;
 use crate::x509::certificate::{Certificate, read_certificate};
+use crate::x509::damage::damaged_extension;
 use crate::x509::encoder::encode_request_again;
 use crate::x509::signed_by::signature_fault;
 
@@ -78,6 +79,9 @@ pub fn renew_ca(
     if signature_fault(&current, root.certificate()).is_some() {
         let (name, root) = (ShownBare(current.subject()), ShownBare(root.certificate().subject()));
         return Err(bad(format!("`{name}` was not signed by the root in the same folder, `{root}`")));
+    }
+    if let Some(reason) = damaged_extension(&current.parsed()) {
+        return Err(bad(format!("its certificate can't be signed again: extension {reason}")));
     }
     let days = days.unwrap_or_else(|| match tier {
         Tier::Root => lifetime(&current),

@@ -243,6 +243,9 @@ fn azure_device_registry_gets_a_root_and_its_own_ca_signed() {
     shop.openssl("req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr");
     let error = shop.fails(3, "ca sign rsa.csr --ca acme --for azure-device-registry --out other.pem");
     assert!(error.contains("the key of the request is not on"), "{error}");
+    let error = shop.fails(3, "ca rekey acme acme2");
+    assert!(error.contains("the CA in `acme` can't be used: its path length is 1, too low"), "{error}");
+    assert!(!error.contains(".new") && !shop.path("acme2").exists(), "{error}");
 }
 
 #[test]
@@ -379,7 +382,8 @@ fn a_new_key_keeps_the_path_lengths_and_the_shape_of_the_ca() {
 fn an_issuing_ca_whose_root_is_elsewhere_gets_a_new_key_below_the_same_root() {
     let shop = vault_and_plant();
     let error = shop.fails(3, "ca rekey plant plant-g2");
-    for told in ["`cert-tool ca csr`", "`cert-tool ca sign`", "`cert-tool ca import`"] {
+    for told in ["`cert-tool ca csr NEW_DIR ", "`cert-tool ca sign NEW_DIR/", "`cert-tool ca import NEW_DIR "]
+    {
         assert!(error.contains(told), "{error}");
     }
     shop.run_args(&["ca", "csr", "plant-g2", "--name", "Plant G2"]);

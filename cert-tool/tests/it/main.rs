@@ -9,6 +9,7 @@ mod ca_limits;
 mod crl;
 mod csr;
 mod damage;
+mod damaged_extensions;
 mod earlier_end;
 mod encrypted_keys;
 mod extract;
