@@ -57,8 +57,8 @@ pub use bundle::{
 pub use ca::revocation::Crl;
 pub use ca::{
     CaCertificates, CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa,
-    KeyPlace, ParentCa, ProfileSummary, RenewedCa, SignedCa, SubordinateOptions, import_ca, rekey_ca,
-    renew_ca, request_ca,
+    KeyPlace, ParentCa, ProfileSummary, RenewedCa, RevokedCertificates, SignedCa, SubordinateOptions,
+    import_ca, rekey_ca, renew_ca, request_ca,
 };
 pub use encoding::time::rfc3339;
 pub use error::refusal::Refusal;

@@ -24,6 +24,7 @@ use hub_types::{IdentityId, Thumbprint};
 use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 
+use crate::ca::RevokedCertificates;
 use crate::keys::public::PublicKey;
 use crate::x509::certificate::Certificate;
 pub use input::{CertificateOfFile, TrustedCertificates};
@@ -193,6 +194,7 @@ pub fn verify_certificate(certificate: &Certificate, by: &Verification<'_>) -> V
 pub struct Verifier<'a> {
     by: Verification<'a>,
     paths: Option<Paths<'a>>,
+    revoked: Option<&'a RevokedCertificates>,
 }
 
 impl<'a> Verifier<'a> {
@@ -201,7 +203,12 @@ impl<'a> Verifier<'a> {
         // Certificates know whole seconds, and are good to the end of the last one.
         let by = Verification { at: by.at.truncate_to_second(), ..*by };
         let paths = (!by.trusted.is_empty()).then(|| Paths::new(&by));
-        Self { by, paths }
+        Self { by, paths, revoked: None }
+    }
+
+    /// Refuses certificates, too, that are revoked or on hold in the books of CAs, and those of such issuers.
+    pub fn with_books(self, revoked: &'a RevokedCertificates) -> Self {
+        Self { revoked: Some(revoked), ..self }
     }
 
     /// Judges a certificate, as [`verify_certificate`] does.
@@ -211,7 +218,28 @@ impl<'a> Verifier<'a> {
         if let Some(paths) = &self.paths {
             checks.extend(paths.checks((certificate, &parsed), &self.by));
         }
+        if let Some(fault) = self.revoked.and_then(|revoked| self.fault_in_books(certificate, revoked)) {
+            checks.push(Check::new(CheckName::Revocation, Some(fault)));
+        }
         self.weigh(merge(checks))
+    }
+
+    /// The entry of books against a certificate or one of its issuers. An issuer that was renewed has several
+    /// certificates, of which one may be good.
+    fn fault_in_books(&self, certificate: &Certificate, revoked: &RevokedCertificates) -> Option<String> {
+        if let Some(fault) = revoked.fault(certificate) {
+            return Some(fault);
+        }
+        let mut issuer = certificate;
+        for _ in 0..=self.by.between.len() {
+            let mut found = self.by.between.iter().filter(|one| one.subject() == issuer.issuer()).peekable();
+            let first = *found.peek()?;
+            issuer = match found.find(|one| revoked.fault(one).is_none()) {
+                None => return revoked.fault_of_issuer(first),
+                Some(good) => good,
+            };
+        }
+        None
     }
 
     /// Turns faults that the purpose lets pass into advice.

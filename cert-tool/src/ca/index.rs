@@ -38,4 +38,4 @@ impl IssuanceIndex {
 }
 
 /// The books of a root, which may share its folder with an issuing CA.
-const ROOT_INDEX: &str = "root.db";
+pub(super) const ROOT_INDEX: &str = "root.db";

@@ -14,6 +14,7 @@ use super::{EarlierEnd, prove};
 use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::issued::index::IssuanceIndex;
+use crate::issued::index::revocation::Revocation;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::handle::KeyHandle;
 use crate::platform::fs;
@@ -23,6 +24,7 @@ use crate::weak_keys;
 use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 use crate::x509::crl::RevocationList;
 use crate::x509::csr::CaRequest;
+use crate::x509::damage::damaged_extension;
 use crate::x509::encoder::{CaSubject, CaTerms, Serial, SubjectKey};
 use crate::x509::name;
 use crate::x509::name_constraints::NameConstraints;
@@ -367,6 +369,9 @@ impl ParentCa {
             );
             return Err(self.bad(reason));
         }
+        if let Some(reason) = damaged_extension(&parsed) {
+            return Err(self.bad(format!("`{name}` can't be signed: extension {reason}")));
+        }
         self.check_key_is_another(other.public_key_info())?;
         // Below the other root stands at least the CA that signs devices' certificates.
         let below = other.path_length().map_or(1, |length| length.min(1));
@@ -391,7 +396,14 @@ impl ParentCa {
         if self.index()?.is_compromised(key)? {
             return Err(Error::BadRequest { source: Box::new(Refusal::CompromisedKey) });
         }
-        self.check_name(certificate.parsed().subject().as_raw(), &certificate)?;
+        let parsed = certificate.parsed();
+        let earlier = self
+            .index()?
+            .newest_of_ca(parsed.subject(), &weak_keys::usual_form(certificate.public_key_info()))?;
+        if earlier.and_then(|earlier| earlier.revocation).is_some_and(Revocation::is_hold) {
+            return Err(Error::BadRequest { source: Box::new(Refusal::OnHold) });
+        }
+        self.check_name(parsed.subject().as_raw(), &certificate)?;
         Ok(certificate)
     }
 

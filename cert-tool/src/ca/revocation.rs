@@ -145,7 +145,7 @@ impl IssuanceIndex {
         now: OffsetDateTime,
     ) -> Result<bool, Error> {
         check_clock(now)?;
-        if revocation.is_some_and(|it| it.reason != Some(RevocationReason::CertificateHold)) {
+        if revocation.is_some_and(|it| !it.is_hold()) {
             return Err(Error::NotOnHold { serial: serial.to_owned() });
         }
         let table = table.name();

@@ -1,13 +1,14 @@
 //! `bundle`: everything that a device needs, of one identity or of many.
 
-use hub_types::shown::ShownPath;
+use hub_types::shown::{ShownBare, ShownPath};
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
 use cert_tool::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, CaCertificates,
-    Certificate, Error, IssuedCertificate, IssuedList,
+    Certificate, Error, IssuedCertificate, IssuedList, Refusal, Revocation, RevokedCertificates,
 };
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
@@ -26,16 +27,38 @@ pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Exit, Failur
     let options = options(args)?;
     let list = IssuedList::open(&args.issued.dir).map_err(unread_input)?;
     let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
+    let revoked = revoked(&args.ca)?;
     if let Some(identity) = args.issued.identity.identity()? {
+        if let Some(record) = list.find(&identity)?
+            && let Some(refusal) = refusal(&revoked, &record)
+        {
+            output.refused(&identity.to_string(), &refusal);
+            output.record(&IdentityRecord::refused(Some(&identity), &refusal));
+            return Ok(Exit::SomeFailed);
+        }
         return one(args, &bundler, &identity, output);
     }
     let Some(path) = &args.issued.from else {
-        return many(args, &bundler, list.entries()?, list.len(), output);
+        return many(args, (&bundler, &revoked), list.entries()?, list.len(), output);
     };
     let batch = BatchFile::new(path, &args.issued.batch);
     batch::for_listed(&batch, &list, &args.issued.dir, output, |wanted, rows, output| {
-        many(args, &bundler, wanted, rows, output)
+        many(args, (&bundler, &revoked), wanted, rows, output)
     })
+}
+
+/// The certificates that are revoked or on hold, where the books of their CA are at hand.
+fn revoked(ca: &Path) -> Result<RevokedCertificates, Failure> {
+    let mut revoked = RevokedCertificates::default();
+    if !input::is_stdin(ca) && ca.is_dir() {
+        revoked.add_ca(ca)?;
+    }
+    Ok(revoked)
+}
+
+/// Returns the reason why a certificate is not bundled: a device with it could not connect.
+fn refusal(revoked: &RevokedCertificates, record: &IssuedCertificate) -> Option<Refusal> {
+    revoked.revocation(&record.sha256).map(Revocation::refusal)
 }
 
 fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
@@ -90,7 +113,7 @@ fn one(
 
 fn many(
     args: &BundleArgs,
-    bundler: &Bundler<'_>,
+    (bundler, revoked): (&Bundler<'_>, &RevokedCertificates),
     wanted: impl Iterator<Item = Result<(IdentityId, IssuedCertificate), Error>> + Send,
     total: u64,
     output: &mut Output,
@@ -100,7 +123,13 @@ fn many(
     let progress = Progress::of_many("bundling", "bundles", total);
     let mut summary =
         BundleSummary { out: args.out.to_string_lossy().into_owned(), ..BundleSummary::default() };
-    let wanted = wanted.take_while(|_| !stop.is_wanted());
+    let refused = Mutex::new(Vec::new());
+    let wanted = wanted.take_while(|_| !stop.is_wanted()).filter(|wanted| {
+        let Ok((identity, record)) = wanted else { return true };
+        let Some(refusal) = refusal(revoked, record) else { return true };
+        refused.lock().unwrap_or_else(PoisonError::into_inner).push((identity.clone(), refusal));
+        false
+    });
     bundler.write_all(wanted, &args.out, &mut |bundle| {
         output.progress(&progress);
         summary.count(&bundle.outcome, &bundle.record);
@@ -114,21 +143,32 @@ fn many(
         }
     })?;
     drop(progress);
+    for (identity, refusal) in refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        summary.refused += 1;
+        output.refused(&identity.to_string(), &refusal);
+        if !output.is_text() {
+            output.record(&IdentityRecord::refused(Some(&identity), &refusal));
+        }
+    }
     if summary.keys_elsewhere > 0 {
         let count = summary.keys_elsewhere;
         output.note(&format!("{count} have no `key.pem`: their keys are only on the devices"));
     }
-    let seen = summary.bundled + summary.already_there;
+    let seen = summary.bundled + summary.already_there + summary.refused;
     if output.is_text() {
         output.record(&summary);
     }
-    Ok(if interrupt.is_wanted() && seen < total { Exit::Interrupted } else { Exit::Done })
+    if interrupt.is_wanted() && seen < total {
+        return Ok(Exit::Interrupted);
+    }
+    Ok(Exit::finished(summary.refused == 0))
 }
 
 #[derive(Debug, Default, Serialize)]
 struct BundleSummary {
     bundled: u64,
     already_there: u64,
+    refused: u64,
     keys_elsewhere: u64,
     out: String,
 }
@@ -145,8 +185,9 @@ impl BundleSummary {
 
 impl fmt::Display for BundleSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bundled, already_there, out, .. } = self;
-        write!(f, "{bundled} bundles made, {already_there} already there: {out}")
+        let Self { bundled, already_there, refused, out, .. } = self;
+        let refused = if *refused > 0 { format!(", {refused} refused") } else { String::new() };
+        write!(f, "{bundled} bundles made, {already_there} already there{refused}: {}", ShownBare(out))
     }
 }
 

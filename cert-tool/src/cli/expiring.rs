@@ -17,6 +17,7 @@ use super::within;
 pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Failure> {
     let until = within::end(OffsetDateTime::now_utc().truncate_to_second(), args.within)?;
     let index = IssuanceIndex::open_beside(&args.ca)?;
+    within::note_held(&index, until, output)?;
     let lookup = Lookup::EndingBefore(until);
     let Some(out) = &args.out else {
         let mut count = 0;

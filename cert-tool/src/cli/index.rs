@@ -238,7 +238,7 @@ impl EntryRecord {
 
 fn state(revocation: Option<Revocation>, is_current: bool) -> &'static str {
     match (revocation, is_current) {
-        (Some(Revocation { reason: Some(RevocationReason::CertificateHold), .. }), _) => "on hold",
+        (Some(revocation), _) if revocation.is_hold() => "on hold",
         (Some(_), _) => "revoked",
         (None, true) => "current",
         (None, false) => "replaced",

@@ -34,7 +34,9 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure
         return Ok(batch::done_unless(&is_changed, done, output));
     }
     let within = args.within.ok_or_else(|| Failure::Usage(anyhow!("nothing says what to renew")))?;
-    let lookup = Lookup::EndingBefore(within::end(OffsetDateTime::now_utc(), within)?);
+    let until = within::end(OffsetDateTime::now_utc(), within)?;
+    within::note_held(&IssuanceIndex::open_beside(&args.issuing.ca)?, until, output)?;
+    let lookup = Lookup::EndingBefore(until);
     let mut count = 0;
     IssuanceIndex::open_beside(&args.issuing.ca)?.visit(&lookup, |_| {
         count += 1;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    CaCertificates, Certificate, CertificateOfFile, Check, Content, PublicKey, Purpose, SecretSource,
-    TrustedCertificates, Verification, Verifier,
+    CaCertificates, Certificate, CertificateOfFile, Check, Content, PublicKey, Purpose, RevokedCertificates,
+    SecretSource, TrustedCertificates, Verification, Verifier,
 };
 use cli_support::causes::with_causes;
 use cli_support::exit::Exit;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Exit, Failur
     let purpose = purpose(args)?;
     let passwords = passwords(args.password.password_file.as_deref())?;
     let expected = args.identity.identity()?;
-    let trust = trust(args)?;
+    let (trust, revoked) = trust(args)?;
     let crls = read_crls(&args.crl, &passwords)?;
     let key = args.key.as_deref().map(|file| read_key(file, &passwords)).transpose()?;
     let by = Verification {
@@ -40,10 +40,10 @@ pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Exit, Failur
         key: key.as_ref(),
         at: args.at.unwrap_or_else(OffsetDateTime::now_utc),
     };
-    let mut judged = Judged { output, failures: 0 };
+    let mut judged = Judged { output, failures: 0, revoked: &revoked };
     if args.each {
         let passed_over = trust.roots.iter().chain(&trust.between).map(Certificate::der).collect();
-        let verifier = Verifier::new(&by);
+        let verifier = Verifier::new(&by).with_books(&revoked);
         for file in &args.files {
             judged.each(file, (&verifier, &passed_over), &passwords);
         }
@@ -78,6 +78,7 @@ fn purpose(args: &VerifyArgs) -> Result<Purpose, Failure> {
 struct Judged<'a> {
     output: &'a mut Output,
     failures: u64,
+    revoked: &'a RevokedCertificates,
 }
 
 impl Judged<'_> {
@@ -99,7 +100,8 @@ impl Judged<'_> {
         }
         let between = [subject.between.as_slice(), by.between].concat();
         let key = by.key.or(subject.key.as_ref());
-        let verifier = Verifier::new(&Verification { between: &between, key, ..*by });
+        let by = Verification { between: &between, key, ..*by };
+        let verifier = Verifier::new(&by).with_books(self.revoked);
         self.checks(file, &verifier.verify(&subject.certificate));
     }
 
@@ -145,19 +147,24 @@ impl Judged<'_> {
     }
 }
 
-/// Reads the certificates to trust from files and folders of CAs, and the intermediate ones.
-fn trust(args: &VerifyArgs) -> Result<TrustedCertificates, Failure> {
+/// Reads the certificates to trust from files and folders of CAs, the intermediate ones, and what the books in
+/// the folders say against certificates.
+fn trust(args: &VerifyArgs) -> Result<(TrustedCertificates, RevokedCertificates), Failure> {
     let mut trust = TrustedCertificates::default();
+    let mut revoked = RevokedCertificates::default();
     for path in &args.intermediates {
         trust.between.extend(input::certificates(path).map_err(unread_input)?);
     }
     for path in &args.ca {
         match !input::is_stdin(path) && path.is_dir() {
-            true => trust.add_ca(CaCertificates::read(path)?),
+            true => {
+                trust.add_ca(CaCertificates::read(path)?);
+                revoked.add_ca(path)?;
+            }
             false => trust.roots.extend(input::certificates(path).map_err(unread_input)?),
         }
     }
-    Ok(trust)
+    Ok((trust, revoked))
 }
 
 fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>, Failure> {

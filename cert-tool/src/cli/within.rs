@@ -1,13 +1,36 @@
 //! Spans of time as people type them: `60d`, `8w`, `36h`.
 
 use anyhow::anyhow;
+use cert_tool::{IssuanceIndex, Lookup};
 use time::{Duration, OffsetDateTime};
 
 use super::failure::Failure;
+use super::output::Output;
 
 /// Returns the moment so long after a time.
 pub(crate) fn end(now: OffsetDateTime, within: Duration) -> Result<OffsetDateTime, Failure> {
     now.checked_add(within).ok_or_else(|| Failure::Usage(anyhow!("`--within` leads beyond the year 9999")))
+}
+
+/// Says how many certificates are left out because they are on hold.
+pub(crate) fn note_held(
+    index: &IssuanceIndex,
+    until: OffsetDateTime,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let (mut count, mut first) = (0_u64, None);
+    index.visit(&Lookup::OnHoldEndingBefore(until), |entry| {
+        count += 1;
+        first.get_or_insert(entry.identity);
+        Ok(())
+    })?;
+    if let Some(first) = first {
+        output.note(&format!(
+            "note: {count} certificates that end by then are on hold (certificateHold) and left out, the first one is \
+             that of `{first}`; release them (`cert-tool revoke --ca CA --device-id ID --release`), or revoke them for good"
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a span; a number alone is days.

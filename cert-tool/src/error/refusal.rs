@@ -1,6 +1,6 @@
 //! [`Refusal`]: why one identity gets no certificate, while the others do.
 
-use hub_types::shown::ShownPath;
+use hub_types::shown::{ShownBare, ShownPath};
 use std::path::PathBuf;
 
 use hub_types::IdentityId;
@@ -26,6 +26,9 @@ pub enum Refusal {
     /// Its certificate was revoked.
     #[error("its certificate was revoked")]
     Revoked,
+    /// Its certificate is on hold: it may become good again, or be revoked for good.
+    #[error("its certificate is on hold (certificateHold)")]
+    OnHold,
     /// There is nothing to renew.
     #[error("it has no certificate to renew")]
     NothingToRenew,
@@ -33,7 +36,7 @@ pub enum Refusal {
     #[error("an older certificate of it is in the same folder")]
     OlderIsThere,
     /// The public key is none.
-    #[error("its public key can't be read: {reason}")]
+    #[error("its public key can't be read: {reason}", reason = ShownBare(reason))]
     BadPublicKey {
         /// The reason.
         reason: String,
@@ -78,7 +81,7 @@ pub enum Refusal {
     #[error("its key is compromised: a certificate with it was revoked for that reason")]
     CompromisedKey,
     /// A CA on the path does not permit one of its names.
-    #[error("a CA above it forbids one of its names: {reason}")]
+    #[error("a CA above it forbids one of its names: {reason}", reason = ShownBare(reason))]
     NameConstraints {
         /// The CA, the name and the constraint.
         reason: String,
@@ -107,7 +110,7 @@ pub enum Refusal {
         found: IdentityId,
     },
     /// The CA's policy has a rule against it.
-    #[error("the CA's policy forbids it: rule `{rule}`: {reason}")]
+    #[error("the CA's policy forbids it: rule `{rule}`: {reason}", reason = ShownBare(reason))]
     Policy {
         /// The rule, as in `policy.toml`.
         rule: &'static str,
@@ -115,7 +118,7 @@ pub enum Refusal {
         reason: String,
     },
     /// The profile can't make its certificate of its row.
-    #[error("profile {profile}: {reason}")]
+    #[error("profile {profile}: {reason}", profile = ShownBare(profile), reason = ShownBare(reason))]
     Profile {
         /// The profile with the file and the line.
         profile: String,
@@ -123,13 +126,16 @@ pub enum Refusal {
         reason: String,
     },
     /// The profile that it asks for can't be used.
-    #[error("{reason}")]
+    #[error("{reason}", reason = ShownBare(reason))]
     ProfileChoice {
         /// The reason.
         reason: String,
     },
     /// It is to be renewed without a profile, and its certificate has parts that only a profile gives.
-    #[error("its certificate has {parts}, which a renewal without a profile would lose")]
+    #[error(
+        "its certificate has {parts}, which a renewal without a profile would lose",
+        parts = ShownBare(parts)
+    )]
     ProfileNeeded {
         /// The parts.
         parts: String,
@@ -147,7 +153,7 @@ pub enum Refusal {
         algorithm: &'static str,
     },
     /// The hub does not take such keys, or nobody should.
-    #[error("its key is not acceptable: {reason}")]
+    #[error("its key is not acceptable: {reason}", reason = ShownBare(reason))]
     WeakKey {
         /// The reason.
         reason: String,
@@ -170,6 +176,7 @@ impl Refusal {
             Self::AlreadyIssued => "already_issued",
             Self::IssuedElsewhere { .. } => "issued_elsewhere",
             Self::Revoked => "revoked",
+            Self::OnHold => "on_hold",
             Self::NothingToRenew => "nothing_to_renew",
             Self::OlderIsThere => "older_is_there",
             Self::BadPublicKey { .. } => "bad_public_key",
@@ -199,10 +206,17 @@ impl Refusal {
     /// Returns advice on what to do about the refusal, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::AlreadyIssued | Self::IssuedElsewhere { .. } => {
-                Some("renew it, or issue to a different folder with --replace")
+            Self::AlreadyIssued | Self::IssuedElsewhere { .. } => Some(
+                "renew it (`cert-tool renew --ca CA --device-id ID --out NEW_DIR`), or issue to a different \
+                     folder (--out NEW_DIR --replace)",
+            ),
+            Self::Revoked => {
+                Some("give the device a new key and issue to a different folder (--out NEW_DIR --replace)")
             }
-            Self::Revoked => Some("give the device a new key and issue to a different folder with --replace"),
+            Self::OnHold => Some(
+                "release it (`cert-tool revoke --ca CA --device-id ID --release`, or `--name NAME` for a CA), or \
+                 revoke it for good with a different --reason",
+            ),
             Self::OlderIsThere => {
                 Some("replace and renew into a different folder: a list has one row for each identity")
             }
@@ -215,7 +229,7 @@ impl Refusal {
             Self::FolderOccupied { .. } => Some("move it away"),
             Self::NameConstraints { .. } => Some(
                 "change the name, in the id or in the profile, or have the CA signed with different limits \
-                 (`cert-tool ca sign --permit`, `--exclude`)",
+                 (`cert-tool ca sign NEW_DIR/issuing.csr --ca ROOT --out NEW.pem` with --permit, --exclude)",
             ),
             Self::NameOfCa => Some("give the CA below a different name"),
             Self::KeyOfAnother { .. } | Self::KeyOfCa => {
@@ -230,14 +244,14 @@ impl Refusal {
             }
             Self::UnknownSignature | Self::WeakSignature { .. } => Some("sign it with SHA-256 or SHA-384"),
             Self::Policy { .. } => {
-                Some("`cert-tool ca show` shows the policy, `cert-tool ca policy` changes it")
+                Some("`cert-tool ca show CA` shows the policy, `cert-tool ca policy CA` changes it")
             }
             Self::ProfileNeeded { .. } => {
                 Some("renew it with its profile: --profile, --subject, or the column `profile` of a batch")
             }
             Self::Profile { .. } => Some("correct the row, or the profile"),
             Self::ProfileChoice { .. } => Some(
-                "correct the column `profile` of the row; `cert-tool ca show` lists the profiles of a CA",
+                "correct the column `profile` of the row; `cert-tool ca show CA` lists the profiles of a CA",
             ),
             Self::NotExpected => Some("add a row for it, if the device is yours"),
             Self::BadCsr(_) | Self::BadSignature | Self::NotWanted | Self::Repeated => None,

@@ -20,6 +20,7 @@ use crate::issue::request::{Existing, IssueOptions, IssueRequest, IssueSummary, 
 use crate::issue::store::IssuedStore;
 use crate::issue::worker::{IssueJob, UnsignedCertificate, Worker};
 use crate::issued::index::IndexEntry;
+use crate::issued::index::revocation::Revocation;
 use crate::issued::new_certificate::NewCertificate;
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::KeyType;
@@ -102,6 +103,7 @@ pub fn issue_batch(
 
 /// Makes sure that a CA can issue as it is asked to, before anything is begun.
 pub fn check_options(ca: &CertificateAuthority, options: &IssueOptions) -> Result<(), Error> {
+    ca.check_is_not_revoked()?;
     PreparedProfiles::new(ca, options).map(|_| ())
 }
 
@@ -280,6 +282,12 @@ impl Writer<'_> {
 
     /// One more certificate for an identity that has one in another place.
     fn another(&self, request: IssueRequest, entry: IndexEntry) -> Result<Task, Error> {
+        match entry.revocation.map(Revocation::refusal) {
+            // A certificate that is revoked for good may be replaced; a hold would end without a word.
+            Some(Refusal::Revoked) if self.existing == Existing::Replace => {}
+            Some(refusal) => return Ok(Task::Refuse(request.identity, refusal)),
+            None => {}
+        }
         if self.store.has_here(&request.identity)? {
             return Ok(Task::Refuse(request.identity, Refusal::OlderIsThere));
         }
@@ -290,9 +298,6 @@ impl Writer<'_> {
         let job = |request, replaced, key_elsewhere| {
             Task::Make(IssueJob { request, replaced, key_elsewhere, previous })
         };
-        if entry.revocation.is_some() {
-            return Ok(Task::Refuse(request.identity, Refusal::Revoked));
-        }
         let replaced = Some(entry.record.sha256);
         if self.existing == Existing::Renew {
             return Ok(job(request, replaced, None));
@@ -382,7 +387,7 @@ impl Writer<'_> {
             return Ok(Outcome::Refused(Refusal::Repeated));
         };
         Ok(match (entry.refusal(is_here), key) {
-            (Some(Refusal::Revoked), _) => Outcome::Refused(Refusal::Revoked),
+            (Some(refusal @ (Refusal::Revoked | Refusal::OnHold)), _) => Outcome::Refused(refusal),
             (_, Some(Err(refusal))) | (Some(refusal), _) => Outcome::Refused(refusal),
             (None, Some(Ok(key))) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
             (None, None | Some(Ok(_))) => Outcome::AlreadyThere(entry.record),

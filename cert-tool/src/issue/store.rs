@@ -69,6 +69,7 @@ impl IssuedStore {
         sink: Sink,
         with_chain: bool,
     ) -> Result<Self, Error> {
+        ca.check_is_not_revoked()?;
         let mut index = IssuanceIndex::open(ca.folder())?;
         let claim = Claim::of(folder, sink);
         fs::create_private_folder(folder)?;

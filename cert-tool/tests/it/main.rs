@@ -14,6 +14,7 @@ mod earlier_end;
 mod encrypted_keys;
 mod extract;
 mod extremes;
+mod holds;
 mod hostile_text;
 mod index;
 mod inspect;

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::keys::fingerprint::Fingerprint;
 use crate::weak_keys::usual_form;
 use crate::x509::certificate::Certificate;
-use crate::x509::crl::RevocationReason;
 use crate::x509::name::comparable;
 
 /// A certificate that a CA has signed for a CA below it, or as a cross-certificate.
@@ -28,7 +27,7 @@ pub struct SubordinateCa {
 impl SubordinateCa {
     /// Tells whether it is revoked for good, which a hold is not.
     pub(crate) fn is_revoked_for_good(&self) -> bool {
-        self.revocation.is_some_and(|it| it.reason != Some(RevocationReason::CertificateHold))
+        self.revocation.is_some_and(|it| !it.is_hold())
     }
 }
 

@@ -34,8 +34,8 @@ impl IndexEntry {
     /// Returns the reason why its identity gets no certificate in an output, if there is one; `is_here` says
     /// whether this one is there.
     pub(crate) fn refusal(&self, is_here: bool) -> Option<Refusal> {
-        match (&self.revocation, is_here) {
-            (Some(_), _) => Some(Refusal::Revoked),
+        match (self.revocation.map(Revocation::refusal), is_here) {
+            (Some(refusal), _) => Some(refusal),
             (None, true) => None,
             (None, false) => Some(Refusal::IssuedElsewhere { certificate: self.record.certificate.clone() }),
         }

@@ -1,7 +1,7 @@
 //! The file of the index: its tables, its version, and the right to issue.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -51,7 +51,11 @@ impl IssuanceIndex {
 
     /// Opens a CA's index without the right to write it; `None` if the CA has issued nothing yet.
     pub(crate) fn open_to_read(ca: &Path) -> Result<Option<Self>, Error> {
-        let path = ca.join(INDEX);
+        Self::open_file_to_read(ca.join(INDEX))
+    }
+
+    /// The same of the index in a file.
+    pub(crate) fn open_file_to_read(path: PathBuf) -> Result<Option<Self>, Error> {
         if !fs::is_present(&path)? {
             return Ok(None);
         }

@@ -21,6 +21,8 @@ pub enum Lookup {
     Sha256(Sha256Thumbprint),
     /// The newest of each identity, where it is not revoked and ends before a time.
     EndingBefore(OffsetDateTime),
+    /// The newest of each identity, where it is on hold and ends before a time.
+    OnHoldEndingBefore(OffsetDateTime),
     /// Those that were revoked.
     Revoked,
 }
@@ -42,6 +44,11 @@ impl Lookup {
                  AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)",
                 Integer(time.unix_timestamp()),
             ),
+            Self::OnHoldEndingBefore(time) => (
+                "c.not_after < ?1 AND c.revoked_at IS NOT NULL AND c.reason = 6
+                 AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)",
+                Integer(time.unix_timestamp()),
+            ),
             Self::Revoked => ("c.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
         }
     }
@@ -57,7 +64,7 @@ impl Lookup {
             Self::Sha1(sha1) => ("a.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
             Self::Sha256(sha256) => ("a.sha256 = ?1", Blob(sha256.as_bytes().to_vec())),
             Self::Revoked => ("a.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
-            Self::Identity(_) | Self::EndingBefore(_) => return None,
+            Self::Identity(_) | Self::EndingBefore(_) | Self::OnHoldEndingBefore(_) => return None,
         })
     }
 }

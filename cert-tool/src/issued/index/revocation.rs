@@ -1,11 +1,13 @@
 //! [`Revocation`]: the time and the reason of a revocation, and the columns that have them.
 
+use hub_types::Sha256Thumbprint;
 use rusqlite::{Row, params};
 use time::OffsetDateTime;
 
 use super::IssuanceIndex;
 use super::entry::time_of;
 use crate::error::Error;
+use crate::error::refusal::Refusal;
 use crate::keys::fingerprint::Fingerprint;
 use crate::x509::crl::RevocationReason;
 
@@ -18,7 +20,39 @@ pub struct Revocation {
     pub reason: Option<RevocationReason>,
 }
 
+impl Revocation {
+    /// Returns true if the certificate is on hold, which can be released; all else is for good.
+    pub fn is_hold(self) -> bool {
+        self.reason == Some(RevocationReason::CertificateHold)
+    }
+
+    /// Returns the reason why the certificate can't be given out or renewed.
+    pub fn refusal(self) -> Refusal {
+        if self.is_hold() { Refusal::OnHold } else { Refusal::Revoked }
+    }
+}
+
 impl IssuanceIndex {
+    /// Returns the thumbprints of all certificates that are revoked or on hold, with the revocation.
+    pub(crate) fn revocations(&self) -> Result<Vec<(Sha256Thumbprint, Revocation)>, Error> {
+        let mut found = Vec::new();
+        for table in ["certificates", "authorities"] {
+            // An index of the first version has no table of CAs.
+            let is_there = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
+            let is_there = self.prepare(is_there)?.exists(params![table]);
+            if !is_there.map_err(|source| Error::database(self.path(), source))? {
+                continue;
+            }
+            let sql = format!("SELECT sha256, revoked_at, reason FROM {table} WHERE revoked_at IS NOT NULL");
+            let read = |row: &Row<'_>| Ok((Sha256Thumbprint::from_bytes(row.get(0)?), of_row(row, 1)?));
+            let rows =
+                self.prepare(&sql)?.query_map([], read).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let rows = rows.map_err(|source| Error::database(self.path(), source))?;
+            found.extend(rows.into_iter().filter_map(|(sha256, revocation)| Some((sha256, revocation?))));
+        }
+        Ok(found)
+    }
+
     /// Tells whether a certificate of a key, of a device or of a CA, was revoked because the key is compromised. Such
     /// a key is not certified again (CA/Browser Forum, Baseline Requirements, section 6.1.1.3).
     pub(crate) fn is_compromised(&mut self, key: Fingerprint) -> Result<bool, Error> {
