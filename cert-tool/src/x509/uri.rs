@@ -52,11 +52,14 @@ fn parse(text: &str) -> Result<Uri<&str>, String> {
         if text.find(':').is_none_or(|end| error.index() < end) {
             return "it has no scheme, such as `http:`".to_owned();
         }
+        let is_in_brackets =
+            text.get(..error.index()).is_some_and(|before| before.rfind('[') > before.rfind(']'));
         match (error.kind(), other) {
             (ParseErrorKind::InvalidPctEncodedOctet, _) => {
                 "a `%` in it is not followed by two hex digits".to_owned()
             }
-            (ParseErrorKind::InvalidIpv6Addr, _) => "its IPv6 address is not one".to_owned(),
+            (ParseErrorKind::InvalidIpv6Addr, _) => NO_IPV6.to_owned(),
+            _ if is_in_brackets => NO_IPV6.to_owned(),
             (_, None) => "it ends too early".to_owned(),
             (_, Some(char)) => format!(
                 "it has the character U+{:04X} at a place where it must be written as `%` and two hex digits",
@@ -65,6 +68,8 @@ fn parse(text: &str) -> Result<Uri<&str>, String> {
         }
     })
 }
+
+const NO_IPV6: &str = "what it has in brackets is not an IPv6 address";
 
 /// Checks that an authority has a whole host (RFC 5280 §4.2.1.6), a port that exists and no password.
 fn check_authority(authority: Authority<'_>) -> Result<(), String> {
