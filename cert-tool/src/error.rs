@@ -564,6 +564,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_text_in_an_error_is_shown_without_what_a_terminal_obeys() {
+        let mut texts = 0;
+        for source in [include_str!("error.rs"), include_str!("error/refusal.rs")] {
+            let source = source.split("\nimpl ").next().unwrap_or_default();
+            for variant in source.split("#[error(").skip(1) {
+                let fields = variant.lines().filter_map(|line| line.trim().strip_suffix(": String,"));
+                for field in fields.filter(|field| variant.contains(&format!("{{{field}}}"))) {
+                    texts += 1;
+                    assert!(
+                        variant.contains(&format!("ShownBare({field})")),
+                        "{field} is shown as it is: {variant}"
+                    );
+                }
+            }
+        }
+        assert!(texts > 20, "{texts}");
+    }
+
+    #[test]
     fn a_file_name_is_one_word_of_a_shell() {
         for (name, word) in [
             ("keys/a.pem", "keys/a.pem"),

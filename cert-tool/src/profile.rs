@@ -200,6 +200,11 @@ impl Profile {
         self.dates
     }
 
+    /// Tells whether it has addresses of revocation lists, certificates of CAs or OCSP responders.
+    pub fn has_addresses(&self) -> bool {
+        [&self.crl_distribution_points, &self.ca_issuers, &self.ocsp].iter().any(|all| !all.is_empty())
+    }
+
     /// Tells whether it sets how long certificates are valid.
     pub fn has_dates(&self) -> bool {
         self.dates != ProfileDates::default()

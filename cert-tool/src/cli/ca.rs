@@ -239,10 +239,24 @@ fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result
         ShownPath(&args.new.join("root.pem")),
         ShownPath(&args.new)
     ));
-    for told in addresses_not_taken_over(args)? {
-        output.note(&told);
-    }
+    let told = addresses_not_taken_over(args)?.into_iter().chain(addresses_in_profiles(&args.new));
+    told.for_each(|told| output.note(&told));
     show(&args.new, output)
+}
+
+/// The profiles that were copied with addresses of their own, which are those of the old CA. Profiles that can't be
+/// read issue nothing.
+fn addresses_in_profiles(new: &Path) -> Vec<String> {
+    let profiles = Policy::read(new).and_then(|policy| Profiles::read(new, &policy)).unwrap_or_default();
+    let told = profiles.iter().filter(|profile| profile.has_addresses()).map(|profile| {
+        format!(
+            "profile `{}` ({}) has addresses of the old CA's lists, certificates or responders; change them \
+             before anything is issued by it",
+            profile.name(),
+            profile.place()
+        )
+    });
+    told.collect()
 }
 
 /// The addresses of the old CA for which the new one has none: lists and certificates of the old CA are there, and

@@ -595,7 +595,10 @@ fn a_ca_with_a_new_key_names_no_addresses_of_the_old_one() {
     };
     shop.ok(&format!("ca init plant --name Plant {}", addresses("old")));
     shop.ok("ca policy plant --max-days 400");
+    shop.write("plant/profile.toml", "[a]\nocsp = [\"http://x.example/ocsp\"]\n[b]\ndays = 3\n");
     let said = shop.run("ca rekey plant silent");
+    let told = "profile `a` (silent/profile.toml:1) has addresses of the old CA's lists";
+    assert!(said.err.contains(told) && !said.err.contains("profile `b`"), "{}", said.err);
     assert_eq!(said.code, 0, "{}", said.err);
     for told in [
         "`cert-tool ca policy silent --crl-url URL`",

@@ -165,7 +165,7 @@ fn each_certificate_of_a_bundle_is_judged_and_others_are_never_passed_over_in_si
     let one = read("out/devices/a/cert.pem");
     shop.write("many.pem", &one.repeat(101));
     let said = shop.run("verify many.pem --ca ca");
-    assert!(said.code == 1 && said.err.contains("`--each` judges every certificate"), "{}", said.err);
+    assert!(said.code == 1 && said.err.contains("--each"), "{}", said.err);
     let said = shop.run("verify many.pem --each --ca ca");
     assert_eq!((said.code, said.out.matches("chain: ok").count()), (0, 101));
 }
