@@ -190,6 +190,13 @@ pub(crate) enum LedgerError {
         /// The run.
         run: RunId,
     },
+    /// A different station has committed a run with a credential of this one's, while this one was
+    /// loaded; this one was discarded.
+    #[error("a different station has begun a run with credentials of this batch in the ledger {ledger}")]
+    Overtaken {
+        /// The ledger.
+        ledger: String,
+    },
     /// The connection to the database broke while a run was loaded; the run was discarded.
     #[error("the ledger {ledger} was gone while a run was loaded into it")]
     LoadingBroken {

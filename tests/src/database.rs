@@ -1,9 +1,10 @@
 //! A PostgreSQL server for one test, on a private port and in a temporary folder.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -163,6 +164,21 @@ impl Database {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// Opens a transaction with a statement, which ends when the returned value is dropped.
+    pub fn hold(&self, name: &str, statement: &str) -> Result<HeldTransaction> {
+        let mut psql = Command::new(tool("psql")?);
+        psql.env("PGPASSWORD", DATABASE_PASSWORD).args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
+        let mut process = psql.arg(self.url(name)).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut input = process.stdin.take().context("stdin is piped")?;
+        writeln!(input, "BEGIN; {statement}; SELECT 'held';")?;
+        input.flush()?;
+        let output = process.stdout.take().context("stdout is piped")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line.trim() == "held", "{statement}: {line}");
+        Ok(HeldTransaction { process, input: Some(input) })
+    }
+
     /// The content of a database, as written by `pg_dump`.
     pub fn dump(&self, name: &str) -> Result<Vec<u8>> {
         let mut dump = Command::new(tool("pg_dump")?);
@@ -260,6 +276,21 @@ impl Database {
             command.uid(user).gid(group);
         }
         Ok(command)
+    }
+}
+
+/// An open transaction of a session of its own.
+#[derive(Debug)]
+pub struct HeldTransaction {
+    process: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for HeldTransaction {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // Nobody is left to be told.
+        let _ = self.process.wait();
     }
 }
 

@@ -14,7 +14,7 @@ mod terminal;
 mod token_service;
 
 pub use browser::Browser;
-pub use database::{DATABASE_PASSWORD, Database};
+pub use database::{DATABASE_PASSWORD, Database, HeldTransaction};
 pub use factory::{Factory, signal, wait_until};
 pub use hostile_hub::{Call, HostileHub, JSON, Reply, Shown};
 pub use served_hub::{LoggedRequest, ServedHub};

@@ -159,3 +159,42 @@ fn stations_share_the_budget_of_the_hub() -> Result<()> {
     ensure!(factory.ask("SELECT count(*) FROM provisioner.station")? == 0, "who is done is at work no more");
     Ok(())
 }
+
+/// Of two stations that begin at the same time with one certificate for two units, one is refused as
+/// if it had begun later.
+#[test]
+fn stations_that_begin_at_once_do_not_give_one_certificate_to_two_units() -> Result<()> {
+    let factory = Factory::open(1)?;
+    Ended::of(factory.provisioner(&["apply", "batch.csv"])?.output()?)?.expect_code(0)?;
+    for round in 0..from_env("OVERTAKEN_ROUNDS", 3) {
+        let mut stations = Vec::new();
+        // Both have read who owns the certificate when the first one may write it.
+        let held = factory.database.hold("units", "LOCK TABLE provisioner.credential IN SHARE MODE")?;
+        for name in ["left", "right"] {
+            let (file, thumbprint) = (format!("{name}-{round}.csv"), format!("{round:02}").repeat(32));
+            let row = format!("device_id,primary_thumbprint\n{name}-{round},{thumbprint}\n");
+            factory.station.write(&file, &row)?;
+            stations.push((format!("{name}-{round}"), factory.begin(&["apply", &file])?));
+        }
+        wait_until("both wait to write who owns the certificate", || {
+            let waiting = "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+                           WHERE relname = 'credential' AND NOT granted";
+            Ok(factory.ask(waiting)? == 2)
+        })?;
+        drop(held);
+        let mut ends = Vec::new();
+        for (name, station) in stations {
+            ends.push((name, Ended::of(station.wait_with_output()?)?));
+        }
+        ends.sort_by_key(|(_, ended)| ended.code);
+        let [(owner, first), (_, second)] = &ends[..] else { unreachable!("there are two stations") };
+        ensure!(first.code == Some(0), "{first:?}");
+        ensure!(second.code == Some(2), "{second:?}");
+        ensure!(second.stderr.contains("has begun a run with credentials of this batch at the same time"));
+        let belongs = format!("column primary_thumbprint: this thumbprint belongs to `{owner}` since run ");
+        ensure!(second.stderr.contains(&belongs), "{second:?}");
+    }
+    let created: u64 = factory.hub.requests()?.iter().map(|request| request.created()).sum();
+    ensure!(created == 3 + from_env("OVERTAKEN_ROUNDS", 3) as u64, "{created} were created");
+    Ok(())
+}

@@ -83,7 +83,7 @@ impl From<LedgerError> for Failure {
                 );
                 Self::new(Exit::Interrupted, error).hint(hint)
             }
-            LedgerError::LoadingBroken { .. } => Self::new(Exit::Interrupted, error)
+            LedgerError::LoadingBroken { .. } | LedgerError::Overtaken { .. } => Self::new(Exit::Interrupted, error)
                 .hint("nothing was sent to the hub; run the same command again"),
             LedgerError::Locked { .. } => Self::new(Exit::Interrupted, error)
                 .hint("close the program that has it open (an SQLite shell, a backup); then run the same command again"),

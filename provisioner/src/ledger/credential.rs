@@ -103,8 +103,14 @@ impl fmt::Display for CredentialConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.credential.kind().as_str();
         match self.since {
-            Some(run) => write!(f, "this {kind} belongs to `{}` since run {run}", self.owner),
+            Some(run) => f.write_str(&taken_over(kind, &self.owner, run)),
             None => write!(f, "`{}` has the same {kind}", self.owner),
         }
     }
+}
+
+/// The reason why a row of an interrupted run is not carried out: a later run has given its
+/// credential to a different identity.
+pub(super) fn taken_over(kind: &str, owner: &str, run: RunId) -> String {
+    format!("this {kind} belongs to `{owner}` since run {run}")
 }

@@ -61,6 +61,14 @@ const CASES: &[Case] = &[
         "a_credential_stays_with_its_first_owner_across_runs",
         a_credential_stays_with_its_first_owner_across_runs,
     ),
+    (
+        "a_credential_of_a_row_that_was_left_to_do_goes_to_a_later_owner_and_the_row_is_not_done",
+        a_credential_of_a_row_that_was_left_to_do_goes_to_a_later_owner_and_the_row_is_not_done,
+    ),
+    (
+        "a_row_that_failed_after_its_identity_was_written_keeps_its_credential",
+        a_row_that_failed_after_its_identity_was_written_keeps_its_credential,
+    ),
     ("a_row_that_failed_can_be_corrected", a_row_that_failed_can_be_corrected),
     ("a_run_remembers_who_began_it_and_who_worked_on_it", a_run_remembers_who_began_it_and_who_worked_on_it),
     (
@@ -159,6 +167,48 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
 }
 
 #[test]
+fn of_two_stations_that_load_one_credential_at_once_one_is_refused() {
+    let server = e2e::Database::start().unwrap();
+    let (mut first, mut second) = (open(&server, "shared"), open_again(&server, "shared"));
+    let credential = Credential::thumbprint(&Sha1Thumbprint::of_der(b"AB").into());
+    let row = |name: &str| IdentitySpec { state: state_with("AB"), ..spec(name) };
+    let options = RunOptions::default();
+    let (a, b) = (first.load_run(&facts(&options)).unwrap(), second.load_run(&facts(&options)).unwrap());
+    // Neither sees what the other has not committed.
+    assert_eq!(a.insert(2, &row("a"), std::slice::from_ref(&credential)).unwrap(), None);
+    assert_eq!(b.insert(2, &row("b"), std::slice::from_ref(&credential)).unwrap(), None);
+    let run = a.commit(Sha256Digest::of(b"batch"), 0).unwrap();
+    let overtaken = b.commit(Sha256Digest::of(b"batch"), 0);
+    assert!(matches!(overtaken, Err(LedgerError::Overtaken { .. })), "{overtaken:?}");
+
+    let mut again = || second_loads(&mut second, &row("b"), &credential);
+    let belongs = Some(format!("this thumbprint belongs to `a` since run {run}"));
+    assert_eq!(again(), belongs, "before the first one begins to work");
+    first.begin_work(run, LEASE).unwrap();
+    let work = claim(&mut first, run);
+    assert_eq!(again(), belongs, "while it works");
+    first.mark_sent(&work.lease, &[(identity("a"), Effect::Created).into()], &now()).unwrap();
+    first.release_leases().unwrap();
+    assert_eq!(again(), belongs, "where it was killed before it knew the answer");
+    assert_eq!(second.runs().unwrap().len(), 1, "what was refused left no run");
+}
+
+/// The refusal of a row in a run that is not committed.
+fn second_loads(ledger: &mut Ledger, row: &IdentitySpec, credential: &Credential) -> Option<String> {
+    let options = RunOptions::default();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
+    let taken = loader.insert(2, row, std::slice::from_ref(credential)).unwrap();
+    taken.map(|taken| taken.to_string())
+}
+
+/// The requested state of an identity with the thumbprint of a text.
+fn state_with(text: &str) -> StateSpec {
+    let primary = Some(Sha1Thumbprint::of_der(text.as_bytes()).into());
+    let auth = AuthSpec::Thumbprint { primary, secondary: None };
+    StateSpec { auth, ..StateSpec::default() }
+}
+
+#[test]
 fn stations_at_work_on_one_hub_are_counted_and_those_that_are_silent_are_not() {
     let server = e2e::Database::start().unwrap();
     let mut first = open(&server, "shared");
@@ -226,7 +276,11 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
         let credential =
             |name: &&str| Credential::thumbprint(&Sha1Thumbprint::of_der(name.as_bytes()).into());
         let credentials: Vec<Credential> = thumbprints.iter().map(credential).collect();
-        let taken = loader.insert(2, &spec(name), &credentials).unwrap();
+        let row = match thumbprints {
+            [first, ..] => IdentitySpec { state: state_with(first), ..spec(name) },
+            [] => spec(name),
+        };
+        let taken = loader.insert(2, &row, &credentials).unwrap();
         refused.push(taken.map(|taken| taken.to_string()));
     }
     (loader.commit(Sha256Digest::of(b"batch"), 0).unwrap(), refused)
@@ -374,8 +428,9 @@ fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Le
 fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger.refuse(first, &[(identity("a/m"), Record::new(RowState::Done))], &now()).unwrap();
-    let (_, refused) =
+    let (second, refused) =
         owned(&mut ledger, &[("a/m", &["AB"]), ("b", &["CD", "AB"]), ("c", &["CD"]), ("d", &["CD"])]);
+    ledger.begin_work(second, LEASE).unwrap();
     let belongs = format!("this thumbprint belongs to `a/m` since run {first}");
     // The refused row left nothing: CD was still free for `c`.
     assert_eq!(refused[..3], [None, Some(belongs.clone()), None]);
@@ -386,6 +441,35 @@ fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
         ledger.find_conflict(&identity(name), &[credential]).unwrap().map(|taken| taken.to_string())
     };
     assert_eq!([taken("b", "AB"), taken("a/m", "AB"), taken("b", "CD")], [Some(belongs), None, None]);
+}
+
+fn a_credential_of_a_row_that_was_left_to_do_goes_to_a_later_owner_and_the_row_is_not_done(
+    mut ledger: Ledger,
+) {
+    let (first, _) = owned(&mut ledger, &[("a", &["AB"]), ("b", &["CD"])]);
+    ledger.begin_work(first, LEASE).unwrap();
+    claim(&mut ledger, first);
+    ledger.release_leases().unwrap();
+    ledger.end_run(first, RunState::Interrupted, &now()).unwrap();
+    // The labels were corrected.
+    let (second, refused) = owned(&mut ledger, &[("right", &["AB"])]);
+    assert_eq!(refused, [None]);
+    ledger.begin_work(first, LEASE).unwrap();
+    assert_eq!(names(&claim(&mut ledger, first).rows), ["b"]);
+    let record = ledger.row(first, &identity("a")).unwrap().unwrap().record;
+    assert_eq!((record.state, record.reason), (RowState::Conflict, Some(ReasonCode::CredentialTaken)));
+    assert_eq!(record.error.unwrap(), format!("this thumbprint belongs to `right` since run {second}"));
+}
+
+fn a_row_that_failed_after_its_identity_was_written_keeps_its_credential(mut ledger: Ledger) {
+    let (first, _) = owned(&mut ledger, &[("a", &["AB"])]);
+    let half = Record {
+        effect: Some(Effect::Created),
+        ..Record::failed(ReasonCode::RequestRefused, "its twin could not be written")
+    };
+    ledger.refuse(first, &[(identity("a"), half)], &now()).unwrap();
+    let taken = format!("this thumbprint belongs to `a` since run {first}");
+    assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [Some(taken)]);
 }
 
 fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {

@@ -63,6 +63,8 @@ reason_codes! {
     CreationUncertain = "creation_uncertain",
     /// The identity authenticates in a different way, or with different thumbprints.
     CredentialDiffers = "credential_differs",
+    /// A later run has given its thumbprint, key or serial number to a different identity.
+    CredentialTaken = "credential_taken",
     /// Its device is disabled, and a hub denies access to the modules of such a device.
     DeviceDisabled = "device_disabled",
     /// The device is enabled, and only disabled devices are deleted.

@@ -104,7 +104,10 @@ impl NewRun {
         let (mut target, mut service) = (Some(target), None);
         let begun = loop {
             match self.try_to_begin(&mut target, &mut service, store, &facts, ledger, context).await {
-                Err(failure) if failure.is_broken_load() => context.observer.note(&LOADED_AGAIN),
+                Err(failure) => match failure.reload_note() {
+                    Some(note) => context.observer.note(&note),
+                    None => break Err(failure),
+                },
                 begun => break begun,
             }
         };
@@ -167,10 +170,6 @@ impl NewRun {
         }
     }
 }
-
-/// The note about an interrupted connection to the ledger.
-pub(super) const LOADED_AGAIN: &str =
-    "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
 
 /// Opens the service of a run: a hub for devices too if they have to show that they can connect.
 pub(super) async fn open_service(

@@ -194,15 +194,26 @@ pub(crate) enum PlanMismatch {
 }
 
 impl RunFailure {
-    /// Returns true if an interrupted load left no run, so that it can be loaded again.
-    pub(super) fn is_broken_load(&self) -> bool {
-        matches!(
-            self,
-            Self::Run(RunError::Ledger(LedgerError::LoadingBroken { .. }))
-                | Self::Load(LoadError::Ledger(LedgerError::LoadingBroken { .. }))
-        )
+    /// The note with which a load that left no run is made again, if it can be.
+    pub(super) fn reload_note(&self) -> Option<&'static str> {
+        let (Self::Run(RunError::Ledger(error)) | Self::Load(LoadError::Ledger(error))) = self else {
+            return None;
+        };
+        match error {
+            LedgerError::LoadingBroken { .. } => Some(LOADED_AGAIN),
+            LedgerError::Overtaken { .. } => Some(OVERTAKEN),
+            _ => None,
+        }
     }
 }
+
+/// The note about an interrupted connection to the ledger.
+pub(super) const LOADED_AGAIN: &str =
+    "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
+
+/// The note about a station that began a run with the same credentials at the same time.
+const OVERTAKEN: &str = "a different station has begun a run with credentials of this batch at the same time: the \
+                         batch is loaded again, whole";
 
 convert_by!(RunFailure {
     cert_tool::Error => Issue,

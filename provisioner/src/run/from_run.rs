@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::RunContext;
-use super::begin::{LOADED_AGAIN, open_service};
+use super::begin::open_service;
 use super::dry_run::{DryRunRows, OpenDryRun};
-use super::error::{NothingToDo, RunFailure};
+use super::error::{LOADED_AGAIN, NothingToDo, RunFailure};
 use super::outcome::RunOutcome;
 use super::request::{RunChange, RunChangeRequest};
 use super::resume::target_of;

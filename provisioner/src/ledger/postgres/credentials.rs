@@ -3,16 +3,20 @@
 use hub_types::IdentityId;
 
 use super::super::column::ResultRow;
+use super::super::credential::taken_over;
 use super::super::row::key;
 use super::super::stored::row_name;
 use super::super::{Credential, CredentialConflict};
 use super::client::{Client, Error};
 use super::value::misread;
+use crate::clock::Timestamp;
+use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 use crate::model::unknown_value::UnknownValue;
 
 /// The first of an identity's credentials that belongs to a different one: in the run that is being
-/// loaded, or on a hub. Failed rows of earlier runs do not count: the row may have been wrong.
+/// loaded, or by an earlier run. Failed rows of earlier runs do not count, because the row may have
+/// been wrong, and neither do rows for which nothing was sent if no station works on them.
 pub(super) fn find_conflict(
     client: &mut Client,
     loaded: Option<RunId>,
@@ -22,18 +26,17 @@ pub(super) fn find_conflict(
     let (device, module) = key(identity);
     let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
     let values: Vec<String> = credentials.iter().map(Credential::value).collect();
-    let found = client.query_opt(
+    let sql = format!(
         r#"SELECT wanted.position, c.device_id, c.module_id, c.run
            FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (kind, value, position)
            JOIN credential c ON c.kind = wanted.kind AND c.value = wanted.value
            WHERE (c.device_id, c.module_id) <> ($3, $4)
              AND (c.run = $5 OR EXISTS (
-                 SELECT 1 FROM run JOIN "row" ON "row".run = run.id
-                 WHERE "row".device_id = c.device_id AND "row".module_id = c.module_id
-                   AND "row".state IN ('done', 'unchanged', 'sent')))
-           ORDER BY wanted.position LIMIT 1"#,
-        &[&kinds, &values, &device, &module, &loaded.map(|run| run.0)],
-    )?;
+                 {EARLIER_ROWS} AND run.id IS DISTINCT FROM $5
+                   AND ({EFFECTIVE} OR ({PENDING} AND NOT EXISTS (SELECT 1 FROM chunk WHERE {IN_FREE_CHUNK})))))
+           ORDER BY wanted.position LIMIT 1"#
+    );
+    let found = client.query_opt(&sql, &[&kinds, &values, &device, &module, &loaded.map(|run| run.0)])?;
     let Some(found) = found else { return Ok(None) };
     let position: i64 = found.at(0)?;
     let credential = usize::try_from(position - 1).ok().and_then(|position| credentials.get(position));
@@ -43,6 +46,106 @@ pub(super) fn find_conflict(
     let since = Some(found.at(3)?).filter(|&run| loaded != Some(run));
     Ok(Some(CredentialConflict { credential, owner, since }))
 }
+
+/// Stores the owner of the credentials of a run that is being loaded. Returns false if one of them
+/// belongs to a different identity by a run that a different station has committed meanwhile, which
+/// [`find_conflict`] finds from now on.
+pub(super) fn claim(
+    client: &mut Client,
+    run: RunId,
+    owned: &[(IdentityId, Credential)],
+    now: &Timestamp,
+) -> Result<bool, Error> {
+    let (devices, modules) = super::rows::keys(owned.iter().map(|(identity, _)| identity));
+    let kinds: Vec<&str> = owned.iter().map(|(_, credential)| credential.kind().as_str()).collect();
+    let values: Vec<String> = owned.iter().map(|(_, credential)| credential.value()).collect();
+    // Here a station that loads the same credential waits for the end of the other one's transaction.
+    let added = client.execute(
+        &format!(
+            "INSERT INTO credential (kind, value, device_id, module_id, run)
+             SELECT DISTINCT ON (kind, value) kind, value, device_id, module_id, $1 FROM {OWNED}
+             ON CONFLICT (kind, value) DO NOTHING"
+        ),
+        &[&run.0, &kinds, &values, &devices, &modules],
+    )?;
+    if usize::try_from(added) == Ok(owned.len()) {
+        return Ok(true);
+    }
+    // A new statement sees what the other one has committed.
+    let others = client.query(
+        &format!(
+            "SELECT c.kind, c.value, new.device_id, new.module_id FROM {OWNED}
+             JOIN credential c ON c.kind = new.kind AND c.value = new.value
+             WHERE c.run <> $1 AND (c.device_id, c.module_id) <> (new.device_id, new.module_id)
+             ORDER BY c.kind, c.value FOR UPDATE OF c"
+        ),
+        &[&run.0, &kinds, &values, &devices, &modules],
+    )?;
+    for other in &others {
+        let (kind, value): (String, String) = (other.at(0)?, other.at(1)?);
+        let (device, module): (String, String) = (other.at(2)?, other.at(3)?);
+        if !take_over(client, run, (&kind, &value), (&device, &module), now)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives a credential of a different identity to this one. Rows of interrupted runs that would send
+/// the credential end as conflicts. Returns false, and leaves the credential, if it is in use.
+fn take_over(
+    client: &Client,
+    run: RunId,
+    (kind, value): (&str, &str),
+    (device, module): (&str, &str),
+    now: &Timestamp,
+) -> Result<bool, Error> {
+    let error = taken_over(kind, &row_name(device, module), run);
+    client.execute(
+        &format!(
+            r#"WITH free AS (SELECT chunk.run, chunk.level, "row".device_id, "row".module_id
+                   FROM credential c, run JOIN "row" ON "row".run = run.id, chunk
+                   WHERE c.kind = $1 AND c.value = $2 AND run.id >= c.run AND run.id <> $3
+                     AND "row".device_id = c.device_id AND "row".module_id = c.module_id
+                     AND {PENDING} AND {IN_FREE_CHUNK} FOR UPDATE OF chunk)
+               UPDATE "row" SET state = 'conflict', reason = $4, error = $5, updated = $6 FROM free
+               WHERE "row".run = free.run AND "row".level = free.level AND "row".device_id = free.device_id
+                 AND "row".module_id = free.module_id AND "row".state IN ('pending', 'claimed')"#
+        ),
+        &[&kind, &value, &run.0, &ReasonCode::CredentialTaken.as_str(), &error, &now.as_str()],
+    )?;
+    let given = client.execute(
+        &format!(
+            r#"UPDATE credential c SET device_id = $4, module_id = $5, run = $3
+               WHERE c.kind = $1 AND c.value = $2
+                 AND NOT EXISTS ({EARLIER_ROWS} AND run.id <> $3 AND ({EFFECTIVE} OR {PENDING}))"#
+        ),
+        &[&kind, &value, &run.0, &device, &module],
+    )?;
+    Ok(given > 0)
+}
+
+/// The credentials of a run that is being loaded, as a table.
+const OWNED: &str = "unnest($2::text[], $3::text[], $4::text[], $5::text[])
+                     AS new (kind, value, device_id, module_id)";
+
+/// The rows of the owner of the credential `c` in the run that gave it to the owner, and in later ones.
+const EARLIER_ROWS: &str = r#"SELECT 1 FROM run JOIN "row" ON "row".run = run.id
+    WHERE run.id >= c.run AND "row".device_id = c.device_id AND "row".module_id = c.module_id"#;
+
+/// The condition of rows that have left their credentials on a service, or may have done so.
+const EFFECTIVE: &str = r#"("row".state IN ('done', 'unchanged', 'sent')
+    OR ("row".state = 'failed' AND "row".effect IN ('created', 'updated')))"#;
+
+/// The condition of rows that would send the credential `c`. Of keys and serial numbers, rows only
+/// have the thumbprint beside them.
+const PENDING: &str = r#"("row".state IN ('pending', 'claimed')
+    AND (c.kind <> 'thumbprint' OR strpos(upper("row".desired), c.value) > 0))"#;
+
+/// The condition of the chunk of such a row, if no station works on it.
+const IN_FREE_CHUNK: &str = r#"chunk.run = "row".run AND chunk.level = "row".level
+    AND chunk.first_device <= "row".device_id AND chunk.last_device >= "row".device_id
+    AND NOT chunk.done AND (chunk.expires IS NULL OR chunk.expires <= clock_timestamp())"#;
 
 /// Stores the owner of these credentials.
 pub(super) fn remember(

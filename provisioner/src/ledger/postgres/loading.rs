@@ -28,6 +28,7 @@ pub(super) struct PostgresLoader<'l> {
 
 struct LoadState<'l> {
     run: RunId,
+    started: Timestamp,
     token: FencingToken,
     connection: &'l mut Connection,
     waiting: Vec<Waiting>,
@@ -60,6 +61,7 @@ impl<'l> PostgresLoader<'l> {
         });
         let loading = LoadState {
             run: begun?,
+            started: facts.started.clone(),
             token,
             connection,
             waiting: Vec::new(),
@@ -187,7 +189,10 @@ impl LoadState<'_> {
         self.owners.clear();
         let run = self.run;
         if !owned.is_empty() {
-            self.call(|client| credentials::remember(client, run, &owned))?;
+            let started = self.started.clone();
+            if !self.call(|client| credentials::claim(client, run, &owned, &started))? {
+                return Err(LedgerError::Overtaken { ledger: self.connection.name().to_owned() });
+            }
         }
         let rows =
             waiting.iter().map(|Waiting { line, spec, serial }| row::loaded(line, spec, serial.as_deref()));

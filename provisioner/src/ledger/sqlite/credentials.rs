@@ -4,8 +4,11 @@ use hub_types::IdentityId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::column::ResultRow;
+use super::super::credential::taken_over;
 use super::super::row::key;
 use super::super::{Credential, CredentialConflict};
+use crate::clock::Timestamp;
+use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
 
 /// Stores the owner of these credentials.
@@ -35,12 +38,14 @@ pub(super) fn forget_undone(connection: &Connection, run: RunId, undo: RunId) ->
 }
 
 /// Stores all of an identity's credentials, or none and returns the first that belongs to a
-/// different one.
+/// different one. Rows of interrupted runs that would send one of them for a different identity end
+/// as conflicts: no other process works on them, because this one has locked the ledger.
 pub(super) fn claim(
     connection: &Connection,
     run: RunId,
     identity: &IdentityId,
     credentials: &[Credential],
+    now: &Timestamp,
 ) -> rusqlite::Result<Option<CredentialConflict>> {
     // Nearly all are new: those cost one statement.
     let (mut added, mut unbound) = (Vec::new(), Vec::new());
@@ -57,10 +62,13 @@ pub(super) fn claim(
                 }
                 return Ok(Some(owner.has(credential, Some(run))));
             }
-            _ => unbound.push(credential),
+            owner => unbound.push((credential, owner)),
         }
     }
-    for credential in unbound {
+    for (credential, owner) in unbound {
+        if let Some(owner) = owner {
+            owner.end_interrupted_rows(connection, credential, run, identity, now)?;
+        }
         remember(connection, run, identity, credential)?;
     }
     Ok(None)
@@ -98,7 +106,36 @@ impl CredentialOwner {
     /// Returns true if it is reserved for its owner, in any run. Failed rows of earlier runs do not
     /// reserve credentials, because they may have been wrong.
     fn is_on_a_hub(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        connection.prepare_cached(IS_ON_A_HUB)?.query_row(params![self.device, self.module], |row| row.get(0))
+        connection
+            .prepare_cached(IS_ON_A_HUB)?
+            .query_row(params![self.device, self.module, self.run.0], |row| row.get(0))
+    }
+
+    /// Ends the owner's rows that would send a credential, which `run` gives to a different identity.
+    fn end_interrupted_rows(
+        &self,
+        connection: &Connection,
+        credential: &Credential,
+        run: RunId,
+        identity: &IdentityId,
+        now: &Timestamp,
+    ) -> rusqlite::Result<()> {
+        let kind = credential.kind().as_str();
+        let error = taken_over(kind, &identity.to_string(), run);
+        connection
+            .prepare_cached(END_INTERRUPTED_ROWS)?
+            .execute(params![
+                self.device,
+                self.module,
+                self.run.0,
+                run.0,
+                kind,
+                credential.value(),
+                ReasonCode::CredentialTaken.as_str(),
+                error,
+                now.as_str()
+            ])
+            .map(drop)
     }
 
     /// `loaded` is the run that is being loaded.
@@ -163,10 +200,18 @@ fn remember(
         .map(drop)
 }
 
-/// Tests whether an identity is on a hub. `CROSS JOIN` keeps the order: of each run, one row is looked up.
+/// Tests whether an identity is on a hub by a run that may have given it the credential. `CROSS JOIN`
+/// keeps the order: of each run, one row is looked up.
 const IS_ON_A_HUB: &str = "SELECT EXISTS (
     SELECT 1 FROM run CROSS JOIN row ON row.run = run.id
-    WHERE row.device_id = ?1 AND row.module_id = ?2 AND row.state IN ('done', 'unchanged', 'sent'))";
+    WHERE run.id >= ?3 AND row.device_id = ?1 AND row.module_id = ?2
+      AND (row.state IN ('done', 'unchanged', 'sent')
+           OR (row.state = 'failed' AND row.effect IN ('created', 'updated'))))";
+
+/// Of keys and serial numbers, rows only have the thumbprint beside them.
+const END_INTERRUPTED_ROWS: &str = "UPDATE row SET state = 'conflict', reason = ?7, error = ?8, updated = ?9
+    WHERE run IN (SELECT id FROM run WHERE id >= ?3 AND id <> ?4) AND device_id = ?1 AND module_id = ?2
+      AND state IN ('pending', 'claimed') AND (?5 <> 'thumbprint' OR instr(upper(desired), ?6) > 0)";
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +222,7 @@ mod tests {
         let database = Connection::open_in_memory().unwrap();
         super::super::schema::prepare(&database).unwrap();
         let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {IS_ON_A_HUB}")).unwrap();
-        let steps = plan.query_map(["a", ""], |step| step.get::<_, String>(3)).unwrap();
+        let steps = plan.query_map(params!["a", "", 1], |step| step.get::<_, String>(3)).unwrap();
         let steps: Vec<String> = steps.map(Result::unwrap).collect();
         assert!(steps.iter().any(|step| step.starts_with("SEARCH row USING PRIMARY KEY")), "{steps:?}");
         assert!(!steps.iter().any(|step| step.starts_with("SCAN row")), "{steps:?}");

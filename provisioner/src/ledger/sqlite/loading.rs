@@ -23,6 +23,7 @@ pub(super) struct SqliteLoader<'l> {
     transaction: Transaction<'l>,
     path: &'l Path,
     run: RunId,
+    started: Timestamp,
     /// The statement that inserts a row.
     insert_sql: OnceCell<String>,
 }
@@ -34,7 +35,8 @@ impl<'l> SqliteLoader<'l> {
         facts: &RunFacts<'_>,
     ) -> Result<Self, LedgerError> {
         let (transaction, run) = begin_run(connection, facts).map_err(|source| of_file(path, source))?;
-        Ok(Self { transaction, path, run, insert_sql: OnceCell::new() })
+        let started = facts.started.clone();
+        Ok(Self { transaction, path, run, started, insert_sql: OnceCell::new() })
     }
 
     /// Returns the number of written rows.
@@ -51,7 +53,8 @@ impl Load for SqliteLoader<'_> {
         spec: &IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<CredentialConflict>, LedgerError> {
-        let claimed = credentials::claim(&self.transaction, self.run, &spec.identity, credentials);
+        let claimed =
+            credentials::claim(&self.transaction, self.run, &spec.identity, credentials, &self.started);
         if let Some(conflict) = claimed.map_err(|source| of_file(self.path, source))? {
             return Ok(Some(conflict));
         }

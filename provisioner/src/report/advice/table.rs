@@ -40,6 +40,9 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::Contradiction => "the {service} says that it exists and that it does not",
         ReasonCode::CreationUncertain => "perhaps not created by the run",
         ReasonCode::CredentialDiffers => "on the {service} already with other credentials",
+        ReasonCode::CredentialTaken => {
+            "its certificate or key belongs to a different identity since a later run"
+        }
         ReasonCode::DeviceDisabled => {
             "its device is disabled, and a hub denies access to the modules of such a device"
         }
@@ -200,6 +203,12 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             verb,
         ),
         (Code::CredentialDiffers, _) => careful(verb),
+        (Code::CredentialTaken, Apply(_) | Rotate) => correct(
+            "nothing was sent for them. Find out whose the certificate is: the run that each row names gave it to a \
+             different identity",
+            verb,
+        ),
+        (Code::CredentialTaken, _) => careful(verb),
         (Code::DeviceDisabled, _) => with_look(
             "find out why the device is disabled, and leave it so if it is retired: then its modules need no rows",
             verb,
