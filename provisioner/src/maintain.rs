@@ -55,6 +55,7 @@ impl<H: Hub> Maintain<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let (ledger, own) = (self.pool.ledger.clone(), self.pool.run);
+        let reverts = self.maintenance == Maintenance::DropNewThumbprint;
         let undone = match self.maintenance {
             Maintenance::Undo { run } => Some(run),
             _ => None,
@@ -73,6 +74,9 @@ impl<H: Hub> Maintain<H> {
         if let (Some(run), RunState::Finished) = (undone, state) {
             // What was taken back may be given to others: a wrong label can be corrected.
             ledger.call(move |ledger| ledger.forget_undone(run, own)).await?;
+        }
+        if reverts && state == RunState::Finished {
+            ledger.call(move |ledger| ledger.forget_reverted(own)).await?;
         }
         Ok(state)
     }

@@ -226,6 +226,10 @@ impl Store for Postgres {
         self.connection.call(|client| credentials::forget_undone(client, run, undo))
     }
 
+    fn forget_reverted(&mut self, run: RunId) -> Result<(), LedgerError> {
+        self.connection.call(|client| credentials::forget_reverted(client, run))
+    }
+
     fn page(
         &mut self,
         run: RunId,

@@ -214,6 +214,10 @@ impl Store for Sqlite {
         self.call(|connection| credentials::forget_undone(connection, run, undo))
     }
 
+    fn forget_reverted(&mut self, run: RunId) -> Result<(), LedgerError> {
+        self.call(|connection| credentials::forget_reverted(connection, run))
+    }
+
     fn page(
         &mut self,
         run: RunId,

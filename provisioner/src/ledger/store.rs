@@ -131,6 +131,9 @@ pub(crate) trait Store: Send {
     /// Removes a run's credentials of owners that `undo` found missing or has deleted.
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError>;
 
+    /// Removes the credentials that a run has taken out of identities again.
+    fn forget_reverted(&mut self, run: RunId) -> Result<(), LedgerError>;
+
     /// Up to `limit` rows of a run, in the order of their ids, after an identity.
     fn page(
         &mut self,
@@ -170,7 +173,8 @@ pub(crate) trait Store: Send {
     /// The number of a run's rows that pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
-    /// Writes down how a run ended. A run that finished stays so.
+    /// Writes down how a run ended, and frees the credentials of identities for which it did nothing. A
+    /// run that finished stays so.
     fn end_run(&mut self, run: RunId, state: RunState, now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Returns true if an earlier run worked on the same hub.

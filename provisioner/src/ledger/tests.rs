@@ -69,6 +69,11 @@ const CASES: &[Case] = &[
         "a_row_that_failed_after_its_identity_was_written_keeps_its_credential",
         a_row_that_failed_after_its_identity_was_written_keeps_its_credential,
     ),
+    (
+        "a_run_that_did_nothing_for_an_identity_frees_the_credential_that_it_was_to_get",
+        a_run_that_did_nothing_for_an_identity_frees_the_credential_that_it_was_to_get,
+    ),
+    ("credentials_that_were_taken_out_again_are_free", credentials_that_were_taken_out_again_are_free),
     ("a_row_that_failed_can_be_corrected", a_row_that_failed_can_be_corrected),
     ("a_run_remembers_who_began_it_and_who_worked_on_it", a_run_remembers_who_began_it_and_who_worked_on_it),
     (
@@ -470,6 +475,52 @@ fn a_row_that_failed_after_its_identity_was_written_keeps_its_credential(mut led
     ledger.refuse(first, &[(identity("a"), half)], &now()).unwrap();
     let taken = format!("this thumbprint belongs to `a` since run {first}");
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [Some(taken)]);
+}
+
+fn a_run_that_did_nothing_for_an_identity_frees_the_credential_that_it_was_to_get(mut ledger: Ledger) {
+    let (first, _) = owned(&mut ledger, &[("a", &["AA"]), ("b", &["BB"]), ("c", &["CC"]), ("d", &["DD"])]);
+    let done = |name: &str| (identity(name), created());
+    ledger.refuse(first, &[done("a"), done("b"), done("c"), done("d")], &now()).unwrap();
+    ledger.end_run(first, RunState::Finished, &now()).unwrap();
+    // A rotation that ends as a conflict, one whose effect is unknown, and one that comes out well.
+    let (second, _) = owned(&mut ledger, &[("a", &["A2"]), ("b", &["B2"]), ("c", &["C2"])]);
+    let updated = |state| Record { effect: Some(Effect::Updated), ..Record::new(state) };
+    let ends = [
+        (
+            identity("a"),
+            Record { reason: Some(ReasonCode::CertificateDiffers), ..Record::new(RowState::Conflict) },
+        ),
+        (identity("b"), updated(RowState::Sent)),
+        (identity("c"), updated(RowState::Done)),
+    ];
+    ledger.refuse(second, &ends, &now()).unwrap();
+    ledger.end_run(second, RunState::Interrupted, &now()).unwrap();
+    let rows: [(&str, &[&str]); 4] = [("x", &["A2"]), ("y", &["B2"]), ("z", &["C2"]), ("w", &["AA"])];
+    let (_, refused) = owned(&mut ledger, &rows);
+    let belongs = |owner: &str, run| Some(format!("this thumbprint belongs to `{owner}` since run {run}"));
+    assert_eq!(refused, [None, belongs("b", second), belongs("c", second), belongs("a", first)]);
+}
+
+fn credentials_that_were_taken_out_again_are_free(mut ledger: Ledger) {
+    let key = |name: &str| Credential::public_key(name.as_bytes());
+    let (first, _) = owned(&mut ledger, &[("a", &["AA"]), ("b", &["BB"])]);
+    ledger.remember(first, &[(identity("a"), key("a")), (identity("b"), key("b"))]).unwrap();
+    ledger.refuse(first, &[(identity("a"), created()), (identity("b"), created())], &now()).unwrap();
+    let (second, _) = owned(&mut ledger, &[("a", &["A2"]), ("b", &["B2"])]);
+    ledger.remember(second, &[(identity("a"), key("a2")), (identity("b"), key("b2"))]).unwrap();
+    let updated = || Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
+    ledger.refuse(second, &[(identity("a"), updated()), (identity("b"), updated())], &now()).unwrap();
+    let (revert, _) = owned(&mut ledger, &[("a", &["A2"]), ("b", &["B2"])]);
+    let stays = Record { reason: Some(ReasonCode::OnlyThumbprint), ..Record::new(RowState::Conflict) };
+    ledger.refuse(revert, &[(identity("a"), updated()), (identity("b"), stays)], &now()).unwrap();
+    ledger.end_run(revert, RunState::Finished, &now()).unwrap();
+    ledger.forget_reverted(revert).unwrap();
+    let mut is_free =
+        |credential: Credential| ledger.find_conflict(&identity("other"), &[credential]).unwrap().is_none();
+    let mut free_thumbprint =
+        |text: &str| is_free(Credential::thumbprint(&Sha1Thumbprint::of_der(text.as_bytes()).into()));
+    assert_eq!(["A2", "B2", "AA", "BB"].map(&mut free_thumbprint), [true, false, false, false]);
+    assert_eq!(["a2", "b2", "a", "b"].map(|name| is_free(key(name))), [true, false, false, false]);
 }
 
 fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {

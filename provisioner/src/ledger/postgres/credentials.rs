@@ -125,6 +125,49 @@ fn take_over(
     Ok(given > 0)
 }
 
+/// Removes the credentials that a run gave to identities for which it did nothing, unless a later run
+/// gave them to the same identity.
+pub(super) fn free_unused(client: &Client, run: RunId) -> Result<(), Error> {
+    client
+        .execute(
+            &format!(
+                r#"DELETE FROM credential c USING "row" AS own
+                   WHERE c.run = $1 AND own.run = $1 AND own.device_id = c.device_id AND own.module_id = c.module_id
+                     AND own.state IN ('conflict', 'failed', 'skipped') AND own.effect IS NULL
+                     AND NOT EXISTS ({EARLIER_ROWS} AND run.id > $1 AND ({EFFECTIVE} OR {PENDING}))"#
+            ),
+            &[&run.0],
+        )
+        .map(drop)
+}
+
+/// Removes the thumbprints that a run has taken out of its identities, and the keys and serial numbers
+/// that came with no other thumbprint.
+pub(super) fn forget_reverted(client: &mut Client, run: RunId) -> Result<(), Error> {
+    client
+        .execute(
+            &format!(
+                r#"WITH gone AS (
+                       DELETE FROM credential c USING "row"
+                       WHERE {REVERTED} AND c.kind = 'thumbprint' AND strpos(upper("row".desired), c.value) > 0
+                       RETURNING c.kind, c.value, c.device_id, c.module_id, c.run)
+                   DELETE FROM credential c USING gone
+                   WHERE c.kind <> 'thumbprint' AND c.run = gone.run AND c.device_id = gone.device_id
+                     AND c.module_id = gone.module_id AND NOT EXISTS (
+                         SELECT 1 FROM credential AS kept
+                         WHERE kept.kind = 'thumbprint' AND kept.run = c.run AND kept.device_id = c.device_id
+                           AND kept.module_id = c.module_id
+                           AND NOT EXISTS (SELECT 1 FROM gone WHERE gone.kind = kept.kind AND gone.value = kept.value))"#
+            ),
+            &[&run.0],
+        )
+        .map(drop)
+}
+
+/// The condition of credentials whose owner a run has changed as asked.
+const REVERTED: &str = r#""row".run = $1 AND "row".device_id = c.device_id AND "row".module_id = c.module_id
+    AND "row".state IN ('done', 'unchanged')"#;
+
 /// The credentials of a run that is being loaded, as a table.
 const OWNED: &str = "unnest($2::text[], $3::text[], $4::text[], $5::text[])
                      AS new (kind, value, device_id, module_id)";

@@ -6,6 +6,7 @@ use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
 use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
 use super::client::{Client, Error};
+use super::credentials;
 use super::value::misread;
 use crate::clock::Timestamp;
 use crate::model::failure::ReasonCode;
@@ -15,6 +16,7 @@ use crate::model::run_id::RunId;
 /// only if no work is left. Returns false if completion could not be recorded.
 pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &Timestamp) -> Result<bool, Error> {
     let is_finished = state == RunState::Finished;
+    credentials::free_unused(client, run)?;
     client.execute(
         "UPDATE run SET state = $2, finished = $3
          WHERE id = $1 AND state <> 'finished'

@@ -37,6 +37,61 @@ pub(super) fn forget_undone(connection: &Connection, run: RunId, undo: RunId) ->
         .map(drop)
 }
 
+/// Removes the credentials that a run gave to identities for which it did nothing, unless a later run
+/// gave them to the same identity.
+pub(super) fn free_unused(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "DELETE FROM credential
+             WHERE run = ?1
+               AND EXISTS (SELECT 1 FROM row WHERE run = ?1 AND state IN ('conflict', 'failed', 'skipped'))
+               AND EXISTS (
+                   SELECT 1 FROM row
+                   WHERE row.run = ?1 AND row.device_id = credential.device_id
+                     AND row.module_id = credential.module_id
+                     AND row.state IN ('conflict', 'failed', 'skipped') AND row.effect IS NULL)
+               AND NOT EXISTS (
+                   SELECT 1 FROM run AS later CROSS JOIN row ON row.run = later.id
+                   WHERE later.id > ?1 AND row.device_id = credential.device_id
+                     AND row.module_id = credential.module_id
+                     AND row.state NOT IN ('conflict', 'failed', 'skipped'))",
+            [run.0],
+        )
+        .map(drop)
+}
+
+/// Removes the thumbprints that a run has taken out of its identities, and the keys and serial numbers
+/// that came with no other thumbprint.
+pub(super) fn forget_reverted(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
+    const REVERTED: &str = "EXISTS (SELECT 1 FROM row
+        WHERE row.run = ?1 AND row.device_id = credential.device_id AND row.module_id = credential.module_id
+          AND row.state IN ('done', 'unchanged')";
+    let transaction = connection.transaction()?;
+    // The keys first: they are found by the thumbprints of the same run.
+    transaction.execute(
+        &format!(
+            "DELETE FROM credential WHERE kind <> 'thumbprint' AND {REVERTED}
+                 AND EXISTS (SELECT 1 FROM credential AS gone
+                     WHERE gone.kind = 'thumbprint' AND gone.run = credential.run
+                       AND gone.device_id = row.device_id AND gone.module_id = row.module_id
+                       AND instr(upper(row.desired), gone.value) > 0)
+                 AND NOT EXISTS (SELECT 1 FROM credential AS kept
+                     WHERE kept.kind = 'thumbprint' AND kept.run = credential.run
+                       AND kept.device_id = row.device_id AND kept.module_id = row.module_id
+                       AND instr(upper(row.desired), kept.value) = 0))"
+        ),
+        [run.0],
+    )?;
+    transaction.execute(
+        &format!(
+            "DELETE FROM credential WHERE kind = 'thumbprint' AND {REVERTED}
+                 AND instr(upper(row.desired), credential.value) > 0)"
+        ),
+        [run.0],
+    )?;
+    transaction.commit()
+}
+
 /// Stores all of an identity's credentials, or none and returns the first that belongs to a
 /// different one. Rows of interrupted runs that would send one of them for a different identity end
 /// as conflicts: no other process works on them, because this one has locked the ledger.

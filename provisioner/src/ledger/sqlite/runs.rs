@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::super::column::{ResultRow, Stored};
 use super::super::run::RUN;
 use super::super::{HeldDevices, ListedRun, Run, RunState, Totals, Verification};
+use super::credentials;
 use super::error::{unstorable, value_of};
 use super::value::misread;
 use crate::clock::Timestamp;
@@ -17,6 +18,7 @@ pub(super) fn end(
     state: RunState,
     now: &Timestamp,
 ) -> rusqlite::Result<()> {
+    credentials::free_unused(connection, run)?;
     connection
         .execute(
             "UPDATE run SET state = ?2, finished = ?3 WHERE id = ?1",
