@@ -2,12 +2,14 @@
 
 pub(crate) mod redact;
 
+use std::borrow::Cow;
 use std::fmt;
 
+use hub_types::secret_text::without_secrets;
 use hub_types::shown::{ShownBare, ShownText};
 use serde::Serialize;
 
-use crate::problem::redact::redact;
+use crate::problem::redact::{may_be_secret, redact};
 
 /// One error or warning about a batch file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +41,28 @@ pub enum Severity {
 }
 
 impl Problem {
+    /// The problem without what may be a secret, in whichever of its texts it stands.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        let secret = self.value.as_deref().filter(|value| may_be_secret(value));
+        let shown = |text: &str| {
+            let text = match secret {
+                Some(secret) => Cow::Owned(text.replace(secret.trim(), "…")),
+                None => Cow::Borrowed(text),
+            };
+            without_secrets(&text).into_owned()
+        };
+        let (message, remedy) = (shown(&self.message), shown(&self.remedy));
+        let is_secret = secret.is_some();
+        Self {
+            message,
+            remedy,
+            column: self.column.filter(|column| !may_be_secret(column)),
+            value: self.value.filter(|_| !is_secret),
+            ..self
+        }
+    }
+
     /// Returns true for an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
@@ -148,14 +172,20 @@ impl<'a> Findings<'a> {
     }
 
     fn push(&mut self, severity: Severity, column: Option<&str>, value: Option<&str>, flaw: Flaw) {
-        self.problems.push(Problem {
+        let problem = Problem {
             severity,
             file: self.file.to_owned(),
             line: self.line,
-            column: column.and_then(redact),
-            value: value.and_then(redact),
+            column: column.map(str::to_owned),
+            value: value.map(str::to_owned),
             message: flaw.message,
             remedy: flaw.remedy,
+        };
+        let problem = problem.redacted();
+        self.problems.push(Problem {
+            column: problem.column.as_deref().and_then(redact),
+            value: problem.value.as_deref().and_then(redact),
+            ..problem
         });
     }
 }

@@ -32,7 +32,10 @@ impl<'a> Draft<'a> {
             }
             let text = cell.text();
             if let Some(flaw) = forbidden(&header.column, cell, &text) {
-                findings.cell_error(&header.name, &text, flaw);
+                match header.is_secret() {
+                    true => findings.column_error(&header.name, flaw),
+                    false => findings.cell_error(&header.name, &text, flaw),
+                }
                 if let Some(Column::Field(field)) = header.column {
                     self.refused.push(field);
                 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hub_types::identity::{Status, StatusReason};
+use hub_types::secret_text::holds_symmetric_key;
 use hub_types::{DeviceId, ModuleId, SymmetricKey, Thumbprint};
 
 use crate::header::column::AuthMethod;
@@ -37,6 +38,12 @@ pub(super) fn module_id(text: &str) -> Result<ModuleId, Flaw> {
 fn check_id(text: &str) -> Result<(), Flaw> {
     if excel::is_rounded_number(text) {
         return Err(excel::rounded_number());
+    }
+    if holds_symmetric_key(text) {
+        return Err(Flaw::new(
+            "the id looks like a symmetric key; it is not repeated here",
+            "enter the id; a key stands in `primary_key` or `secondary_key`",
+        ));
     }
     // No id has spaces, so this says more than that.
     if text.contains(' ')

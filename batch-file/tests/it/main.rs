@@ -6,6 +6,7 @@ mod fixtures;
 mod hostile;
 mod round_trip;
 mod rows;
+mod secrets;
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -346,7 +346,7 @@ fn to_issue(row: &Row, by_ca: bool, profile: Option<&String>) -> AuthSpec {
     AuthSpec::IssuedCertificate { by_ca, csr, public_key, profile }
 }
 
-/// An error in a cell.
+/// An error in a cell, without what may be a secret: a key may stand in a column for file names.
 pub(super) fn problem(
     file: &str,
     line: u64,
@@ -364,6 +364,7 @@ pub(super) fn problem(
         message: message.into(),
         remedy: remedy.to_owned(),
     }
+    .redacted()
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl<'v, 'd> SectionComparison<'v, 'd> {
     fn note(&mut self, name: &str, expected: &Value, found: &Value) {
         let names = self.names.iter().copied().chain([name]).map(str::to_owned).collect();
         let path = (self.path_of)(names);
-        self.differences.push(Difference { path, expected: expected.clone(), found: found.clone() });
+        self.differences.push(Difference::new(path, expected.clone(), found.clone()));
     }
 }
 
