@@ -75,10 +75,11 @@ fn private_key(text: &str) -> Option<Range<usize>> {
 fn service_key(text: &str, from: usize) -> Option<Range<usize>> {
     let ends = text.char_indices().skip_while(|(at, _)| *at < from).filter(|(_, letter)| *letter == '=');
     let mut starts = ends.map(|(at, _)| at + 1).filter(|&start| {
-        text.get(..start).is_some_and(holds_service_key_at_end) && text.get(start..).is_some_and(|rest| {
-            let rest = rest.trim_start();
-            !rest.is_empty() && !rest.starts_with(ELLIPSIS)
-        })
+        text.get(..start).is_some_and(holds_service_key_at_end)
+            && text.get(start..).is_some_and(|rest| {
+                let rest = rest.trim_start();
+                !rest.is_empty() && !rest.starts_with(ELLIPSIS)
+            })
     });
     let start = starts.next()?;
     let rest = text.get(start..)?;

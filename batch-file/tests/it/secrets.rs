@@ -44,12 +44,19 @@ fn secrets() -> Vec<String> {
     let mut secrets: Vec<String> = keys.iter().map(ToString::to_string).collect();
     for key in keys {
         let digits = key.trim_end_matches('=');
-        secrets.extend([digits.to_owned(), key[1..].to_owned(), format!("{digits}!"), format!("{key} {key}")]);
+        secrets.extend([
+            digits.to_owned(),
+            key[1..].to_owned(),
+            format!("{digits}!"),
+            format!("{key} {key}"),
+        ]);
         secrets.push(format!("HostName=h.azure-devices.net;DeviceId=d;SharedAccessKey={key}"));
         secrets.push(format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----"));
     }
-    let nested: Vec<String> =
-        secrets.iter().flat_map(|one| [json!([one]).to_string(), json!({"a": {"b": one}}).to_string()]).collect();
+    let nested: Vec<String> = secrets
+        .iter()
+        .flat_map(|one| [json!([one]).to_string(), json!({"a": {"b": one}}).to_string()])
+        .collect();
     secrets.extend(nested);
     secrets
 }

@@ -73,15 +73,29 @@ impl ChangeDecision {
         Self::Refuse(Refusal { code, reason, differences })
     }
 
-    /// Refuses to delete an identity in another version than that for which a deletion was sent before: the
-    /// deletion may have had its effect, and somebody may have created the identity anew.
-    pub(super) fn unless_made_anew(self, doomed: Option<&Etag>, found: Option<&Etag>) -> Self {
-        match self {
-            Self::Delete if doomed.is_some() && found != doomed => Refusal::because(
-                ReasonCode::ChangedSinceSent,
-                "it was changed or made anew since this run was to delete it, and may have deleted it before",
-            ),
-            decision => decision,
+    /// Refuses to delete or disable an identity in another version than that for which the request was sent
+    /// before: the request may have had its effect, and somebody may have changed the identity since, or
+    /// created it anew. `disables` is true if a replacement disables the identity in one request.
+    pub(super) fn unless_made_anew(
+        self,
+        disables: bool,
+        sent_for: Option<&Etag>,
+        found: Option<&Etag>,
+    ) -> Self {
+        let verbs = match self {
+            Self::Delete => ("delete", "deleted"),
+            Self::Replace(_) if disables => ("disable", "disabled"),
+            _ => return self,
+        };
+        match sent_for {
+            Some(_) if sent_for != found => {
+                let (verb, done) = verbs;
+                let reason = format!(
+                    "it was changed or made anew since this run was to {verb} it, and may have {done} it before"
+                );
+                Refusal::because(ReasonCode::ChangedSinceSent, reason)
+            }
+            _ => self,
         }
     }
 }
@@ -119,7 +133,7 @@ impl Maintenance {
             (_, None) => ChangeDecision::missing(),
             (Self::AddThumbprint, Some(twin)) => rotation::add(spec, twin),
             (Self::Delete, Some(twin)) => delete(spec, twin),
-            (Self::Disable { reason }, Some(twin)) => status::disable(spec, twin, reason),
+            (Self::Disable { reason }, Some(twin)) => status::disable(spec, twin, reason, hold),
             (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(spec, twin),
             (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(spec, twin),
             (Self::Release { run }, Some(twin)) => status::release(spec, twin, *run, hold),

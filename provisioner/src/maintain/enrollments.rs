@@ -98,8 +98,8 @@ impl<D: Dps> Operation for UndoOperation<D> {
             Some(found) => {
                 let seen = self.reader.compare(&task.decider.row.spec, Some(found)).await?;
                 let decision = undo_unused(&task.decider.row, seen.comparison, &seen.etags, self.undone);
-                let decision =
-                    decision.unless_made_anew(task.decider.doomed.as_ref(), seen.etags.identity.as_ref());
+                let (sent_for, found) = (task.decider.sent_for.as_ref(), seen.etags.identity.as_ref());
+                let decision = decision.unless_made_anew(false, sent_for, found);
                 let row = &task.decider.row;
                 mind_later_runs(&self.holds, &self.maintenance, None, row, decision).await?
             }

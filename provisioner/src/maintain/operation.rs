@@ -48,8 +48,8 @@ pub(crate) struct Changing {
     pub(super) row: LedgerRow,
     maintenance: Arc<Maintenance>,
     pub(super) machine: ChangeMachine,
-    /// The version of the identity that a deletion was sent for.
-    pub(super) doomed: Option<Etag>,
+    /// The version of the identity that a deletion was sent for, or another request before this session.
+    pub(super) sent_for: Option<Etag>,
     /// The status of the last read, and its reason.
     status: Status,
     status_reason: Option<StatusReason>,
@@ -65,7 +65,7 @@ impl Changing {
     /// The identity of a row, before it is read.
     pub(super) fn new(row: LedgerRow, maintenance: Arc<Maintenance>) -> Self {
         let effect = maintenance.effect();
-        let (machine, doomed) = match row.record.state {
+        let (machine, sent_for) = match row.record.state {
             RowState::Sent => (ChangeMachine::resumed(effect), row.before.identity.clone()),
             _ => (ChangeMachine::new(effect), None),
         };
@@ -73,7 +73,7 @@ impl Changing {
             row,
             maintenance,
             machine,
-            doomed,
+            sent_for,
             status: Status::Enabled,
             status_reason: None,
             scope: None,
@@ -198,7 +198,8 @@ impl<H: Hub> Operation for ChangeOperation<H> {
             false => self.maintenance.decide(&changing.row, twin, task.hold.as_ref()),
         };
         let found = twin.and_then(|twin| twin.device_etag.as_ref());
-        let decision = decision.unless_made_anew(changing.doomed.as_ref(), found);
+        let decision =
+            decision.unless_made_anew(self.maintenance.retires(), changing.sent_for.as_ref(), found);
         let decision =
             mind_later_runs(&self.holds, &self.maintenance, self.run, &changing.row, decision).await?;
         task.step = changing.machine.observed(decision);
@@ -366,7 +367,7 @@ impl<H: Hub> ChangeOperation<H> {
             .iter_mut()
             .filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)))
             .collect();
-        going.iter_mut().for_each(|task| task.decider.doomed.clone_from(&task.etags.identity));
+        going.iter_mut().for_each(|task| task.decider.sent_for.clone_from(&task.etags.identity));
         let doomed: Vec<(IdentityId, Option<Etag>)> = going
             .iter()
             .filter(|task| !task.decider.goes_with_device)

@@ -140,8 +140,12 @@ impl<D: Dps, H: AssignedHubs> Operation for RetireOperation<D, H> {
         let row = &task.decider.row;
         let decision = self.maintenance.decide_enrolled(&row.spec, &found, self.has_groups);
         let decision = match &found.enrollment {
-            // An enrolment that has gone by the request that was sent is as it is to be.
-            Some(_) => decision.unless_made_anew(task.decider.doomed.as_ref(), task.etags.identity.as_ref()),
+            // An enrolment that has gone by the request that was sent is as it is to be. What is disabled takes
+            // several requests, of which each changes the version.
+            Some(_) => {
+                let (sent_for, found) = (task.decider.sent_for.as_ref(), task.etags.identity.as_ref());
+                decision.unless_made_anew(false, sent_for, found)
+            }
             None => decision,
         };
         let decision = mind_later_runs(&self.holds, &self.maintenance, self.run, row, decision).await?;
@@ -237,7 +241,7 @@ impl<D: Dps, H: AssignedHubs> RetireOperation<D, H> {
         let doomed =
             tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)));
         let deletions = doomed.map(|task| async {
-            task.decider.doomed.clone_from(&task.etags.identity);
+            task.decider.sent_for.clone_from(&task.etags.identity);
             let event = self.take_out(task).await?;
             task.answered(event);
             Ok(())

@@ -53,7 +53,7 @@ reason_codes! {
     ChangedSincePlan = "changed_since_plan",
     /// It was changed since the run that is to be undone created it.
     ChangedSinceRun = "changed_since_run",
-    /// It was changed, or made anew, since the run was to delete it.
+    /// It was changed, or made anew, since the run was to delete or disable it.
     ChangedSinceSent = "changed_since_sent",
     /// Devices on the hub hang below it.
     ChildrenStay = "children_stay",

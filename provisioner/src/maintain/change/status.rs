@@ -12,10 +12,22 @@ use crate::model::hold::Hold;
 use crate::model::run_id::RunId;
 use crate::model::spec::{IdentitySpec, QUARANTINE};
 
-pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> ChangeDecision {
+pub(super) fn disable(
+    spec: &IdentitySpec,
+    twin: &Twin,
+    reason: &StatusReason,
+    hold: Option<&Hold>,
+) -> ChangeDecision {
+    // A run that is not finished may be this one, whose request was lost.
+    let is_retired =
+        || hold.is_some_and(|hold| hold.is_retired && (hold.is_unfinished || hold.is_as_left(twin)));
     match (spec.identity.module(), twin.status) {
-        // A release of the quarantine would enable it.
-        (None, Status::Disabled) if is_in_quarantine(twin) => {
+        (None, Status::Disabled) if twin.status_reason.as_ref() == Some(reason) => {
+            ChangeDecision::NothingToDo
+        }
+        // A release of the quarantine would enable it. The reason of an earlier retirement is corrected,
+        // and that of others is left.
+        (None, Status::Disabled) if is_in_quarantine(twin) || is_retired() => {
             if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(reason)))
         }
         (_, Status::Disabled) => ChangeDecision::NothingToDo,

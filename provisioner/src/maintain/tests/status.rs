@@ -1,7 +1,9 @@
 //! Disabling and enabling devices.
 
 use super::*;
+use crate::ledger::{Claim, Sent};
 use crate::model::compare::STAGED;
+use crate::model::etags::Etags;
 
 #[tokio::test]
 async fn devices_are_disabled_first_and_deleted_later() {
@@ -118,4 +120,52 @@ async fn a_release_gives_back_the_status_reason_of_before() {
     assert_eq!(totals, Totals { rows: 1, conflict: 1, ..Totals::default() });
     let reasons = factory.reasons(release);
     assert!(reasons[0].1.contains(&format!("run {second} retired it since")), "{reasons:?}");
+}
+
+/// A run was killed when its request to disable the device had left, or was about to leave.
+#[tokio::test]
+async fn a_device_that_others_changed_since_is_not_disabled_by_a_resumed_run() {
+    for is_changed in [false, true] {
+        let factory = Factory::new(Modules::InBulk);
+        factory.provision().await;
+        let run = factory.load(Some(disable()), &named(&["a"]));
+        let before = Etags::of(factory.hub.twin(&identity("a")).await.unwrap().as_ref());
+        {
+            let mut ledger = factory.ledger.lock();
+            ledger.begin_work(run, Duration::from_secs(30)).unwrap();
+            let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
+            let sent = Sent { before, held_by: Some(run), ..Sent::from((identity("a"), Effect::Updated)) };
+            ledger.mark_sent(&chunk.lease, &[sent], &Timestamp::now()).unwrap();
+        }
+        if is_changed {
+            factory.set_status("a", Status::Enabled, Some("repaired"));
+        }
+        assert_eq!(factory.maintain(&disable(), run).run().await.unwrap(), RunState::Finished);
+        let row = factory.rows(run).remove(0).record;
+        match is_changed {
+            false => assert_eq!((row.state, status_of(&factory, "a").0), (RowState::Done, Status::Disabled)),
+            true => {
+                let code = Some(ReasonCode::ChangedSinceSent);
+                assert_eq!((row.state, row.reason), (RowState::Conflict, code));
+                assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("repaired".into())));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_reason_of_a_retirement_is_corrected_and_that_of_others_is_left() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    factory.set_status("a", Status::Enabled, Some("line 3"));
+    factory.maintain_all(disable(), &named(&["a", "b"])).await;
+    factory.set_status("b", Status::Disabled, Some("stolen"));
+    factory.set_status("c", Status::Disabled, Some("not ours"));
+    let other = Maintenance::Disable { reason: StatusReason::new("order 4711").unwrap() };
+    let (second, totals) = factory.maintain_all(other, &named(&["a", "b", "c"])).await;
+    assert_eq!(totals, Totals { rows: 3, updated: 1, unchanged: 2, held: 1, ..Totals::default() });
+    let reasons = ["a", "b", "c"].map(|name| status_of(&factory, name).1.unwrap());
+    assert_eq!(reasons, ["order 4711", "stolen", "not ours"]);
+    factory.maintain_all(Maintenance::Release { run: Some(second) }, &[]).await;
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
 }

@@ -36,7 +36,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
         ReasonCode::ChangedSincePlan => "changed since the plan was made",
         ReasonCode::ChangedSinceRun => "changed since the run created it",
-        ReasonCode::ChangedSinceSent => "changed or made anew since the run was to delete it",
+        ReasonCode::ChangedSinceSent => "changed or made anew since the run was to delete or disable it",
         ReasonCode::Contradiction => "the {service} says that it exists and that it does not",
         ReasonCode::CreationUncertain => "perhaps not created by the run",
         ReasonCode::CredentialDiffers => "on the {service} already with other credentials",
@@ -185,6 +185,11 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         (Code::ChangedSinceRun, _) => careful(verb),
         (Code::ChangedSinceSent, Delete | Undo) => with_look(
             "find out who changed or made them since, and leave them if they are needed; the run may have deleted what had \
+             their ids before",
+            verb,
+        ),
+        (Code::ChangedSinceSent, Disable) => with_look(
+            "find out who changed or made them since, and whether they are in use; the run may have disabled what had \
              their ids before",
             verb,
         ),
