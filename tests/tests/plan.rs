@@ -376,3 +376,26 @@ fn a_plan_refuses_what_an_apply_would_not_issue_a_certificate_to() -> Result<()>
     assert_eq!(reported("pump-1").context("it has")?["reason"], "certificate_elsewhere");
     Ok(())
 }
+
+#[test]
+fn a_plan_counts_the_certificates_that_the_ca_may_issue() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    station.run("cert-tool", ["ca", "policy", "pki", "--max-certificates", "3"])?.expect_code(0)?;
+    station.write("first.csv", "device_id\npump-1\n")?;
+    let first = ["issue", "--ca", "pki", "--from", "first.csv", "--out", "pki/issued"];
+    station.run("cert-tool", first)?.expect_code(0)?;
+    station.write("batch.csv", "device_id\npump-1\npump-2\npump-3\npump-4\n")?;
+    let planned = plan(&station, &hub, &["batch.csv", "--issue", "pki"], 1)?;
+    assert_eq!((&planned["create"], &planned["refuse"]), (&3.into(), &1.into()), "{planned}");
+    let applied = station.provision(&hub, ["apply", "batch.csv", "--issue", "pki"])?.expect_code(1)?;
+    assert!(applied.stdout.contains("3 created") && applied.stdout.contains("1 failed"), "{applied:?}");
+    let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
+    let report: Value = serde_json::from_str(&report.stdout)?;
+    let rows = report["rows"].as_array().context("a report has rows")?;
+    let refused = rows.iter().find(|row| row["device_id"] == "pump-4").context("it is refused")?;
+    assert_eq!(row(&planned, "pump-4")?["reason"], refused["error"], "{planned}");
+    assert!(refused["error"].as_str().is_some_and(|error| error.contains("and may issue 3")), "{report}");
+    Ok(())
+}

@@ -319,6 +319,11 @@ impl IssuedLookup {
         Ok(Some(Self { index, output }))
     }
 
+    /// Returns the number of certificates that the CA has issued. It reads the whole index.
+    pub fn count(&self) -> Result<u64, Error> {
+        self.index.count()
+    }
+
     /// Returns true if the CA has issued a certificate for an identity, in any folder.
     pub fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
         self.index.contains(identity)

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hub_types::IdentityId;
+use hub_types::limits::MAX_COMMON_NAME_CHARS;
 
 use super::{ProfileRow, Profiles, RowValues};
 use crate::ca::{CertificateAuthority, profile_validity};
 use crate::error::Error;
 use crate::error::refusal::Refusal;
-use crate::issue::request::IssueOptions;
+use crate::issue::request::{IssueOptions, LongNames};
 use crate::policy::Policy;
 
 /// The policy and the profiles of a CA, to judge rows before certificates are issued for them.
@@ -17,6 +18,7 @@ use crate::policy::Policy;
 pub struct RowCheck {
     policy: Policy,
     profiles: Profiles,
+    long_names: LongNames,
     /// The profiles that can't be used now, with the reason.
     unusable: BTreeMap<String, String>,
 }
@@ -39,14 +41,28 @@ impl RowCheck {
                 unusable.insert(profile.name().to_owned(), error.to_string());
             }
         }
-        Ok(Self { policy, profiles, unusable })
+        Ok(Self { policy, profiles, long_names: options.long_names, unusable })
     }
 
-    /// Refuses an identity that the policy does not allow, and a row whose profile does not exist or can't be
+    /// Returns the reason why no further certificate can be issued after so many, if there is one.
+    pub fn refusal_after(&self, issued: u64) -> Option<Refusal> {
+        self.policy.refusal_after(issued)
+    }
+
+    /// Returns true if the CA may issue only a number of certificates.
+    pub fn limits_number(&self) -> bool {
+        self.policy.max_certificates().is_some()
+    }
+
+    /// Refuses an identity that the policy does not allow or that is too long for a common name, and a row whose profile does not exist or can't be
     /// filled in with its values, as issuing does.
     pub fn check(&self, identity: &IdentityId, row: &ProfileRow) -> Result<(), Refusal> {
         if let Some(refusal) = self.policy.refusal_of_identity(identity) {
             return Err(refusal);
+        }
+        let length = identity.common_name().len();
+        if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
+            return Err(Refusal::CommonNameTooLong { length });
         }
         let Some(name) = &row.profile else {
             let refusal = |reason| Refusal::Policy { rule: "subjects", reason };

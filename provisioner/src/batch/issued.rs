@@ -58,6 +58,8 @@ pub(crate) struct IssuePreview {
     issuer: Option<RowCheck>,
     /// `None` while nothing was issued.
     lookup: Option<IssuedLookup>,
+    /// The number of certificates that the CA will have issued, if it may issue only a number of them.
+    issued: u64,
 }
 
 impl IssuePreview {
@@ -76,12 +78,15 @@ impl IssuePreview {
             profile.map(|name| Profiles::default().find(name).map(drop)).transpose()?;
             None
         };
-        Ok(Self { issuer, lookup: IssuedLookup::open(&folders.ca, &folders.out)? })
+        let lookup = IssuedLookup::open(&folders.ca, &folders.out)?;
+        let is_limited = issuer.as_ref().is_some_and(RowCheck::limits_number);
+        let issued = lookup.as_ref().filter(|_| is_limited).map_or(Ok(0), IssuedLookup::count)?;
+        Ok(Self { issuer, lookup, issued })
     }
 
     /// Refuses the rows of a run to which no certificate would be issued: because of the one that the CA has
     /// issued before, or because of its policy and the row's profile.
-    pub(crate) fn refuse_rows(&self, ledger: &mut Ledger, run: RunId) -> Result<(), LoadError> {
+    pub(crate) fn refuse_rows(mut self, ledger: &mut Ledger, run: RunId) -> Result<(), LoadError> {
         complete_rows(ledger, run, |ledger, rows| {
             let mut refused = Vec::new();
             for row in rows {
@@ -94,7 +99,7 @@ impl IssuePreview {
         })
     }
 
-    fn refusal(&self, spec: &IdentitySpec) -> Result<Option<Record>, LoadError> {
+    fn refusal(&mut self, spec: &IdentitySpec) -> Result<Option<Record>, LoadError> {
         let identity = &spec.identity;
         if let Some(lookup) = &self.lookup
             && lookup.contains(identity)?
@@ -105,9 +110,11 @@ impl IssuePreview {
                 Some(refusal) => Some(not_issued(&refusal)),
             });
         }
-        let checked =
-            self.issuer.as_ref().map_or(Ok(()), |ca| ca.check(identity, &profile_row(&spec.state.auth)));
-        Ok(checked.err().map(|refusal| not_issued(&refusal)))
+        let Some(ca) = &self.issuer else { return Ok(None) };
+        let checked = ca.check(identity, &profile_row(&spec.state.auth));
+        let refusal = checked.err().or_else(|| ca.refusal_after(self.issued));
+        self.issued += u64::from(refusal.is_none());
+        Ok(refusal.map(|refusal| not_issued(&refusal)))
     }
 }
 
