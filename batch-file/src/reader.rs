@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
+use hub_types::shown::without_os_codes;
 
 use crate::across::blanks::Blanks;
 use crate::across::duplicates::Duplicates;
@@ -179,7 +180,7 @@ impl BatchReader {
         let mut findings = Findings::new(&self.name, None);
         if let Err(error) = end {
             findings.error(Flaw::new(
-                format!("reading stopped: {error}"),
+                format!("reading stopped: {}", without_os_codes(&error.to_string())),
                 "see whether the file's disk or share can still be reached",
             ));
         } else if self.rows == 0 {

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use hub_types::shown::without_os_codes;
+
 /// Returns the causes of an error, the direct one first.
 pub fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let mut next = error.source();
@@ -13,14 +15,15 @@ pub fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)>
 }
 
 /// Returns the text of an error on one line, and behind it the text of each cause that the line
-/// does not contain yet.
+/// does not contain yet. Errors of the operating system have no numbers.
 pub fn with_causes(error: &dyn Error) -> String {
-    causes(error).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+    let told = causes(error).map(ToString::to_string).fold(error.to_string(), |text, cause| {
         match text.contains(&cause) {
             true => text,
             false => format!("{text}: {cause}"),
         }
-    })
+    });
+    without_os_codes(&told).into_owned()
 }
 
 #[cfg(test)]
@@ -41,5 +44,7 @@ mod tests {
         let outer = |text| Outer { text, source: io::Error::other("it is closed") };
         assert_eq!(with_causes(&outer("can't read `a`")), "can't read `a`: it is closed");
         assert_eq!(with_causes(&outer("can't read `a`: it is closed")), "can't read `a`: it is closed");
+        let missing = Outer { text: "can't read `a`", source: io::Error::from_raw_os_error(2) };
+        assert!(!with_causes(&missing).contains("os error"), "{}", with_causes(&missing));
     }
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use hub_types::shown::ShownLines;
+use hub_types::shown::{ShownLines, without_os_codes};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +14,7 @@ use crate::causes::{causes, with_causes};
 
 /// Writes a line.
 pub fn line(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", ShownLines(&text.to_string()));
+    let _ = writeln!(io::stderr(), "{}", ShownLines(&without_os_codes(&text.to_string())));
 }
 
 /// Writes a word such as `error`, an error and all its causes on one line.

@@ -1,6 +1,7 @@
 //! Display of foreign characters and texts in messages, with every invisible character made
 //! visible.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -70,6 +71,21 @@ impl fmt::Display for ShownLines<'_> {
     }
 }
 
+/// The text without the numbers that follow the words of the operating system's errors: ` (os error 2)`.
+pub fn without_os_codes(text: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed(text);
+    while let Some(start) = shown.find(OS_CODE) {
+        let rest = shown.get(start + OS_CODE.len()..).unwrap_or_default();
+        let digits = rest.trim_start_matches('-').trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let Some(behind) = digits.strip_prefix(')').filter(|_| digits.len() < rest.len()) else { break };
+        let end = shown.len() - behind.len();
+        shown.to_mut().replace_range(start..end, "");
+    }
+    shown
+}
+
+const OS_CODE: &str = " (os error ";
+
 /// Returns true if a character is visible or a plain space, and does not affect the text around it.
 pub fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
@@ -104,5 +120,17 @@ mod tests {
         assert_eq!(ShownBare("it can't\u{1b}[2J").to_string(), "it can't<U+001B>[2J");
         let path = Path::new("a\n\u{2028}/b \u{85}.csv");
         assert_eq!(ShownPath(path).to_string(), "a<U+000A><U+2028>/b <U+0085>.csv");
+    }
+
+    #[test]
+    fn words_of_the_operating_system_have_no_numbers() {
+        let error = std::io::Error::from_raw_os_error(2);
+        assert!(error.to_string().contains(OS_CODE));
+        let text = format!("can't read `a`: {error}: x; {error}");
+        let words = "No such file or directory";
+        #[cfg(unix)]
+        assert_eq!(without_os_codes(&text), format!("can't read `a`: {words}: x; {words}"));
+        assert!(!without_os_codes(&text).contains("os error"));
+        assert_eq!(without_os_codes("a (os error x) b"), "a (os error x) b");
     }
 }

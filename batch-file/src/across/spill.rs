@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 
+use hub_types::shown::without_os_codes;
+
 use crate::across::table::Key;
 use crate::problem::Flaw;
 
@@ -125,7 +127,7 @@ fn read(mut file: impl Read, count: usize) -> io::Result<Vec<SpilledKey>> {
 /// The flaw of a temporary file that can't be used.
 pub(crate) fn unusable(what: &str, error: &io::Error) -> Flaw {
     Flaw::new(
-        format!("{what}: the temporary file can't be used: {error}"),
+        format!("{what}: the temporary file can't be used: {}", without_os_codes(&error.to_string())),
         "make room in the folder for temporary files (TMPDIR), or split the batch",
     )
 }
