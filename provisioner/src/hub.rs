@@ -62,6 +62,15 @@ pub(crate) trait Patient: Send + Sync + 'static {
     }
 }
 
+/// The settings of a module that its twin does not show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ModuleSettings {
+    /// The manager of the module, such as `iotEdge`. Bulk calls have no place for it, and clear it.
+    pub(crate) managed_by: Option<String>,
+    /// Its symmetric keys.
+    pub(crate) keys: Option<SymmetricKeys>,
+}
+
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
 pub(crate) trait Hub: Patient {
     /// Sends up to 100 items and answers what the hub says of them. Only what had no effect for certain is sent again.
@@ -108,6 +117,12 @@ pub(crate) trait Hub: Patient {
         &self,
         identity: &IdentityId,
     ) -> impl Future<Output = Result<Option<SymmetricKeys>, HubError>> + Send;
+
+    /// Reads the settings of a module that an update has to repeat; `None` when there is no such module.
+    fn module_settings(
+        &self,
+        module: &IdentityId,
+    ) -> impl Future<Output = Result<Option<ModuleSettings>, HubError>> + Send;
 
     /// Merges tags and desired properties into a twin: the one that has this etag, or whichever
     /// there is. The same patch twice has the same end, so it is sent again whatever became of the

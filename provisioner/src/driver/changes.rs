@@ -3,6 +3,7 @@
 
 use futures_util::future::join_all;
 use hub_types::bulk::{BulkItem, ImportMode};
+use hub_types::identity::ModuleSpec;
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::JsonObject;
 use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
@@ -38,25 +39,28 @@ impl<H: Hub> HubWriter<H> {
     ) -> Result<Vec<Event>, HubError> {
         let mut events = Vec::with_capacity(changes.len());
         for chunk in changes.chunks(MAX_BULK_ITEMS) {
-            let items = join_all(chunk.iter().map(|change| self.update_item(change, keys))).await;
-            let mut sent = Vec::with_capacity(items.len());
-            let mut refused = Vec::with_capacity(items.len());
-            for item in items {
-                match item {
-                    Ok(item) => {
-                        sent.push(item);
-                        refused.push(None);
+            let requests = join_all(chunk.iter().map(|change| self.update_request(change, keys))).await;
+            let mut sent = Vec::with_capacity(requests.len());
+            let mut done = Vec::with_capacity(requests.len());
+            for (change, request) in chunk.iter().zip(requests) {
+                done.push(match request {
+                    Ok(UpdateRequest::InBulk(item)) => {
+                        sent.push(*item);
+                        None
                     }
-                    Err(error) => refused.push(Some(refused_or_fatal(error, None)?)),
-                }
+                    Ok(UpdateRequest::ByItself(module)) => Some(self.put_module(change, &module).await?),
+                    Err(error) => Some(refused_or_fatal(error, None)?),
+                });
             }
             let mut answers = self.send(&sent).await?.into_iter().map(as_update);
-            for (change, refused) in chunk.iter().zip(refused) {
-                let event = match refused {
-                    Some(refused) => refused,
-                    None => answers.next().unwrap_or(Event::Lost(HubError::NoAnswer)),
-                };
-                events.push(self.or_one_by_one(change, event, keys).await?);
+            for (change, done) in chunk.iter().zip(done) {
+                events.push(match done {
+                    Some(event) => event,
+                    None => {
+                        let event = answers.next().unwrap_or(Event::Lost(HubError::NoAnswer));
+                        self.or_one_by_one(change, event, keys).await?
+                    }
+                });
             }
         }
         Ok(events)
@@ -94,10 +98,35 @@ impl<H: Hub> HubWriter<H> {
         }
     }
 
-    /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so scopes are
-    /// sent as they were read, and keys that the hub made are read and sent along.
-    async fn update_item(&self, change: &IdentityUpdate<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
+    /// The request that replaces the identity. What is left out of it the hub would set anew, so scopes are
+    /// sent as they were read, and keys that the hub made are read and sent along. A module with a manager is
+    /// replaced by itself, because a bulk item has no place for the manager.
+    async fn update_request(
+        &self,
+        change: &IdentityUpdate<'_>,
+        keys: &GivenKeys,
+    ) -> Result<UpdateRequest, HubError> {
         let spec = change.spec;
+        let is_by_hub = spec.state.auth == AuthSpec::Sas { given: false };
+        let (managed_by, made_keys) = match spec.identity.module() {
+            Some(_) => {
+                let settings = self.hub().module_settings(&spec.identity).await?.unwrap_or_default();
+                (settings.managed_by, settings.keys)
+            }
+            None if is_by_hub => (None, self.hub().keys(&spec.identity).await?),
+            None => (None, None),
+        };
+        let authentication = is_by_hub.then_some(Authentication::Sas(made_keys));
+        if managed_by.is_some()
+            && let Some(module) = spec.module_spec(keys)
+        {
+            let authentication = authentication.or(module.authentication);
+            return Ok(UpdateRequest::ByItself(Box::new(ModuleSpec {
+                managed_by,
+                authentication,
+                ..module
+            })));
+        }
         let scopes = change.scopes.clone().with_edge(spec.state.edge);
         let scopes = match change.changes_parent {
             true => scopes.below(self.parent_scope(spec).await?),
@@ -110,10 +139,8 @@ impl<H: Hub> HubWriter<H> {
         });
         item.etag.clone_from(&change.etag);
         (item.tags, item.properties) = (None, None);
-        if let AuthSpec::Sas { given: false } = spec.state.auth {
-            item.authentication = Some(Authentication::Sas(self.hub().keys(&spec.identity).await?));
-        }
-        Ok(item)
+        item.authentication = authentication.or(item.authentication);
+        Ok(UpdateRequest::InBulk(Box::new(item)))
     }
 
     /// Puts a module by itself where the hub takes no modules in bulk.
@@ -130,21 +157,36 @@ impl<H: Hub> HubWriter<H> {
             _ => None,
         };
         let Some(mut module) = module else { return Ok(event) };
-        let identity = &change.spec.identity;
+        let settings = match self.hub().module_settings(&change.spec.identity).await {
+            Ok(settings) => settings.unwrap_or_default(),
+            Err(error) => return refused_or_fatal(error, None),
+        };
         if let AuthSpec::Sas { given: false } = change.spec.state.auth {
-            match self.hub().keys(identity).await {
-                Ok(keys) => module.authentication = Some(Authentication::Sas(keys)),
-                Err(error) => return refused_or_fatal(error, None),
-            }
+            module.authentication = Some(Authentication::Sas(settings.keys));
         }
+        module.managed_by = settings.managed_by;
+        self.put_module(change, &module).await
+    }
+
+    /// Replaces a module by itself.
+    async fn put_module(&self, change: &IdentityUpdate<'_>, module: &ModuleSpec) -> Result<Event, HubError> {
+        let identity = &change.spec.identity;
         let any = Etag::new("*");
         let etag = change.etag.as_ref().unwrap_or(&any);
-        match self.hub().put_module(identity, &module, Some(etag)).await {
+        match self.hub().put_module(identity, module, Some(etag)).await {
             Ok(()) => Ok(Event::IdentityUpdated),
             Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
             Err(error) => module_refused_or_fatal(self.hub(), identity.device(), error).await,
         }
     }
+}
+
+/// The request that updates an identity.
+enum UpdateRequest {
+    /// A module with a manager, in a call of its own.
+    ByItself(Box<ModuleSpec>),
+    /// An item of a bulk call.
+    InBulk(Box<BulkItem>),
 }
 
 fn delete_item(identity: &IdentityId, etag: &Option<Etag>) -> BulkItem {

@@ -21,7 +21,7 @@ use super::request::{Request, to_body};
 use super::retry::Idempotency;
 use super::service_client::{Endpoint, ServiceClient};
 use super::transport::HubClientOptions;
-use super::{Condition, Hub, Patient};
+use super::{Condition, Hub, ModuleSettings, Patient};
 use crate::model::service::ServiceKind;
 use crate::model::service_status::WaitReason;
 
@@ -71,6 +71,24 @@ impl HubClient {
     }
 }
 
+impl HubClient {
+    async fn settings(&self, identity: &IdentityId) -> Result<Option<ModuleSettings>, HubError> {
+        let path = identity_path(identity);
+        let found = self.get::<IdentitySettings>("get identity", &path, identity, MAX_IDENTITY).await;
+        let found = match identity.module() {
+            Some(_) => self.of_module(identity.device(), found).await,
+            None => found,
+        };
+        Ok(found?.map(|IdentitySettings { authentication, managed_by, .. }| ModuleSettings {
+            managed_by,
+            keys: match authentication {
+                Authentication::Sas(keys) => keys,
+                _ => None,
+            },
+        }))
+    }
+}
+
 impl Deref for HubClient {
     type Target = ServiceClient;
 
@@ -103,16 +121,11 @@ impl Hub for HubClient {
     }
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
-        let path = identity_path(identity);
-        let found = self.get::<IdentityKeys>("get identity", &path, identity, MAX_IDENTITY).await;
-        let found = match identity.module() {
-            Some(_) => self.of_module(identity.device(), found).await,
-            None => found,
-        };
-        Ok(match found? {
-            Some(IdentityKeys { authentication: Authentication::Sas(keys), .. }) => keys,
-            _ => None,
-        })
+        Ok(self.settings(identity).await?.and_then(|settings| settings.keys))
+    }
+
+    async fn module_settings(&self, module: &IdentityId) -> Result<Option<ModuleSettings>, HubError> {
+        self.settings(module).await
     }
 
     async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
@@ -221,15 +234,18 @@ const MAX_BULK_RESULT: usize = 1 << 20;
 pub(super) const MAX_PAGE: usize = 64 << 20;
 pub(super) const API_VERSION: &str = "2021-04-12";
 
-/// The keys in the document of an identity.
+/// The settings in the document of an identity.
 #[derive(serde::Deserialize)]
-struct IdentityKeys {
+#[serde(rename_all = "camelCase")]
+struct IdentitySettings {
     #[serde(flatten)]
     ids: Ids,
     authentication: Authentication,
+    #[serde(default)]
+    managed_by: Option<String>,
 }
 
-impl About for IdentityKeys {
+impl About for IdentitySettings {
     fn is_about(&self, identity: &IdentityId) -> bool {
         self.ids.is_about(identity)
     }

@@ -20,7 +20,7 @@ use crate::ledger::{
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
 use crate::model::failure::ReasonCode;
-use crate::model::options::{ApplyOptions, ApplyRules};
+use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
@@ -177,6 +177,28 @@ async fn a_module_that_is_named_alone_goes_alone() {
         let (_, totals) = factory.maintain_all(Maintenance::Delete, &named(&["a/x"])).await;
         assert_eq!(totals, Totals { rows: 1, deleted: 1, ..Totals::default() });
         assert_eq!(factory.names(), ["a", "a/y", "b", "b/x", "c"]);
+    }
+}
+
+/// Bulk calls have no place for the manager of a module, and clear it.
+#[tokio::test]
+async fn a_module_keeps_its_manager_when_it_is_changed() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        factory.provision().await;
+        let set = |name: &str| {
+            let mut identities = factory.hub.identities.lock().unwrap();
+            identities.get_mut(&identity(name)).unwrap().managed_by = Some("iotEdge".to_owned());
+        };
+        set("a/x");
+        let rows: Vec<_> = ["a", "a/x", "a/y"].iter().map(|name| spec(name, "BB", Some("AA"))).collect();
+        let (_, totals) = factory.maintain_all(Maintenance::AddThumbprint, &rows).await;
+        assert_eq!(totals, Totals { rows: 3, updated: 3, ..Totals::default() });
+        let rules = ApplyRules { mode: ApplyMode::Upsert, ..ApplyRules::default() };
+        factory.apply(rules, &named(&["a", "a/x", "a/y"])).await;
+        let identities = factory.hub.identities.lock().unwrap();
+        let managers = ["a/x", "a/y"].map(|name| identities[&identity(name)].managed_by.as_deref());
+        assert_eq!(managers, [Some("iotEdge"), None]);
     }
 }
 

@@ -264,7 +264,7 @@ impl Planner {
                 self.plan.held += u64::from(look.held_by.is_some());
             }
             Action::Create => self.plan_creation(state, is_module),
-            Action::Update => self.plan_update(state, look),
+            Action::Update => self.plan_update(state, is_module, look),
         }
         if matches!(action, Action::Create | Action::Update | Action::Keep) {
             // What came to a good end is read back.
@@ -291,14 +291,14 @@ impl Planner {
         }
     }
 
-    fn plan_update(&mut self, state: &StateSpec, look: &IdentitySnapshot) {
+    fn plan_update(&mut self, state: &StateSpec, is_module: bool, look: &IdentitySnapshot) {
         self.plan.update += 1;
         let Some(twin) = &look.twin_too else {
             return self.count(OperationClass::TwinUpdate, 1);
         };
         self.count(OperationClass::Registry, 1);
-        if state.auth == (AuthSpec::Sas { given: false }) {
-            // Keys that the hub made are read, to be sent along.
+        if is_module || state.auth == (AuthSpec::Sas { given: false }) {
+            // The manager of a module, and keys that the hub made, are read, to be sent along.
             self.count(OperationClass::Registry, 1);
         }
         self.count_look(state);

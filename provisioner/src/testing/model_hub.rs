@@ -14,7 +14,7 @@ use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, ModuleId}
 use serde_json::{Value, from_value, json};
 use tokio::sync::Notify;
 
-use crate::hub::{Hub, HubError, Patient};
+use crate::hub::{Hub, HubError, ModuleSettings, Patient};
 use crate::model::service::ServiceKind;
 pub(crate) use log::{Log, Logged, OTHERS, What};
 pub(crate) use others::{ForeignChange, Other};
@@ -94,6 +94,8 @@ pub(crate) struct Identity {
     pub(crate) desired: JsonObject,
     pub(crate) status: Status,
     pub(crate) status_reason: Option<StatusReason>,
+    /// The manager of a module.
+    pub(crate) managed_by: Option<String>,
     /// True if the device runs the IoT Edge runtime.
     pub(crate) edge: bool,
     /// The scope of a leaf device's parent.
@@ -283,6 +285,7 @@ impl Identity {
         self.authentication = item.authentication.clone().unwrap_or_default();
         self.status = item.status.unwrap_or_default();
         self.status_reason.clone_from(&item.status_reason);
+        self.managed_by = None;
         self.edge = is_edge(item);
         self.leaf_scope = item.device_scope.clone().filter(|_| !self.edge);
         self.parent_scopes = item.parent_scopes.clone().filter(|_| self.edge).unwrap_or_default();
@@ -392,6 +395,7 @@ impl Hub for ModelHub {
                 }
                 found.version += 1;
                 found.authentication = spec.authentication.clone().unwrap_or_default();
+                found.managed_by.clone_from(&spec.managed_by);
                 return Ok(());
             }
             if identities.contains_key(identity) {
@@ -428,6 +432,13 @@ impl Hub for ModelHub {
             Some(Authentication::Sas(keys)) => keys,
             _ => None,
         })
+    }
+
+    async fn module_settings(&self, module: &IdentityId) -> Result<Option<ModuleSettings>, HubError> {
+        let keys = self.keys(module).await?;
+        let identities = self.identities.lock().unwrap();
+        let settings = |found: &Identity| ModuleSettings { managed_by: found.managed_by.clone(), keys };
+        Ok(identities.get(module).map(settings))
     }
 
     async fn patch_twin(
