@@ -224,6 +224,61 @@ fn a_ledger_with_a_password_and_an_application_with_a_secret() -> Result<()> {
     story.search(more, &dump)
 }
 
+/// A symmetric key stands where something else is due: whatever is wrong with it, it is not repeated.
+#[test]
+fn a_key_in_a_wrong_column_is_not_repeated() -> Result<()> {
+    let station = Station::new()?;
+    let columns = [
+        "auth",
+        "primary_thumbprint",
+        "certificate",
+        "csr",
+        "public_key",
+        "twin",
+        "profile",
+        "status",
+        "edge",
+        "tags.count:number",
+        "desired.list:json",
+        "no_such_column",
+    ];
+    let [key, other] = GIVEN_KEYS;
+    let damaged = key.trim_end_matches('=');
+    let mut canaries = vec![Canary::key("the key", key)?, Canary::key("the other key", other)?];
+    canaries.push(Canary::text("a damaged key", &damaged[..24]));
+    let search = |ended: Ended, what: &str| -> Result<()> {
+        for canary in &canaries {
+            let found = canary.find(format!("{}{}", ended.stdout, ended.stderr).as_bytes());
+            ensure!(found.is_none(), "{what}: {ended:?}");
+        }
+        Ok(())
+    };
+    // A damaged key is a legal id, and the columns of ids are none of these.
+    for (column, secret) in columns.iter().flat_map(|column| [(column, key), (column, damaged)]) {
+        let pki = if column.contains("key") || *column == "csr" { &["--issue", "pki"][..] } else { &[] };
+        station.write("b.csv", &format!("device_id,{column}\nd1,{secret}\nd2,{secret}\n"))?;
+        let row = serde_json::json!({"device_id": "d1", (*column): secret});
+        let nested = serde_json::json!({"device_id": "d2", (*column): [secret]});
+        station.write("b.jsonl", &format!("{row}\n{nested}\n"))?;
+        for verb in [&["check", "b.csv"][..], &["check", "b.jsonl", "--format", "json"]] {
+            search(station.run("provisioner", verb)?, &format!("{column}: {verb:?}"))?;
+        }
+        let apply = [&["apply", "b.csv", "--local", "hub"][..], pki].concat();
+        search(station.run("provisioner", apply)?, &format!("{column}: apply"))?;
+    }
+    // A tag may hold a key, and the hub has another.
+    station.write("first.csv", &format!("device_id,auth,tags.pin\nd3,sas,{key}\n"))?;
+    station.run("provisioner", ["apply", "first.csv", "--local", "hub"])?.expect_code(0)?;
+    station.write("second.csv", &format!("device_id,auth,tags.pin\nd3,sas,{other}\n"))?;
+    let conflict = station.run("provisioner", ["apply", "second.csv", "--local", "hub"])?.expect_code(1)?;
+    ensure!(conflict.stdout.contains("tags.pin: batch has \"…\", hub has \"…\""), "{conflict:?}");
+    search(conflict, "a conflict")?;
+    for format in ["text", "json", "csv"] {
+        search(station.run("provisioner", ["report", "--format", format])?, format)?;
+    }
+    Ok(())
+}
+
 /// Kills a program with a signal that makes the kernel write a core file, and checks that none
 /// exists.
 #[test]

@@ -1,6 +1,6 @@
 //! The main job: a batch becomes identities and twins on a hub, exactly once.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{ServedHub, Station, repository};
 use serde_json::Value;
 
@@ -106,5 +106,56 @@ fn a_plan_tells_what_apply_will_do_and_for_how_long_and_does_nothing() -> Result
     assert_eq!(plan["operations"]["registry"]["seconds"].as_f64().map(f64::round), Some(1159.0));
     assert!(hub.requests()?.iter().all(|request| request.writes() == 0));
     assert!(!station.path("provisioner.ledger").exists());
+    Ok(())
+}
+
+/// PowerShell writes UTF-16, and Notepad a byte order mark.
+#[cfg(unix)]
+#[test]
+fn every_text_file_is_read_in_any_encoding_that_has_a_mark() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    type Encoder = fn(&str) -> Vec<u8>;
+    const PASSPHRASE: &str = "Grüße aus Köln\n";
+    fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        format!("\u{FEFF}{text}").encode_utf16().flat_map(bytes).collect()
+    }
+    let encodings: [(&str, Encoder); 3] = [
+        ("UTF-8", |text| format!("\u{FEFF}{text}").into_bytes()),
+        ("UTF-16LE", |text| utf16(text, u16::to_le_bytes)),
+        ("UTF-16BE", |text| utf16(text, u16::to_be_bytes)),
+    ];
+    for (name, encoded) in encodings {
+        let station = Station::new()?;
+        let hub = ServedHub::start(&station, "hub")?;
+        let plain = station.write("plain-passphrase", PASSPHRASE)?;
+        std::fs::set_permissions(plain, std::fs::Permissions::from_mode(0o600))?;
+        let init = ["ca", "init", "pki", "--passphrase-file", "plain-passphrase"];
+        station.run("cert-tool", init)?.expect_code(0)?;
+        let ca_file = hub.ca_file();
+        let files = [
+            ("batch.csv", "device_id,auth,twin\nd1,x509_ca,twin.json\nd2,,\n".to_owned()),
+            ("twin.json", "{\"tags\": {\"site\": \"Köln\"}}\n".to_owned()),
+            (
+                "provisioner.toml",
+                format!(
+                    "[hubs.line-3]\nconnection_string_file = 'line-3.secret'\nca_file = '{}'\n",
+                    ca_file.to_string_lossy()
+                ),
+            ),
+            ("line-3.secret", format!("{}\n", hub.connection_string())),
+            ("passphrase", PASSPHRASE.to_owned()),
+        ];
+        for (file, text) in files {
+            let path = station.path(file);
+            std::fs::write(&path, encoded(&text))?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        }
+        let issue = ["--issue", "pki", "--passphrase-file", "passphrase"];
+        let apply = [&["apply", "batch.csv", "--hub", "line-3"][..], &issue].concat();
+        let applied = station.run("provisioner", apply)?.expect_code(0)?;
+        ensure!(applied.stdout.contains("2 created"), "{name}: {applied:?}");
+        ensure!(hub.twin("d1")?["tags"]["site"] == "Köln", "{name}: {}", hub.twin("d1")?);
+    }
     Ok(())
 }
