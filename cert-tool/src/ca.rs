@@ -20,14 +20,15 @@ mod root;
 mod show;
 mod validity;
 
+use hub_types::shown::ShownPath;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use time::OffsetDateTime;
 
-use crate::error::Error;
 use crate::error::secret_for::SecretFor;
+use crate::error::{Error, shell_word};
 use crate::keys::fingerprint::Fingerprint;
 use crate::keys::private::PrivateKey;
 use crate::platform::fs;
@@ -135,9 +136,13 @@ impl CertificateAuthority {
         folder::recover(folder)?;
         let root = folder.join(folder::ROOT_CERTIFICATE);
         if Tier::of(folder) == Tier::Root {
-            let reason = "it has a root only, which signs CAs; make an issuing CA with `cert-tool ca csr`, and sign \
-                          its request with this root (`cert-tool ca sign`)";
-            return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
+            let reason = format!(
+                "it has a root only, which signs CAs; make an issuing CA (`cert-tool ca csr NEW_DIR --name NAME`), \
+                 sign its request with this root (`cert-tool ca sign NEW_DIR/issuing.csr --ca {} --out NEW.pem`), \
+                 and import the certificate (`cert-tool ca import NEW_DIR --certificate NEW.pem`)",
+                shell_word(&ShownPath(folder).to_string())
+            );
+            return Err(Error::BadCa { path: folder.to_owned(), reason });
         }
         let issuing = read_certificate(&folder.join(folder::ISSUING_CERTIFICATE))?;
         let root = fs::is_present(&root)?.then(|| read_certificate(&root)).transpose()?;

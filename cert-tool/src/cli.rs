@@ -65,7 +65,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(verb: Verb, request_encoding: Option<CsrEncoding>, output: &mut Output) -> Result<Exit, Failure> {
     if request_encoding.is_some() && !matches!(verb, Verb::Csr(_)) {
         return Err(Failure::Usage(anyhow!(
-            "--format der and base64-der are for requests (`cert-tool csr`); data is text, json or csv"
+            "--format der and base64-der are for requests (the verb `csr`); data is text, json or csv"
         )));
     }
     match verb {

@@ -173,7 +173,7 @@ impl KeyFiles {
 pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) -> Result<(), &'static str> {
     let certificate = certificate.parsed();
     if damaged_extension(&certificate).is_some() {
-        return Err("its certificate has a damaged extension (`cert-tool verify` names it)");
+        return Err("its certificate has a damaged extension (`cert-tool verify FILE --ca FILE` names it)");
     }
     if !certificate.is_ca() {
         return Err("its certificate is not one of a CA");

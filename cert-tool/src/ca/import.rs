@@ -167,7 +167,7 @@ fn check_is_renewed(
     } else if issuing.subject() == present.subject() {
         format!(
             "the new certificate of `{name}` is for another key than the CA has; a CA with a new key needs a new \
-             name and a folder of its own (`cert-tool ca rekey`)"
+             name and a folder of its own (`cert-tool ca rekey OLD_DIR NEW_DIR`)"
         )
     } else {
         format!("it has the CA `{other}`; `{name}` needs a folder of its own")
@@ -194,8 +194,8 @@ fn check_cas_below(folder: &Path, issuing: &Certificate, now: OffsetDateTime) ->
         if allowed < needed {
             let reason = format!(
                 "the path length of the new certificate is {allowed}, so that the certificates below `{}`, which it \
-                 has signed with path length {}, would be refused; ask for a certificate with `--path-length \
-                 {needed}` (`cert-tool ca sign`)",
+                 has signed with path length {}, would be refused; ask for a certificate with that path \
+                 length (`cert-tool ca sign REQUEST.csr --ca ROOT --keep-subject --path-length {needed} --out NEW.pem`)",
                 ShownBare(ca.certificate.subject()),
                 length.map_or_else(|| "none".to_owned(), |length| length.to_string()),
             );

@@ -365,7 +365,7 @@ impl ParentCa {
         if !name::is_equal(parsed.subject(), parsed.issuer()) || parsed.verify_signature(None).is_err() {
             let reason = format!(
                 "`{name}` is not signed by itself, so nothing proves that its owner has the key; a CA below another \
-                 one is signed by its request (`cert-tool ca sign --keep-subject`)"
+                 one is signed by its request (`cert-tool ca sign REQUEST.csr --ca ROOT --keep-subject --out NEW.pem`)"
             );
             return Err(self.bad(reason));
         }

@@ -30,7 +30,7 @@ fn encoding(to: ConvertTo) -> Result<CertificateEncoding, Failure> {
         ConvertTo::Der => Ok(CertificateEncoding::Der),
         ConvertTo::P7b => Ok(CertificateEncoding::P7b),
         ConvertTo::Jks => Err(Failure::Usage(anyhow!(
-            "JKS is not written; Java takes PFX files as keystores: make one with `cert-tool pfx`, and look into it \
+            "JKS is not written; Java takes PFX files as keystores: make one with `cert-tool pfx DIR --device-id ID --out device.pfx`, and look into it \
              with `keytool -list -keystore device.pfx`"
         ))),
     }

@@ -146,3 +146,33 @@ fn modes_are_set_as_advised() {
     set("sticky", 0o1777);
     shop.ok("issue --ca ca --device-id b --out sticky");
 }
+
+/// Advice can be followed as it stands: a command in a message has its arguments.
+#[test]
+fn no_message_names_a_verb_alone() {
+    let mut files = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut commands = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            // The texts of `--help` name verbs as such.
+            let entries = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            files
+                .extend(entries.filter(|path| !path.ends_with("cli/args") && !path.ends_with("cli/args.rs")));
+            continue;
+        }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for command in line.split('`').skip(1).step_by(2) {
+                let Some(words) = command.strip_prefix("cert-tool ") else { continue };
+                commands += 1;
+                let verbs = if words.starts_with("ca ") { 2 } else { 1 };
+                let count = words.split_whitespace().count();
+                assert!(count > verbs, "{}: `{command}` has no arguments", path.to_string_lossy());
+            }
+        }
+    }
+    assert!(commands > 10, "{commands}");
+}
