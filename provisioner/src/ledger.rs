@@ -98,7 +98,7 @@ impl Ledger {
         let rows: Vec<LedgerRow> = self.rows(run, RowFilter::ToDisable).collect::<Result<_, _>>()?;
         totals.to_disable = 0;
         for row in rows {
-            let is_open = match self.unfinished_hold(&hub, &row.spec.identity) {
+            let is_open = match self.unfinished_hold(&hub, &row.spec.identity, None) {
                 Ok(hold) => hold.is_some(),
                 // A run of a newer version, of which nothing is known.
                 Err(LedgerError::NotUnderstood { .. }) => true,

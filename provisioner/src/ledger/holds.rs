@@ -64,30 +64,42 @@ impl Holds {
         ledger.call(move |ledger| ledger.row(run, &identity)).await
     }
 
-    /// The run that was interrupted and is to disable a device when it is resumed.
-    async fn unfinished(&self, device: &DeviceId) -> Result<Option<Hold>, LedgerError> {
+    /// The run that was interrupted and is to disable a device when it is resumed; only runs before `before`
+    /// count, if it is given.
+    async fn unfinished(
+        &self,
+        device: &DeviceId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
-        ledger.call(move |ledger| ledger.unfinished_hold(&hub, &device)).await
+        ledger.call(move |ledger| ledger.unfinished_hold(&hub, &device, before)).await
     }
 
-    /// The run that keeps a device disabled or is still to disable it, if the operation needs it and changes
-    /// the device itself.
+    /// The run that keeps a device disabled or is still to disable it, if the operation of `run` needs it and
+    /// changes the device itself; a dry run is no run.
     pub(crate) async fn for_maintenance(
         &self,
         maintenance: &Maintenance,
+        run: Option<RunId>,
         identity: &IdentityId,
         twin: Option<&Twin>,
     ) -> Result<Option<Hold>, LedgerError> {
         match (twin, identity.module()) {
             (Some(_), None) if maintenance.minds_unfinished_runs() => {
-                match self.unfinished(identity.device()).await? {
+                match self.unfinished(identity.device(), None).await? {
                     Some(unfinished) => Ok(Some(unfinished)),
                     None => self.of(identity.device(), maintenance.hold_before()).await,
                 }
             }
-            // What a device that is enabled has to be released to, its twin says.
-            (Some(twin), None) if maintenance.retires() && twin.status == Status::Enabled => Ok(None),
+            // What a device that is enabled has to be released to, its twin says, unless a quarantine has
+            // replaced its status reason and is still to disable it.
+            (Some(twin), None) if maintenance.retires() && twin.status == Status::Enabled => {
+                match is_marked_as_staged(twin) {
+                    true => self.unfinished(identity.device(), run).await,
+                    false => Ok(None),
+                }
+            }
             (Some(_), None) if maintenance.needs_hold() => {
                 self.of(identity.device(), maintenance.hold_before()).await
             }
@@ -106,7 +118,7 @@ impl Holds {
         if !is_enabled || !twin.is_some_and(is_marked_as_staged) {
             return Ok(None);
         }
-        Ok(self.unfinished(spec.identity.device()).await?.map(|hold| hold.run))
+        Ok(self.unfinished(spec.identity.device(), None).await?.map(|hold| hold.run))
     }
 
     /// The run that keeps a device disabled that the batch wants enabled, if the device is still in

@@ -268,8 +268,13 @@ impl Store for Postgres {
         self.connection.call(|client| runs::held_devices(client, run))
     }
 
-    fn unfinished_hold(&mut self, hub: &str, device: &IdentityId) -> Result<Option<Hold>, LedgerError> {
-        let past = self.connection.call(|client| rows::past(client, hub, device, None))?;
+    fn unfinished_hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let past = self.connection.call(|client| rows::past(client, hub, device, before))?;
         Ok(unfinished_hold_of(&past))
     }
 

@@ -256,8 +256,13 @@ impl Store for Sqlite {
         self.call(|connection| runs::held_devices(connection, run))
     }
 
-    fn unfinished_hold(&mut self, hub: &str, device: &IdentityId) -> Result<Option<Hold>, LedgerError> {
-        let past = self.call(|connection| rows::past(connection, hub, device, None))?;
+    fn unfinished_hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let past = self.call(|connection| rows::past(connection, hub, device, before))?;
         Ok(unfinished_hold_of(&past))
     }
 

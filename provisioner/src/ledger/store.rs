@@ -167,8 +167,13 @@ pub(crate) trait Store: Send {
     fn held_devices(&mut self, run: RunId) -> Result<Vec<HeldDevices>, LedgerError>;
 
     /// The run that was interrupted and is to disable a device of a hub when it is resumed, by the ledger's
-    /// records.
-    fn unfinished_hold(&mut self, hub: &str, device: &IdentityId) -> Result<Option<Hold>, LedgerError>;
+    /// records; only runs before `before` count, if it is given.
+    fn unfinished_hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError>;
 
     /// The number of a run's rows that pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;

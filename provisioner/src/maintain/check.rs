@@ -42,13 +42,14 @@ impl<H: Hub> VerifyMaintenance<H> {
         let holds = Holds::of_run(&self.ledger, self.run).await?;
         let (hub, maintenance, progress) =
             (self.hub.clone(), self.maintenance.clone(), self.progress.clone());
+        let run = self.run;
         let look = move |row: LedgerRow| {
             let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
-            let maintenance = maintenance.clone();
+            let (maintenance, run) = (maintenance.clone(), Some(run));
             async move {
                 let identity = &row.spec.identity;
                 let twin = hub.twin(&maintenance.subject(identity)).await?;
-                let hold = holds.for_maintenance(&maintenance, identity, twin.as_ref()).await?;
+                let hold = holds.for_maintenance(&maintenance, run, identity, twin.as_ref()).await?;
                 let is_missing = is_missing_module(&*hub, &maintenance, &row, twin.as_ref()).await?;
                 progress(1);
                 Ok((row, twin.filter(|_| !is_missing), hold))

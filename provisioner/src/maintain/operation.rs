@@ -183,7 +183,7 @@ impl<H: Hub> Operation for ChangeOperation<H> {
 
     async fn look(&self, task: &mut Task<Changing>, twin: Option<&Twin>) -> Result<(), RunError> {
         task.scopes = Scopes::of_twin(twin);
-        task.hold = self.holds.for_maintenance(&self.maintenance, task.identity(), twin).await?;
+        task.hold = self.holds.for_maintenance(&self.maintenance, self.run, task.identity(), twin).await?;
         // The tags of a module's device are not its own.
         let is_own = self.maintenance.subject(task.identity()) == *task.identity();
         task.observed(is_own.then(|| Etags::of(twin)));

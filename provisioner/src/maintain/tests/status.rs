@@ -122,6 +122,34 @@ async fn a_release_gives_back_the_status_reason_of_before() {
     assert!(reasons[0].1.contains(&format!("run {second} retired it since")), "{reasons:?}");
 }
 
+#[tokio::test]
+async fn a_device_that_is_retired_in_the_middle_of_a_quarantine_is_released_with_the_reason_of_its_batch() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let mut quarantined = named(&["a"]);
+    quarantined[0].state.status_reason = Some(StatusReason::new("line 3").unwrap());
+    quarantined[0].state.quarantine();
+    // A run has prepared the device, and was killed before it disabled it.
+    factory.load(None, &quarantined);
+    factory.set_status("a", Status::Enabled, Some(STAGED));
+    let (retire, _) = factory.maintain_all(disable(), &named(&["a"])).await;
+    factory.maintain_all(Maintenance::Release { run: Some(retire) }, &[]).await;
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
+}
+
+/// A run was killed when its request to correct the reason was about to leave.
+#[tokio::test]
+async fn a_resumed_retirement_corrects_the_reason_that_it_was_to_correct() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    factory.maintain_all(disable(), &named(&["a"])).await;
+    let other = Maintenance::Disable { reason: StatusReason::new("order 4711").unwrap() };
+    let run = factory.load(Some(other.clone()), &named(&["a"]));
+    factory.mark_sent("a", run).await;
+    assert_eq!(factory.maintain(&other, run).run().await.unwrap(), RunState::Finished);
+    assert_eq!(status_of(&factory, "a"), (Status::Disabled, Some("order 4711".into())));
+}
+
 /// A run was killed when its request to disable the device had left, or was about to leave.
 #[tokio::test]
 async fn a_device_that_others_changed_since_is_not_disabled_by_a_resumed_run() {
@@ -129,14 +157,7 @@ async fn a_device_that_others_changed_since_is_not_disabled_by_a_resumed_run() {
         let factory = Factory::new(Modules::InBulk);
         factory.provision().await;
         let run = factory.load(Some(disable()), &named(&["a"]));
-        let before = Etags::of(factory.hub.twin(&identity("a")).await.unwrap().as_ref());
-        {
-            let mut ledger = factory.ledger.lock();
-            ledger.begin_work(run, Duration::from_secs(30)).unwrap();
-            let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
-            let sent = Sent { before, held_by: Some(run), ..Sent::from((identity("a"), Effect::Updated)) };
-            ledger.mark_sent(&chunk.lease, &[sent], &Timestamp::now()).unwrap();
-        }
+        factory.mark_sent("a", run).await;
         if is_changed {
             factory.set_status("a", Status::Enabled, Some("repaired"));
         }
@@ -168,4 +189,16 @@ async fn the_reason_of_a_retirement_is_corrected_and_that_of_others_is_left() {
     assert_eq!(reasons, ["order 4711", "stolen", "not ours"]);
     factory.maintain_all(Maintenance::Release { run: Some(second) }, &[]).await;
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
+}
+
+impl Factory {
+    /// Records that a run's request for a device is about to leave.
+    async fn mark_sent(&self, name: &str, run: RunId) {
+        let before = Etags::of(self.hub.twin(&identity(name)).await.unwrap().as_ref());
+        let mut ledger = self.ledger.lock();
+        ledger.begin_work(run, Duration::from_secs(30)).unwrap();
+        let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
+        let sent = Sent { before, held_by: Some(run), ..Sent::from((identity(name), Effect::Updated)) };
+        ledger.mark_sent(&chunk.lease, &[sent], &Timestamp::now()).unwrap();
+    }
 }

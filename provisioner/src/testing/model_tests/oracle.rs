@@ -189,7 +189,8 @@ impl World {
             counted.held += u64::from(is_well && row.record.held_by.is_some());
             let is_sent = row.record.state == RowState::Sent;
             let device = &row.spec.identity;
-            let is_open = |ledger: &mut Ledger| ledger.unfinished_hold("model", device).unwrap().is_some();
+            let is_open =
+                |ledger: &mut Ledger| ledger.unfinished_hold("model", device, None).unwrap().is_some();
             let is_to_disable = is_sent && row.record.held_by.is_some() && is_open(&mut ledger);
             counted.to_disable += u64::from(is_to_disable);
             counted.left_enabled += u64::from(row.record.reason == Some(ReasonCode::LeftEnabled));
