@@ -118,7 +118,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         }
         (Code::HubFull, _) => again("make room, or use a larger tier", verb),
         (Code::HubNotKnown, _) => again(
-            "add the hub to `provisioner.toml` as `[hubs.NAME]`, or set IOTHUB_CONNECTION_STRING",
+            "add the hub to the file provisioner.toml as `[hubs.NAME]`, or set IOTHUB_CONNECTION_STRING",
             verb,
         ),
         (Code::Throttled, _) => again("name the {service}'s `--tier` and `--units`, and try again later", verb),
