@@ -18,9 +18,11 @@ use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use enrollments::ApplyEnrollments;
+pub(crate) use groups::ApplyGroup;
 use operation::{ApplyOperation, Provisioning};
 
 mod enrollments;
+mod groups;
 pub(crate) mod lifecycle;
 mod operation;
 #[cfg(test)]

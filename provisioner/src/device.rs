@@ -20,11 +20,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
+use crate::hub::rate_limit::{CallClass, CallEnd, Denied, ProbeEnd, RateLimiter};
 use crate::hub::{HubClientOptions, HubSize, NetworkFailure};
 pub(crate) use credentials::{CredentialError, CredentialSource, DeviceCredentials};
 pub(crate) use error::{ConnectError, ConnectErrorClass};
 pub(crate) use given_files::GivenFiles;
+pub(crate) use provisioning::DeviceProvisioning;
 use retry::with_retry;
 use session::DeviceSession;
 pub(crate) use session::DeviceTwin;
@@ -33,12 +34,26 @@ use tls::Tls;
 mod credentials;
 mod error;
 mod given_files;
+mod provisioning;
 mod retry;
 mod session;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod wire;
+
+/// The way of a device to its twin.
+pub(crate) trait Visit: Send + Sync + 'static {
+    /// Opens a connection without saying who is there: whether there is a service, and one to be trusted.
+    fn knock(&self) -> impl Future<Output = Result<(), ConnectError>> + Send;
+
+    /// Connects as an identity and reads its twin. What may pass is tried again, for minutes.
+    fn twin(
+        &self,
+        identity: &IdentityId,
+        credentials: &DeviceCredentials,
+    ) -> impl Future<Output = Result<DeviceTwin, ConnectError>> + Send;
+}
 
 /// A hub, as devices see it.
 #[derive(Debug)]
@@ -98,6 +113,12 @@ impl DeviceHub {
         Ok(Self { address, tls, rate_limiter, deadline: DEADLINE })
     }
 
+    /// Keeps the rate of registrations with a DPS.
+    pub(crate) fn with_registrations_per_minute(self, registrations: u32) -> Self {
+        self.rate_limiter.set_operations_per_minute(registrations);
+        self
+    }
+
     /// Gives up on each step of a connection after this time, and not after a minute.
     pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -142,17 +163,10 @@ impl DeviceHub {
         let mut permits = Vec::new();
         for class in [OperationClass::Connection, OperationClass::TwinRead] {
             let permit = self.rate_limiter.permit(class, 1, || self.is_back()).await;
-            permits.push(permit.map_err(|denied| match denied {
-                Denied::Unavailable(away) => ConnectError::Down { address: self.address.clone(), away },
-                Denied::Stopped => ConnectError::Stopped,
-            })?);
+            permits.push(permit.map_err(|denied| self.denied(denied))?);
         }
         let twin = self.visit(identity, credentials).await;
-        let end = match twin.as_ref().map_err(ConnectError::class) {
-            Ok(_) | Err(ConnectErrorClass::Refused | ConnectErrorClass::Setup) => CallEnd::Served,
-            Err(ConnectErrorClass::Throttled) => CallEnd::Throttled,
-            Err(ConnectErrorClass::Transient | ConnectErrorClass::Stopped) => CallEnd::Failed,
-        };
+        let end = call_end(&twin);
         permits.into_iter().for_each(|permit| permit.ended(end));
         twin
     }
@@ -168,6 +182,30 @@ impl DeviceHub {
         let twin = session.twin().await?;
         session.close().await;
         Ok(twin)
+    }
+
+    /// Registers as soon as the rate limiter permits it.
+    async fn permitted_registration<T, F>(&self, register: impl FnOnce() -> F) -> Result<T, ConnectError>
+    where
+        F: Future<Output = Result<T, ConnectError>>,
+    {
+        let permit = self.rate_limiter.permit(CallClass::Dps, 1, || self.is_back()).await;
+        let permit = permit.map_err(|denied| self.denied(denied))?;
+        let registered = register().await;
+        permit.ended(call_end(&registered));
+        registered
+    }
+
+    fn denied(&self, denied: Denied) -> ConnectError {
+        match denied {
+            Denied::Unavailable(away) => ConnectError::Down { address: self.address.clone(), away },
+            Denied::Stopped => ConnectError::Stopped,
+        }
+    }
+
+    /// The time after which each step of a connection is given up.
+    fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     async fn open(
@@ -192,11 +230,34 @@ impl DeviceHub {
     }
 }
 
+impl Visit for DeviceHub {
+    async fn knock(&self) -> Result<(), ConnectError> {
+        Self::knock(self).await.map(drop)
+    }
+
+    async fn twin(
+        &self,
+        identity: &IdentityId,
+        credentials: &DeviceCredentials,
+    ) -> Result<DeviceTwin, ConnectError> {
+        Self::twin(self, identity, credentials).await
+    }
+}
+
+/// The end of a call for the rate limiter.
+fn call_end<T>(result: &Result<T, ConnectError>) -> CallEnd {
+    match result.as_ref().map_err(ConnectError::class) {
+        Ok(_) | Err(ConnectErrorClass::Refused | ConnectErrorClass::Setup) => CallEnd::Served,
+        Err(ConnectErrorClass::Throttled) => CallEnd::Throttled,
+        Err(ConnectErrorClass::Transient | ConnectErrorClass::Stopped) => CallEnd::Failed,
+    }
+}
+
 /// Connects as each identity with its credentials, at most `concurrency` at once, and tells what each
 /// found, as they end. It fails only for what concerns all: a hub that is not to be trusted, or that has
 /// been down for too long; or when `stop` is cancelled, and then it stops at once: nothing was written.
-pub(crate) async fn connect_each(
-    hub: &Arc<DeviceHub>,
+pub(crate) async fn connect_each<V: Visit>(
+    hub: &Arc<V>,
     identities: impl IntoIterator<Item = (IdentityId, DeviceCredentials)>,
     concurrency: usize,
     stop: &CancellationToken,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use hub_types::Etag;
 use hub_types::dps::bulk::{BulkMode, EnrollmentBulkResult};
-use hub_types::dps::{IndividualEnrollment, RegistrationId, RegistrationState};
+use hub_types::dps::{
+    EnrollmentGroup, EnrollmentGroupId, IndividualEnrollment, RegistrationId, RegistrationState,
+};
 use hub_types::symmetric_key::SymmetricKeys;
 
 use crate::hub::{Hub, HubError, Patient};
@@ -15,11 +17,15 @@ pub(crate) use client::DpsClient;
 #[cfg(test)]
 pub(crate) use enrollment::CertificateError;
 pub(crate) use enrollment::{DeviceCertificates, EnrollmentSource, registration_id};
+pub(crate) use entry_files::{EntryError, GroupCa, read_settings};
+pub(crate) use group::{delete_group, group_to_write, write_group};
 pub(crate) use reader::EnrollmentReader;
 pub(crate) use writer::{EnrollmentUpdate, EnrollmentWriter, delete, delete_registration, write_enrollments};
 
 mod client;
 mod enrollment;
+mod entry_files;
+mod group;
 mod reader;
 mod writer;
 
@@ -75,6 +81,33 @@ pub(crate) trait Dps: Patient {
         id: &RegistrationId,
         etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Sends up to 10 groups and returns the result of each. Only what had no effect for certain is sent
+    /// again.
+    fn bulk_groups(
+        &self,
+        mode: BulkMode,
+        groups: &[EnrollmentGroup],
+    ) -> impl Future<Output = Result<EnrollmentBulkResult, HubError>> + Send;
+
+    /// Reads an enrolment group; `None` when there is none.
+    fn group(
+        &self,
+        id: &EnrollmentGroupId,
+    ) -> impl Future<Output = Result<Option<EnrollmentGroup>, HubError>> + Send;
+
+    /// Deletes an enrolment group: the one that has this etag, or whichever there is.
+    fn delete_group(
+        &self,
+        id: &EnrollmentGroupId,
+        etag: Option<&Etag>,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Returns true if a device has registered by a group, which exists.
+    fn has_registrations(
+        &self,
+        group: &EnrollmentGroupId,
+    ) -> impl Future<Output = Result<bool, HubError>> + Send;
 
     /// Returns true if there are enrolment groups, by which devices register without an entry of their own.
     fn has_groups(&self) -> impl Future<Output = Result<bool, HubError>> + Send;

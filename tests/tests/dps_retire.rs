@@ -207,3 +207,44 @@ fn an_undo_on_a_dps_has_a_dry_run() -> Result<()> {
     ensure!(hub.count_requests("DeleteEnrollment")? == 0);
     Ok(())
 }
+
+#[test]
+fn a_device_that_was_retired_by_mistake_is_released() -> Result<()> {
+    let station = Station::new()?;
+    let hub = factory(&station, &[])?;
+    station.write("pump-1.csv", "device_id\npump-1\n")?;
+    station.write("pump-2.csv", "device_id\npump-2\n")?;
+    let own = std::fs::read_to_string(station.path("issued/issued.csv"))?;
+    let row = |id: &str| own.lines().find(|line| line.starts_with(id)).map(str::to_owned).unwrap_or_default();
+    let header = own.lines().next().unwrap_or_default();
+    station.write("issued/own.csv", &format!("{header}\n{}\n", row("pump-1")))?;
+    station.write("issued/group.csv", &format!("{header}\n{}\n", row("pump-2")))?;
+    station.provision_dps(&hub, &["apply", "issued/own.csv", "--dps"], 0)?;
+    station.provision_dps(&hub, &["apply", "issued/group.csv", "--dps", "--group", "factory"], 0)?;
+    for pump in ["pump-1", "pump-2"] {
+        ensure!(hub.register(&station, pump)?.0 == 202);
+    }
+    retire(&station, &hub, &["retire", "pump-1.csv"], 0)?;
+    retire(&station, &hub, &["retire", "pump-2.csv"], 0)?;
+    ensure!(hub.enrollment("pump-2")?["provisioningStatus"] == "disabled");
+    let undo = retire(&station, &hub, &["undo", "3"], 2)?;
+    ensure!(undo.stderr.contains("`provisioner release --run 3` enables again"), "{}", undo.stderr);
+
+    let dry =
+        retire(&station, &hub, &["release", "--run", "3", "--dry-run", "--format", "json"], 0)?.json()?;
+    ensure!(dry["update"] == 1 && on_hub(&hub, "pump-1") == "disabled", "{dry}");
+    let released = retire(&station, &hub, &["release", "--run", "3", "--format", "json"], 0)?.json()?;
+    ensure!(released["totals"]["updated"] == 1 && released["verified"]["equal"] == 1, "{released}");
+    ensure!(on_hub(&hub, "pump-1") == "enabled" && hub.register(&station, "pump-1")?.0 == 202);
+    // The enrolment that only kept the device of the group out is gone.
+    let released = retire(&station, &hub, &["release", "pump-2.csv", "--format", "json"], 0)?.json()?;
+    ensure!(released["totals"]["updated"] == 1 && hub.enrollment("pump-2")?.is_null(), "{released}");
+    ensure!(on_hub(&hub, "pump-2") == "enabled" && hub.register(&station, "pump-2")?.0 == 202);
+    // Nobody releases what somebody else has disabled.
+    hub.register(&station, "pump-3")?;
+    station.write("pump-3.csv", "device_id,auth,status\npump-3,sas,disabled\n")?;
+    station.provision_dps(&hub, &["apply", "pump-3.csv", "--dps"], 0)?;
+    let refused = retire(&station, &hub, &["release", "pump-3.csv"], 1)?;
+    ensure!(refused.stdout.contains("no run of this ledger has retired it"), "{}", refused.stdout);
+    Ok(())
+}

@@ -43,8 +43,11 @@ impl<D: Dps, C: DeviceCertificates> ApplyEnrollments<D, C> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
         let Self { dps, source, options, look_first, pool } = self;
-        let reader =
-            EnrollmentReader { dps: dps.clone(), keys: source.keys.clone(), policy: options.rules.twin };
+        let reader = EnrollmentReader {
+            policy: options.rules.twin,
+            settings: source.settings.clone(),
+            ..EnrollmentReader::new(dps.clone(), source.keys.clone())
+        };
         let operation = EnrollmentOperation {
             reader,
             writer: EnrollmentWriter { dps, source },

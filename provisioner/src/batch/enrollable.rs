@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use batch_file::Row;
 use cli_support::causes::with_causes;
 use hub_types::dps::RegistrationId;
+use hub_types::identity::Status;
+use hub_types::shown::ShownBare;
 
 use crate::model::spec::AuthSpec;
 
@@ -21,13 +23,19 @@ pub(super) struct Unenrollable {
 }
 
 /// The rules of a DPS for the devices of one batch. The length of common names is a rule of every batch.
-#[derive(Default)]
 pub(super) struct EnrollmentRules {
     /// The registration ids so far: a DPS does not tell letter cases apart, which a hub does.
     ids: HashSet<RegistrationId>,
+    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
+    group_ca: Option<String>,
 }
 
 impl EnrollmentRules {
+    /// The rules for devices that register by the group of this CA, or by enrolments of their own.
+    pub(super) fn new(group_ca: Option<String>) -> Self {
+        Self { ids: HashSet::new(), group_ca }
+    }
+
     /// Every reason why a row can't become an enrolment. Modules become none, and are refused by nobody.
     pub(super) fn check(&mut self, row: &Row, auth: Option<&AuthSpec>) -> Vec<Unenrollable> {
         if row.identity.module().is_some() {
@@ -35,8 +43,12 @@ impl EnrollmentRules {
         }
         let mut reasons = Vec::new();
         reasons.extend(self.check_id(row));
-        reasons.extend(auth.and_then(|auth| check_auth(row, auth)));
+        reasons.extend(auth.and_then(|auth| match &self.group_ca {
+            None => check_auth(row, auth),
+            Some(ca) => check_auth_in_group(row, auth, ca),
+        }));
         reasons.extend(check_settings(row));
+        reasons.extend(self.group_ca.as_ref().and_then(|_| check_status_in_group(row)));
         reasons
     }
 
@@ -91,6 +103,43 @@ fn check_auth(row: &Row, auth: &AuthSpec) -> Option<Unenrollable> {
         )),
         _ => None,
     }
+}
+
+/// Checks the authentication of a device that is to register by the group of a CA. Of the issuers of its
+/// certificate, the CA of the group must be one.
+fn check_auth_in_group(row: &Row, auth: &AuthSpec, ca: &str) -> Option<Unenrollable> {
+    let refused = |column, message: String, remedy| Unenrollable { column, value: None, message, remedy };
+    if let AuthSpec::Sas { .. } = auth {
+        return Some(refused(
+            "auth",
+            "an enrolment group of a CA takes devices with certificates, and none with symmetric keys"
+                .to_owned(),
+            "leave `auth` empty and name the certificate, or apply the row without `--group`",
+        ));
+    }
+    let chain = cert_tool::read_chain(row.certificate.as_ref()?).ok()?;
+    let leads_to_ca = chain.iter().any(|one| one.issuer() == ca);
+    let last = chain.last().filter(|_| !leads_to_ca)?;
+    Some(refused(
+        "certificate",
+        format!(
+            "it does not lead to the CA of the enrolment group, `{}`: its file ends with a certificate by `{}`",
+            ShownBare(ca),
+            ShownBare(last.issuer())
+        ),
+        "where an intermediate certificate is missing, put it behind the device's own in the same file; where another \
+         CA has issued it, name that CA with `--group-ca`",
+    ))
+}
+
+fn check_status_in_group(row: &Row) -> Option<Unenrollable> {
+    let is_disabled = row.status == Some(Status::Disabled);
+    is_disabled.then(|| Unenrollable {
+        column: "status",
+        value: Some(Status::Disabled.to_string()),
+        message: "an enrolment group lets all its devices in".to_owned(),
+        remedy: "leave it empty, or apply the row without `--group`: an enrolment of its own can keep it out",
+    })
 }
 
 fn check_settings(row: &Row) -> Vec<Unenrollable> {

@@ -128,5 +128,7 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 fn failed_lines(reader: &RunReader) -> Result<BTreeSet<u64>, LedgerError> {
     let mut ledger = reader.lock();
-    ledger.rows(reader.run().id, RowFilter::Failed).map(|row| row.map(|row| row.line)).collect()
+    let lines = ledger.rows(reader.run().id, RowFilter::Failed).map(|row| row.map(|row| row.line));
+    // The row of an enrolment group has no line.
+    lines.filter(|line| !matches!(line, Ok(0))).collect()
 }

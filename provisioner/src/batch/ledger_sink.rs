@@ -64,6 +64,8 @@ pub(crate) struct LoadRules {
     pub(crate) profile: Option<String>,
     /// The kind of the service that the batch is for.
     pub(crate) service: ServiceKind,
+    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
+    pub(crate) group_ca: Option<String>,
 }
 
 impl LoadRules {
@@ -71,7 +73,7 @@ impl LoadRules {
     pub(crate) fn of(options: &RunOptions, skip_bad_rows: bool) -> Self {
         let profile = options.profile.clone();
         let (quarantine, service) = (options.quarantine, options.service);
-        Self { quarantine, skip_bad_rows, profile, note_files: false, service }
+        Self { quarantine, skip_bad_rows, profile, note_files: false, service, group_ca: None }
     }
 }
 
@@ -150,6 +152,7 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
             note_files: self.rules.note_files,
             profile: self.rules.profile.clone(),
             service: self.rules.service,
+            group_ca: self.rules.group_ca.clone(),
             ..LoadOptions::default()
         };
         let loaded = load(&batch.path, &options, &mut self)?;
@@ -215,7 +218,12 @@ impl BatchSink for LedgerSink<'_, '_> {
         {
             return Ok(Some(conflict));
         }
-        self.loader.insert(line, &spec, credentials)
+        let conflict = self.loader.insert(line, &spec, credentials)?;
+        if self.rules.group_ca.is_some() && conflict.is_none() {
+            // After the row of the group.
+            self.loader.set_depth(spec.identity.device(), 1)?;
+        }
+        Ok(conflict)
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -42,6 +42,8 @@ pub(crate) struct LoadOptions {
     pub(crate) issuer: Option<RowCheck>,
     /// The kind of the service that the batch is for, where rows that can't be on it are bad.
     pub(crate) service: ServiceKind,
+    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
+    pub(crate) group_ca: Option<String>,
 }
 
 /// The receiver of a batch's rows and problems as they are read.
@@ -65,6 +67,8 @@ pub(crate) struct Loaded {
     pub(crate) devices: u64,
     /// Good rows that are modules.
     pub(crate) modules: u64,
+    /// Good rows that are edge devices.
+    pub(crate) edge_devices: u64,
     /// Good rows whose certificate is to be issued.
     pub(crate) to_issue: u64,
     /// Bad rows.
@@ -231,7 +235,10 @@ impl BatchLoader<'_> {
             files.insert(&row.identity, row.certificate.as_deref(), row.private_key.as_deref())?;
         }
         match row.identity.module() {
-            None => self.loaded.devices += 1,
+            None => {
+                self.loaded.devices += 1;
+                self.loaded.edge_devices += u64::from(row.edge == Some(true));
+            }
             Some(_) => self.loaded.modules += 1,
         }
         self.loaded.to_issue += u64::from(is_to_be_issued);

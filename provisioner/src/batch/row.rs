@@ -70,7 +70,8 @@ impl RowReader {
             certificates: options.certificates,
             profile: options.profile.clone(),
             issuer: options.issuer.clone(),
-            enrollment_rules: (!options.service.is_hub()).then(EnrollmentRules::default),
+            enrollment_rules: (!options.service.is_hub())
+                .then(|| EnrollmentRules::new(options.group_ca.clone())),
             now,
             credentials: Vec::new(),
             respelling: HashSet::new(),
@@ -139,6 +140,9 @@ impl RowReader {
         }
         let certificate = findings.certificate()?;
         if let Some(certificate) = &certificate {
+            if self.enrollment_rules.is_some() {
+                findings.refuse_expired(certificate, self.now)?;
+            }
             findings.warn_of(certificate, self.now);
             self.credentials.extend(of_certificate(certificate));
         }
@@ -253,6 +257,20 @@ impl Findings<'_> {
     }
 
     /// Warns of what a hub would refuse the device for, although the row can be applied.
+    /// Refuses a certificate that no device could register with any more.
+    fn refuse_expired(&mut self, certificate: &Certificate, now: OffsetDateTime) -> Option<()> {
+        let until = certificate.not_after();
+        if now <= until {
+            return Some(());
+        }
+        let path = self.row.certificate.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let until = Timestamp::from(until);
+        let message =
+            format!("the certificate has expired at {until}: its device can't register through a DPS");
+        self.error("certificate", path.as_deref(), message, "have a new one issued");
+        None
+    }
+
     fn warn_of(&mut self, certificate: &Certificate, now: OffsetDateTime) {
         let (from, until) = (certificate.not_before(), certificate.not_after());
         if now > until {

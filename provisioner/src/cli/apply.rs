@@ -18,9 +18,9 @@ pub(super) async fn run(
         work: RunWork::Apply(Box::new(ApplyRequest {
             batch: args.job.batch.choice(),
             plan_batch: args.batch.clone(),
-            options: args.rules.run_options(&args.job.issued),
+            options: args.run_options()?,
             skip_bad_rows: args.rules.skip_bad_rows,
-            has_options: args.rules.is_any_given() || args.job.has_options(),
+            has_options: args.has_options(),
             secrets: args.unlock.secrets(),
         })),
         service: args.dps.choice(&args.job.target),

@@ -9,6 +9,7 @@ use cli_support::exit::Exit;
 
 use crate::batch::LoadError;
 use crate::device::{ConnectError, CredentialError};
+use crate::dps::EntryError;
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, LocationError};
 use crate::plan::{PlanError, PlanFileError};
@@ -180,6 +181,10 @@ impl From<VerifyError> for Failure {
         match error {
             VerifyError::Credential(error) => error.into(),
             VerifyError::Load(error) => error.into(),
+            VerifyError::NoIdScope => Self::new(Exit::BadInput, error).hint(
+                "name it with `--id-scope`, IOTDPS_ID_SCOPE or `id_scope` in `provisioner.toml`; the portal shows it in the \
+                 overview of the DPS",
+            ),
             VerifyError::NotIssued { .. } => {
                 Self::new(Exit::BadInput, error).hint("run `provisioner apply` with the same `--issue` first")
             }
@@ -189,12 +194,20 @@ impl From<VerifyError> for Failure {
     }
 }
 
+impl From<EntryError> for Failure {
+    fn from(error: EntryError) -> Self {
+        let hint = error.hint();
+        Self::new(Exit::BadInput, error).hint(hint)
+    }
+}
+
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Exists { .. } => {
                 Self::new(Exit::BadInput, error).hint("name a file that is not there yet")
             }
+            PlanError::Entry(error) => error.into(),
             PlanError::File(error) => error.into(),
             PlanError::Folder(error) => Self::new(Exit::BadInput, error),
             PlanError::Load(error) => error.into(),

@@ -10,7 +10,6 @@ use crate::batch::{BatchChoice, CertificateSource};
 use crate::ledger::LedgerLocation;
 use crate::model::maintenance::Maintenance;
 use crate::run::{BatchChangeRequest, MaintainRequest, RunChange, RunChangeRequest};
-use crate::target::ServiceChoice;
 
 pub(super) async fn run(
     args: &ReleaseArgs,
@@ -36,6 +35,5 @@ pub(super) async fn run(
                 .hint("name the devices in a file, or the run that disabled them with `--run N`"));
         }
     };
-    let service = ServiceChoice::Hub(args.target.choice());
-    maintain::run(request, &args.how, service, ledger, printer).await
+    maintain::run(request, &args.how, args.dps.choice(&args.target), ledger, printer).await
 }

@@ -14,8 +14,8 @@ use crate::ledger::LedgerLocation;
 use crate::model::compare::Difference;
 use crate::target::{DpsChoice, ServiceChoice};
 use crate::verify::{
-    ConnectRequest, Connections, Drift, DriftKind, Unconnected, Verified, VerifyEnrollmentsRequest,
-    VerifyRequest, verify_batch, verify_enrollments,
+    Connections, Drift, DriftKind, Unconnected, Verified, VerifyEnrollmentsRequest, VerifyRequest,
+    verify_batch, verify_enrollments,
 };
 
 pub(super) async fn run(
@@ -27,11 +27,7 @@ pub(super) async fn run(
         ServiceChoice::Hub(hub) => (hub, args.job.batch.choice()),
         ServiceChoice::Dps(dps) => return run_on_dps(args, dps, printer).await,
     };
-    let connect = args.connect.sample.map(|sample| ConnectRequest {
-        sample,
-        address: args.connect.mqtt.clone(),
-        connections: args.connect.connections,
-    });
+    let connect = args.connect_request();
     let request = VerifyRequest {
         hub,
         batch,
@@ -46,7 +42,8 @@ pub(super) async fn run(
 
 async fn run_on_dps(args: &VerifyArgs, dps: DpsChoice, printer: &Printer) -> Result<Exit, Failure> {
     let issued = args.job.issued.folders().map(|folders| folders.out);
-    let request = VerifyEnrollmentsRequest { dps, batch: args.job.batch.choice(), issued };
+    let (dps, connect) = (args.with_id_scope(dps), args.connect_request());
+    let request = VerifyEnrollmentsRequest { dps, batch: args.job.batch.choice(), issued, connect };
     let (dps, verified) = verify_enrollments(request, printer).await?;
     print_in_context(ResultContext::of_dps(dps), args, &verified, printer)
 }

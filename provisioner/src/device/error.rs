@@ -4,6 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use cli_support::wrong_form::JsonMistake;
+use hub_types::dps::id::RegistrationIdError;
+use hub_types::dps::registration::RegistrationStatus;
+use hub_types::shown::ShownBare;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls::AlertDescription;
 
@@ -35,6 +38,35 @@ pub(crate) enum ConnectError {
         step: &'static str,
         /// The cause.
         source: io::Error,
+    },
+    /// The DPS has not assigned the device to a hub.
+    #[error("the DPS has assigned it to no hub: it is `{status}`{}", told(*code, message))]
+    NotAssigned {
+        /// The state of the registration.
+        status: RegistrationStatus,
+        /// The code of the failure.
+        code: u32,
+        /// The failure in words.
+        message: String,
+    },
+    /// The device was registered, and failed on its hub.
+    #[error("the DPS has assigned it to the hub {hub}, where it failed")]
+    OnAssignedHub {
+        /// The hub.
+        hub: String,
+        /// The failure.
+        source: Box<Self>,
+    },
+    /// The device id is no registration id.
+    #[error("a DPS refuses its id as a registration id")]
+    RegistrationId(#[source] RegistrationIdError),
+    /// The DPS does not let the device register.
+    #[error("the DPS refused the registration ({status}{})", told(u32::try_from(*code).unwrap_or_default(), ""))]
+    RegistrationRefused {
+        /// An HTTP status.
+        status: u16,
+        /// The error code.
+        code: u64,
     },
     /// The twin that came is none.
     #[error("the hub sent something that is not a twin")]
@@ -120,14 +152,23 @@ impl ConnectError {
                 ConnectErrorClass::Transient
             }
             Self::Refused(ConnectReturnCode::ServerUnavailable) => ConnectErrorClass::Throttled,
-            Self::TwinRefused { status } => match class_of_status(*status) {
-                ErrorClass::Throttled => ConnectErrorClass::Throttled,
-                ErrorClass::Transient => ConnectErrorClass::Transient,
-                ErrorClass::Auth | ErrorClass::Foreign | ErrorClass::Input | ErrorClass::Permanent => {
-                    ConnectErrorClass::Refused
-                }
+            Self::OnAssignedHub { source, .. } => match source.class() {
+                // The trouble of one hub is not that of all devices.
+                ConnectErrorClass::Setup => ConnectErrorClass::Refused,
+                class => class,
             },
+            Self::TwinRefused { status } | Self::RegistrationRefused { status, .. } => {
+                match class_of_status(*status) {
+                    ErrorClass::Throttled => ConnectErrorClass::Throttled,
+                    ErrorClass::Transient => ConnectErrorClass::Transient,
+                    ErrorClass::Auth | ErrorClass::Foreign | ErrorClass::Input | ErrorClass::Permanent => {
+                        ConnectErrorClass::Refused
+                    }
+                }
+            }
             Self::Malformed(_)
+            | Self::NotAssigned { .. }
+            | Self::RegistrationId(_)
             | Self::Protocol { .. }
             | Self::Refused(_)
             | Self::RefusedCertificate(_)
@@ -148,6 +189,16 @@ impl ConnectError {
             Self::Refused(ConnectReturnCode::ServerUnavailable) | Self::TwinRefused { status: 429 } => Some(
                 "the hub's tier and units bound its rate: name them with `--tier` and `--units`, or try again later",
             ),
+            Self::OnAssignedHub { source, .. } => source.hint(),
+            Self::RegistrationRefused { status: 429, .. } => {
+                Some("a DPS takes 1,000 registrations a minute; try again later")
+            }
+            Self::RegistrationRefused { .. } => Some(
+                "see that an enabled enrolment or group lets this certificate or key in: the certificate is the enrolled \
+                 one, or its chain leads to the CA of the group; its common name is the registration id; its time has \
+                 begun and is not over. The log of a local DPS names the reason",
+            ),
+            Self::NotAssigned { .. } => Some("see the enrolment: its allocation, its hubs and its function"),
             Self::Refused(_) => Some(
                 "see that the identity is on the hub and enabled, and that it is to prove who it is by this very \
                  certificate or key: its thumbprint is one of the two there, or its CA is one that the hub knows, its \
@@ -168,6 +219,11 @@ impl ConnectError {
             ),
             _ => None,
         }
+    }
+
+    /// The error of a message that can't be read.
+    pub(super) fn malformed(error: &serde_json::Error) -> Self {
+        Self::Malformed(JsonMistake::new(error))
     }
 
     /// Classifies an error of a TLS stream.
@@ -215,6 +271,15 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate
     )
+}
+
+/// The code and the words of a failure, as the end of a sentence.
+fn told(code: u32, message: &str) -> String {
+    match (code, message) {
+        (0, "") => String::new(),
+        (code, "") => format!(", {code}"),
+        (code, message) => format!(", {code}: {}", ShownBare(message)),
+    }
 }
 
 /// An alert as RFC 8446, section 6, names it.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use cli_support::wrong_form::JsonMistake;
 use hub_types::IdentityId;
 use hub_types::sas::SasToken;
 use hub_types::twin::PropertySection;
@@ -42,7 +41,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceSession<S> {
         identity: &IdentityId,
         credentials: &DeviceCredentials,
     ) -> Result<(), ConnectError> {
-        let connect = connect(hub, identity, credentials).map_err(failed(CONNECTING))?;
+        self.connect(connect(hub, identity, credentials).map_err(failed(CONNECTING))?).await
+    }
+
+    /// Sends who is there, and waits for the answer.
+    pub(super) async fn connect(&mut self, connect: Connect) -> Result<(), ConnectError> {
         self.wire.send(connect, CONNECTING).await?;
         let code = self.wire.expect(CONNECTING, |packet| match packet {
             Packet::V3_1_1Connack(connack) => Some(connack.return_code()),
@@ -56,26 +59,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceSession<S> {
 
     /// Reads the twin.
     pub(super) async fn twin(&mut self) -> Result<DeviceTwin, ConnectError> {
-        self.subscribe().await?;
-        let request = Publish::builder().topic_name(TWIN_REQUEST).and_then(|request| {
-            // A word is sent, as the SDKs do, though none is asked for.
-            request.payload(" ").qos(Qos::AtMostOnce).build()
-        });
-        self.wire.send(request.map_err(failed(READING))?, READING).await?;
-        let answer = self.wire.expect(READING, |packet| match packet {
-            Packet::V3_1_1Publish(publish) => twin_answer(publish).map(|status| (status, publish.clone())),
-            _ => None,
-        });
-        let (status, publish) = answer.await?;
-        if let (Qos::AtLeastOnce, Some(id)) = (publish.qos(), publish.packet_id()) {
-            let thanks = Puback::builder().packet_id(id).build().map_err(failed(READING))?;
-            self.wire.send(thanks, READING).await?;
-        }
+        self.subscribe_to(TWIN_ANSWERS).await?;
+        let answer = |publish: &Publish| {
+            twin_answer(publish).map(|status| (status, publish.payload().as_slice().to_vec()))
+        };
+        // A word is sent, as the SDKs do, though none is asked for.
+        let (status, payload) = self.request(TWIN_REQUEST, " ", READING, answer).await?;
         match status {
-            200 => serde_json::from_slice(publish.payload().as_slice())
-                .map_err(|error| ConnectError::Malformed(JsonMistake::new(&error))),
+            200 => serde_json::from_slice(&payload).map_err(|error| ConnectError::malformed(&error)),
             status => Err(ConnectError::TwinRefused { status }),
         }
+    }
+
+    /// Publishes a request, and returns the answer that `read` finds in a message.
+    pub(super) async fn request<T>(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        step: &'static str,
+        read: impl Fn(&Publish) -> Option<T>,
+    ) -> Result<T, ConnectError> {
+        let request = Publish::builder()
+            .topic_name(topic)
+            .and_then(|request| request.payload(payload).qos(Qos::AtMostOnce).build());
+        self.wire.send(request.map_err(failed(step))?, step).await?;
+        let answer = self.wire.expect(step, |packet| match packet {
+            Packet::V3_1_1Publish(publish) => {
+                read(publish).map(|answer| (answer, publish.qos(), publish.packet_id()))
+            }
+            _ => None,
+        });
+        let (answer, qos, id) = answer.await?;
+        if let (Qos::AtLeastOnce, Some(id)) = (qos, id) {
+            let thanks = Puback::builder().packet_id(id).build().map_err(failed(step))?;
+            self.wire.send(thanks, step).await?;
+        }
+        Ok(answer)
     }
 
     /// Leaves.
@@ -87,9 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceSession<S> {
         }
     }
 
-    async fn subscribe(&mut self) -> Result<(), ConnectError> {
+    /// Subscribes to answers.
+    pub(super) async fn subscribe_to(&mut self, answers: &str) -> Result<(), ConnectError> {
         let id = self.wire.packet_id(SUBSCRIBING)?;
-        let entry = SubEntry::new(TWIN_ANSWERS, SubOpts::new().set_qos(Qos::AtMostOnce));
+        let entry = SubEntry::new(answers, SubOpts::new().set_qos(Qos::AtMostOnce));
         let subscribe =
             entry.and_then(|entry| Subscribe::builder().packet_id(id).entries(vec![entry]).build());
         self.wire.send(subscribe.map_err(failed(SUBSCRIBING))?, SUBSCRIBING).await?;
@@ -129,7 +149,8 @@ fn resource(hub: &str, identity: &IdentityId) -> String {
     }
 }
 
-fn token_expiry() -> u64 {
+/// The time until which a token is valid, in seconds since 1970-01-01.
+pub(super) fn token_expiry() -> u64 {
     u64::try_from(clock::now().unix_timestamp()).unwrap_or_default() + TOKEN_SECONDS
 }
 

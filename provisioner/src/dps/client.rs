@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hub_types::dps::bulk::{BulkMode, EnrollmentBulk, EnrollmentBulkResult};
+use hub_types::dps::bulk::{BulkMode, EnrollmentBulk, EnrollmentBulkResult, EnrollmentGroupBulk};
 use hub_types::dps::limits::OPERATIONS_PER_MINUTE;
-use hub_types::dps::{Attestation, IndividualEnrollment, RegistrationId, RegistrationState};
+use hub_types::dps::{
+    Attestation, EnrollmentGroup, EnrollmentGroupId, IndividualEnrollment, RegistrationId, RegistrationState,
+};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{TwinRuleError, check_numbers};
 use hub_types::{Etag, IdentityId};
@@ -154,6 +156,56 @@ impl Dps for DpsClient {
         .await
     }
 
+    async fn bulk_groups(
+        &self,
+        mode: BulkMode,
+        groups: &[EnrollmentGroup],
+    ) -> Result<EnrollmentBulkResult, HubError> {
+        let body = to_body(&EnrollmentGroupBulk { enrollment_groups: groups.to_vec(), mode });
+        self.repeat(Idempotency::NonIdempotent, || async {
+            let request = Request::to_dps("bulk of groups", Method::POST, "/enrollmentGroups".to_owned())
+                .body(body.clone())
+                .at_most(MAX_BULK_RESULT);
+            self.send(request).await?.expect(&[StatusCode::OK])?.json()
+        })
+        .await
+    }
+
+    async fn group(&self, id: &EnrollmentGroupId) -> Result<Option<EnrollmentGroup>, HubError> {
+        self.repeat(Idempotency::Idempotent, || async {
+            let request = Request::to_dps("get group", Method::GET, group_path(id)).at_most(MAX_ENROLLMENT);
+            let answer = self.send(request).await?;
+            match answer.is_missing() {
+                true => Ok(None),
+                false => answer.success()?.json().map(Some),
+            }
+        })
+        .await
+    }
+
+    async fn delete_group(&self, id: &EnrollmentGroupId, etag: Option<&Etag>) -> Result<(), HubError> {
+        self.repeat(Idempotency::NonIdempotent, || async {
+            let mut request = Request::to_dps("delete group", Method::DELETE, group_path(id));
+            if let Some(etag) = etag {
+                request = request.if_match(etag.as_str());
+            }
+            self.send(request).await?.expect(&[StatusCode::NO_CONTENT]).map(drop)
+        })
+        .await
+    }
+
+    async fn has_registrations(&self, group: &EnrollmentGroupId) -> Result<bool, HubError> {
+        self.repeat(Idempotency::Idempotent, || async {
+            let path = format!("/registrations/{}/query", group.path_segment());
+            let mut request =
+                Request::to_dps("query", Method::POST, path).reading_list().at_most(MAX_ENROLLMENT);
+            request.headers.insert(MAX_ITEM_COUNT, HeaderValue::from(1));
+            let found: Vec<IgnoredAny> = self.send(request).await?.expect(&[StatusCode::OK])?.json()?;
+            Ok(!found.is_empty())
+        })
+        .await
+    }
+
     async fn has_groups(&self) -> Result<bool, HubError> {
         self.repeat(Idempotency::Idempotent, || async {
             let request = query_of("enrollmentGroups", 1, None).at_most(MAX_ENROLLMENT);
@@ -238,6 +290,10 @@ impl About for IndividualEnrollment {
 
 fn path(id: &RegistrationId) -> String {
     format!("/enrollments/{}", id.path_segment())
+}
+
+fn group_path(id: &EnrollmentGroupId) -> String {
+    format!("/enrollmentGroups/{}", id.path_segment())
 }
 
 fn registration_path(id: &RegistrationId) -> String {

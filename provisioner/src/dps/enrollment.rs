@@ -14,6 +14,7 @@ use hub_types::twin::JsonObject;
 use hub_types::{IdentityId, Thumbprint};
 
 use crate::device::{CredentialError, CredentialSource};
+use crate::model::entry_settings::EntrySettings;
 use crate::model::options::TwinPolicy;
 use crate::model::overlay::overlay;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
@@ -70,6 +71,8 @@ pub(crate) struct EnrollmentSource<C> {
     pub(crate) certificates: Arc<C>,
     /// The symmetric keys that the batch gives.
     pub(crate) keys: Arc<GivenKeys>,
+    /// The settings that no row has.
+    pub(crate) settings: EntrySettings,
 }
 
 impl<C: DeviceCertificates> EnrollmentSource<C> {
@@ -79,6 +82,7 @@ impl<C: DeviceCertificates> EnrollmentSource<C> {
             IndividualEnrollment::new(registration_id(&spec.identity)?, self.attestation(spec)?);
         enrollment.device_id = Some(spec.identity.device().clone());
         apply_settings(&mut enrollment, spec, TwinPolicy::Replace);
+        self.settings.apply(&mut enrollment.settings);
         Ok(enrollment)
     }
 
@@ -94,6 +98,7 @@ impl<C: DeviceCertificates> EnrollmentSource<C> {
         enrollment.device_id = Some(spec.identity.device().clone());
         enrollment.registration_state = None;
         apply_settings(&mut enrollment, spec, policy);
+        self.settings.apply(&mut enrollment.settings);
         Ok(enrollment)
     }
 

@@ -196,7 +196,7 @@ fn item_events(mode: BulkMode, items: &[IndividualEnrollment], result: &Enrollme
     items.iter().map(event).collect()
 }
 
-fn item_error(error: HubError) -> Event {
+pub(super) fn item_error(error: HubError) -> Event {
     match error.class() {
         _ if outdated(&error) || is_missing(&error) || error.status() == Some(409) => Event::Outdated(error),
         ErrorClass::Auth | ErrorClass::Input | ErrorClass::Throttled => Event::Refused(error),

@@ -107,6 +107,21 @@ impl Holds {
         }
     }
 
+    /// The run that keeps a device of a DPS out or is still to retire it, if the operation needs it.
+    pub(crate) async fn for_enrolled(
+        &self,
+        maintenance: &Maintenance,
+        identity: &IdentityId,
+    ) -> Result<Option<Hold>, LedgerError> {
+        if !maintenance.minds_unfinished_runs() || identity.module().is_some() {
+            return Ok(None);
+        }
+        match self.unfinished(identity.device(), None).await? {
+            Some(unfinished) => Ok(Some(unfinished)),
+            None => self.of(identity.device(), None).await,
+        }
+    }
+
     /// The interrupted run that has prepared a device and is still to disable it, if the batch wants the
     /// device enabled.
     pub(crate) async fn staged_by(

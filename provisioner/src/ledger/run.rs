@@ -15,6 +15,7 @@ use super::{NotUnderstood, Operator, RowState};
 use crate::clock::Timestamp;
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
+use crate::model::entry_settings::EntryOptions;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
@@ -219,6 +220,9 @@ pub(crate) struct RunOptions {
     /// The kind of the service that the run works on.
     #[serde(skip_serializing_if = "ServiceKind::is_hub")]
     pub(crate) service: ServiceKind,
+    /// The settings of enrolments, and the group.
+    #[serde(skip_serializing_if = "EntryOptions::is_empty")]
+    pub(crate) entries: EntryOptions,
 }
 
 /// The folders of certificates that a run issues.
@@ -259,13 +263,14 @@ struct StoredOptions {
     profile: Option<String>,
     plan: Option<Sha256Digest>,
     service: ServiceKind,
+    entries: EntryOptions,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
         let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, .. } = stored;
-        let StoredOptions { id_pattern, profile, plan, service, .. } = stored;
+        let StoredOptions { id_pattern, profile, plan, service, entries, .. } = stored;
         let rules = ApplyRules { mode, twin };
         Self {
             maintenance,
@@ -278,6 +283,7 @@ impl From<StoredOptions> for RunOptions {
             profile,
             plan,
             service,
+            entries,
         }
     }
 }

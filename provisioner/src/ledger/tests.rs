@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::model::compare::{Difference, DifferencePath};
 use crate::model::digest::Sha256Digest;
 use crate::model::effect::Effect;
+use crate::model::entry_settings::EntryOptions;
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::maintenance::Maintenance;
@@ -373,6 +374,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         profile: Some("gateway".into()),
         plan: Some(Sha256Digest::of(b"plan")),
         service: ServiceKind::Dps,
+        entries: EntryOptions { iot_hubs: vec!["h.example".into()], ..EntryOptions::default() },
     };
     let run = ledger.load_run(&facts(&options)).unwrap().commit(Sha256Digest::of(b"batch"), 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();

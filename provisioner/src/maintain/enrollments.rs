@@ -1,25 +1,28 @@
-//! The undo of a run on a DPS: enrolments that the run created, and that are unchanged since, are deleted.
+//! The undo of a run on a DPS: enrolments and groups that the run created, and that are unchanged since, are
+//! deleted.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use hub_types::IdentityId;
-use hub_types::dps::IndividualEnrollment;
 use hub_types::dps::registration::RegistrationStatus;
+use hub_types::dps::{EnrollmentGroup, IndividualEnrollment};
 
 use super::Rehearsal;
 use super::change::{ChangeDecision, ChangeRequest, ChangeStep, Refusal, undo_unused};
 use super::check::drift;
 use super::operation::{Changing, mind_later_runs};
-use crate::dps::{Dps, EnrollmentReader, delete};
+use crate::dps::{Dps, EnrollmentReader, delete, delete_group};
 use crate::driver::{Operation, RunDriver, Task};
 use crate::hub::{HubError, pause_after};
 use crate::ledger::{Chunk, Holds, LedgerRow, RowFilter, RunState, SharedLedger, VerifiedRow};
+use crate::model::compare::Observation;
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
+use crate::model::group_row::group_of;
 use crate::model::maintenance::Maintenance;
-use crate::model::options::TwinPolicy;
 use crate::model::run_id::RunId;
+use crate::model::spec::IdentitySpec;
 use crate::verify::Verified;
 use crate::workers::concurrent_reads::ReadBack;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
@@ -73,30 +76,27 @@ pub(crate) struct UndoOperation<D> {
 
 impl<D: Dps> Operation for UndoOperation<D> {
     type Decider = Changing;
-    type Document = IndividualEnrollment;
+    type Document = DpsEntry;
 
-    async fn read(&self, subject: &IdentityId) -> Result<Option<IndividualEnrollment>, HubError> {
-        self.reader.read(subject).await
+    async fn read(&self, subject: &IdentityId) -> Result<Option<DpsEntry>, HubError> {
+        DpsEntry::read(&self.reader, subject).await
     }
 
     async fn pause_after(&self, retries: u32) -> Result<(), HubError> {
         pause_after(retries, &*self.reader.dps).await
     }
 
-    async fn look(
-        &self,
-        task: &mut Task<Changing>,
-        found: Option<&IndividualEnrollment>,
-    ) -> Result<(), RunError> {
-        task.observed(Some(Etags::of_enrollment(found)));
+    async fn look(&self, task: &mut Task<Changing>, found: Option<&DpsEntry>) -> Result<(), RunError> {
+        task.observed(Some(DpsEntry::etags(found)));
         let decision = match found {
             None => ChangeDecision::NothingToDo,
-            Some(found) if has_registered(found) => {
-                let reason = format!("its device has registered since run {} created it", self.undone);
+            Some(found) if found.is_used() => {
+                let who = if matches!(found, DpsEntry::Group(..)) { "a device of it" } else { "its device" };
+                let reason = format!("{who} has registered since run {} created it", self.undone);
                 Refusal::because(ReasonCode::ChangedSinceRun, reason)
             }
             Some(found) => {
-                let seen = self.reader.compare(&task.decider.row.spec, Some(found)).await?;
+                let seen = found.compare(&self.reader, &task.decider.row.spec).await?;
                 let decision = undo_unused(&task.decider.row, seen.comparison, &seen.etags, self.undone);
                 let (sent_for, found) = (task.decider.sent_for.as_ref(), seen.etags.identity.as_ref());
                 let decision = decision.unless_made_anew(false, sent_for, found);
@@ -112,7 +112,11 @@ impl<D: Dps> Operation for UndoOperation<D> {
         let doomed =
             tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Delete)));
         let deletions = doomed.map(|task| async {
-            let event = delete(&*self.reader.dps, task.identity(), task.etags.identity.as_ref()).await?;
+            let (dps, etag) = (&*self.reader.dps, task.etags.identity.as_ref());
+            let event = match group_of(task.identity()) {
+                Some(group) => delete_group(dps, &group, etag).await?,
+                None => delete(dps, task.identity(), etag).await?,
+            };
             task.answered(event);
             Ok(())
         });
@@ -123,7 +127,7 @@ impl<D: Dps> Operation for UndoOperation<D> {
 impl<D: Dps> UndoOperation<D> {
     /// The undo of a run on a DPS. `holds` are the records of later runs.
     pub(crate) fn new(dps: Arc<D>, undone: RunId, holds: Holds) -> Self {
-        let reader = EnrollmentReader { dps, keys: Arc::default(), policy: TwinPolicy::Initial };
+        let reader = EnrollmentReader::new(dps, Arc::default());
         Self { reader, undone, maintenance: Arc::new(Maintenance::Undo { run: undone }), holds }
     }
 }
@@ -135,6 +139,60 @@ impl<D: Dps> Rehearsal for UndoOperation<D> {
 
     async fn foresee(&self, _tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
         Ok(())
+    }
+}
+
+/// An entry of a DPS that a run has created.
+pub(crate) enum DpsEntry {
+    /// The enrolment of a device.
+    Device(Box<IndividualEnrollment>),
+    /// A group, and whether a device has registered by it.
+    Group(Box<EnrollmentGroup>, bool),
+}
+
+impl DpsEntry {
+    /// Reads the entry of a row; `None` if there is none.
+    async fn read<D: Dps>(
+        reader: &EnrollmentReader<D>,
+        subject: &IdentityId,
+    ) -> Result<Option<Self>, HubError> {
+        let Some(id) = group_of(subject) else {
+            return Ok(reader.read(subject).await?.map(|found| Self::Device(Box::new(found))));
+        };
+        match reader.dps.group(&id).await? {
+            Some(group) => {
+                let is_used = reader.dps.has_registrations(&id).await?;
+                Ok(Some(Self::Group(Box::new(group), is_used)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn etags(found: Option<&Self>) -> Etags {
+        match found {
+            None => Etags::default(),
+            Some(Self::Device(enrollment)) => Etags::of_enrollment(Some(enrollment)),
+            Some(Self::Group(group, _)) => Etags::of_group(Some(group)),
+        }
+    }
+
+    /// Returns true if a device has come to a hub by the entry.
+    fn is_used(&self) -> bool {
+        match self {
+            Self::Device(enrollment) => has_registered(enrollment),
+            Self::Group(_, is_used) => *is_used,
+        }
+    }
+
+    async fn compare<D: Dps>(
+        &self,
+        reader: &EnrollmentReader<D>,
+        spec: &IdentitySpec,
+    ) -> Result<Observation, HubError> {
+        match self {
+            Self::Device(enrollment) => reader.compare(spec, Some(enrollment)).await,
+            Self::Group(group, _) => Ok(reader.compare_group(spec, Some(group))),
+        }
     }
 }
 
@@ -162,25 +220,24 @@ impl<D: Dps> VerifyUndoneEnrollments<D> {
     /// Reads every enrolment that the run has deleted, and returns those that are there.
     pub(crate) async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
-        let (keys, policy) = (Arc::default(), TwinPolicy::Initial);
-        let reader = Arc::new(EnrollmentReader { dps: self.dps.clone(), keys, policy });
+        let reader = Arc::new(EnrollmentReader::new(self.dps.clone(), Arc::default()));
         let progress = self.progress.clone();
         let look = move |row: LedgerRow| {
             let (reader, progress) = (reader.clone(), progress.clone());
             async move {
-                let found = reader.read(&row.spec.identity).await?;
+                let found = DpsEntry::read(&reader, &row.spec.identity).await?;
                 progress(1);
                 Ok((row, found))
             }
         };
-        let judge = |(row, found): (LedgerRow, Option<IndividualEnrollment>)| {
+        let judge = |(row, found): (LedgerRow, Option<DpsEntry>)| {
             let decision = match &found {
                 None => ChangeDecision::NothingToDo,
                 Some(_) => ChangeDecision::Delete,
             };
             let drift = drift(decision);
             verified.count(&row, drift.as_deref());
-            let etags = Etags::of_enrollment(found.as_ref());
+            let etags = DpsEntry::etags(found.as_ref());
             VerifiedRow { identity: row.spec.identity, etags, drift }
         };
         let (run, filter, concurrency) = (self.run, RowFilter::Settled, self.concurrency);

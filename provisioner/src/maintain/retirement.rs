@@ -1,4 +1,4 @@
-//! Retiring the devices of a DPS. What lets a device in is taken from it in an order in which it can't come
+//! Retiring the devices of a DPS, and releasing them. What lets a device in is taken from it in an order in which it can't come
 //! back: its enrolment first, then its identity on the hub, and last the record of its registration, which
 //! names the hub.
 
@@ -26,6 +26,7 @@ use crate::driver::{
 };
 use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Chunk, Holds, LedgerRow, RowFilter, RunState, SharedLedger, VerifiedRow};
+use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::model::scopes::Scopes;
@@ -34,13 +35,13 @@ use crate::verify::Verified;
 use crate::workers::concurrent_reads::ReadBack;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 
-/// The parameters of retiring devices of a DPS.
+/// The parameters of retiring or releasing devices of a DPS.
 pub(crate) struct Retire<D, H> {
     /// The DPS.
     pub(crate) dps: Arc<D>,
     /// The hubs that devices are assigned to.
     pub(crate) hubs: Arc<H>,
-    /// The operation: disable or delete.
+    /// The operation: disable, delete or release.
     pub(crate) maintenance: Maintenance,
     /// The run, and who works on it.
     pub(crate) pool: WorkerPool,
@@ -137,8 +138,10 @@ impl<D: Dps, H: AssignedHubs> Operation for RetireOperation<D, H> {
         let found = found.cloned().unwrap_or_default();
         let is_device = task.identity().module().is_none();
         task.observed(is_device.then(|| found.etags()));
+        task.hold = self.holds.for_enrolled(&self.maintenance, task.identity()).await?;
         let row = &task.decider.row;
-        let decision = self.maintenance.decide_enrolled(&row.spec, &found, self.has_groups);
+        let hold = task.hold.as_ref();
+        let decision = self.maintenance.decide_enrolled(&row.spec, &found, self.has_groups, hold);
         let decision = match &found.enrollment {
             // An enrolment that has gone by the request that was sent is as it is to be. What is disabled takes
             // several requests, of which each changes the version.
@@ -156,6 +159,7 @@ impl<D: Dps, H: AssignedHubs> Operation for RetireOperation<D, H> {
 
     async fn send(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
         self.disable(tasks).await?;
+        self.release(tasks).await?;
         self.delete(tasks).await
     }
 }
@@ -175,6 +179,8 @@ impl<D: Dps, H: AssignedHubs> RetireOperation<D, H> {
                 .enumerate()
                 .filter_map(|(place, task)| Some((place, self.blocking(task, mode)?)))
                 .unzip();
+            let made = join_all(made.into_iter().map(|made| self.with_keys(made, mode))).await;
+            let made = made.into_iter().collect::<Result<Vec<_>, HubError>>()?;
             let answers = write_enrollments(&*self.dps, mode, made).await?;
             for (place, event) in places.into_iter().zip(answers) {
                 if let Some(slot) = events.get_mut(place) {
@@ -185,7 +191,7 @@ impl<D: Dps, H: AssignedHubs> RetireOperation<D, H> {
         let steps = tasks.iter().zip(events).map(|(task, event)| async {
             match event {
                 Some(Event::Created | Event::IdentityUpdated) | None => {
-                    self.disable_on_hub(task, reason).await
+                    self.set_status(task, Status::Disabled, Some(reason)).await
                 }
                 Some(event) => Ok(event),
             }
@@ -207,29 +213,83 @@ impl<D: Dps, H: AssignedHubs> RetireOperation<D, H> {
         let found = task.decider.enrolled.as_ref()?.enrollment.as_ref();
         match (found, mode) {
             (Some(found), BulkMode::UpdateIfMatchEtag) if found.settings.is_enabled() => {
-                Some(Ok(disabled(found)))
+                Some(Ok(with_status(found, ProvisioningStatus::Disabled)))
             }
             (None, BulkMode::Create) if self.has_groups => Some(registration_id(task.identity()).map(|id| {
                 let mut blocking = IndividualEnrollment::new(id, Attestation::SymmetricKey(None));
                 blocking.device_id = Some(task.identity().device().clone());
                 let note = JsonObject::from_iter([(BLOCKS.to_owned(), json!(true))]);
                 blocking.optional_device_information = Some(Box::new(note));
-                disabled(&blocking)
+                with_status(&blocking, ProvisioningStatus::Disabled)
             })),
             _ => None,
         }
     }
 
-    async fn disable_on_hub(&self, task: &Task<Changing>, reason: &StatusReason) -> Result<Event, HubError> {
+    /// The enrolment with the keys that it has: a DPS would make others for one without.
+    async fn with_keys(
+        &self,
+        made: Result<IndividualEnrollment, String>,
+        mode: BulkMode,
+    ) -> Result<Result<IndividualEnrollment, String>, HubError> {
+        let Ok(mut enrollment) = made else { return Ok(made) };
+        if mode != BulkMode::Create && enrollment.attestation == Attestation::SymmetricKey(None) {
+            let keys = self.dps.keys(&enrollment.registration_id).await?;
+            enrollment.attestation = Attestation::SymmetricKey(keys);
+        }
+        Ok(Ok(enrollment))
+    }
+
+    /// Enables identities, and then the enrolments of those that were enabled. One that only kept its device out
+    /// is deleted.
+    async fn release(&self, tasks: &mut [Task<Changing>]) -> Result<(), RunError> {
+        let Maintenance::Release { .. } = &*self.maintenance else { return Ok(()) };
+        let released =
+            tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Send(ChangeRequest::Replace(_))));
+        let releases = released.map(|task| async {
+            let event = self.let_in(task).await?;
+            task.answered(event);
+            Ok(())
+        });
+        join_all(releases).await.into_iter().collect()
+    }
+
+    async fn let_in(&self, task: &Task<Changing>) -> Result<Event, HubError> {
+        let reason = task.hold.as_ref().and_then(|hold| hold.released_reason.as_ref());
+        match self.set_status(task, Status::Enabled, reason).await? {
+            Event::IdentityUpdated => {}
+            event => return Ok(event),
+        }
+        let enrollment = task.decider.enrolled.as_ref().and_then(|found| found.enrollment.as_ref());
+        let Some(enrollment) = enrollment.filter(|found| !found.settings.is_enabled()) else {
+            return Ok(Event::IdentityUpdated);
+        };
+        if only_keeps_out(enrollment) {
+            return delete(&*self.dps, task.identity(), enrollment.settings.etag.as_ref()).await;
+        }
+        let enabled = with_status(enrollment, ProvisioningStatus::Enabled);
+        let mode = BulkMode::UpdateIfMatchEtag;
+        let enabled = self.with_keys(Ok(enabled), mode).await?;
+        let events = write_enrollments(&*self.dps, mode, vec![enabled]).await?;
+        Ok(events.into_iter().next().unwrap_or(Event::Lost(HubError::NoAnswer)))
+    }
+
+    /// Gives the identity on the hub this status, unless it has it or there is none.
+    async fn set_status(
+        &self,
+        task: &Task<Changing>,
+        status: Status,
+        reason: Option<&StatusReason>,
+    ) -> Result<Event, HubError> {
         let Some((hub, twin)) = self.on_hub(task) else { return Ok(Event::IdentityUpdated) };
-        if twin.status == Status::Disabled {
+        if twin.status == status {
             return Ok(Event::IdentityUpdated);
         }
         let mut spec = match IdentitySpec::of_twin(twin) {
             Ok(spec) => spec,
             Err(error) => return Ok(Event::Refused(HubError::NotEnrollable(error.to_string()))),
         };
-        (spec.state.status, spec.state.status_reason) = (Status::Disabled, Some(reason.clone()));
+        (spec.state.status, spec.state.status_reason) = (status, reason.cloned());
         let scopes = Scopes::of_twin(Some(twin));
         let change =
             IdentityUpdate { spec: &spec, etag: twin.device_etag.clone(), scopes, changes_parent: false };
@@ -292,12 +352,17 @@ impl<D: Dps, H: AssignedHubs> Rehearsal for RetireOperation<D, H> {
     }
 }
 
-/// The enrolment, disabled.
-fn disabled(enrollment: &IndividualEnrollment) -> IndividualEnrollment {
-    let mut disabled = enrollment.clone();
-    disabled.registration_state = None;
-    disabled.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
-    disabled
+/// The enrolment with this status.
+fn with_status(enrollment: &IndividualEnrollment, status: ProvisioningStatus) -> IndividualEnrollment {
+    let mut changed = enrollment.clone();
+    changed.registration_state = None;
+    changed.settings.provisioning_status = Some(status);
+    changed
+}
+
+/// Returns true for an enrolment that only keeps its device out.
+fn only_keeps_out(enrollment: &IndividualEnrollment) -> bool {
+    enrollment.optional_device_information.as_ref().is_some_and(|note| note.contains_key(BLOCKS))
 }
 
 /// Returns true for the record of a device that has registered.
@@ -311,7 +376,7 @@ fn device_on_hub(device: &IdentityId, registration: Option<&RegistrationState>) 
     given.map_or_else(|| device.clone(), |given| given.clone().into())
 }
 
-/// The parameters of verifying that devices of a DPS are retired.
+/// The parameters of verifying that devices of a DPS are retired or released.
 pub(crate) struct VerifyRetired<D, H> {
     /// The DPS.
     pub(crate) dps: Arc<D>,
@@ -341,13 +406,16 @@ impl<D: Dps, H: AssignedHubs> VerifyRetired<D, H> {
         let look = move |row: LedgerRow| {
             let (operation, progress) = (reader.clone(), progress.clone());
             async move {
-                let found = operation.look_up(&operation.subject(&row.spec.identity)).await?;
+                let identity = &row.spec.identity;
+                let found = operation.look_up(&operation.subject(identity)).await?;
+                let hold = operation.holds.for_enrolled(&operation.maintenance, identity).await?;
                 progress(1);
-                Ok((row, found))
+                Ok((row, found, hold))
             }
         };
-        let judge = |(row, found): (LedgerRow, EnrolledDevice)| {
-            let decision = self.maintenance.decide_enrolled(&row.spec, &found, operation.has_groups);
+        let judge = |(row, found, hold): (LedgerRow, EnrolledDevice, Option<Hold>)| {
+            let (has_groups, hold) = (operation.has_groups, hold.as_ref());
+            let decision = self.maintenance.decide_enrolled(&row.spec, &found, has_groups, hold);
             let decision = match decision {
                 // The batch names a module of a device that is as it is to be, or gone.
                 ChangeDecision::Refuse(_) if row.spec.identity.module().is_some() => {
@@ -368,3 +436,6 @@ impl<D: Dps, H: AssignedHubs> VerifyRetired<D, H> {
 
 /// The member of `optionalDeviceInformation` that marks an enrolment that only keeps a device out.
 const BLOCKS: &str = "keptOutByProvisioner";
+
+#[cfg(test)]
+mod tests;

@@ -130,18 +130,24 @@ macro_rules! single_values {
 }
 
 single_values! {
+    /// The choice of the hub of devices of a DPS.
+    Allocation = "allocation",
     /// The way of authentication.
     Auth = "auth",
     /// True if the device runs IoT Edge.
     Edge = "edge",
     /// The identity as a whole.
     Identity = "identity",
+    /// The hubs that a DPS chooses from.
+    IotHubs = "iot_hubs",
     /// The symmetric keys.
     Keys = "keys",
     /// The parent of a device.
     Parent = "parent",
     /// The thumbprint in the first slot.
     PrimaryThumbprint = "primary_thumbprint",
+    /// The effect of one more registration through a DPS.
+    Reprovision = "reprovision",
     /// The thumbprint in the second slot.
     SecondaryThumbprint = "secondary_thumbprint",
     /// The status of a device.
@@ -152,6 +158,8 @@ single_values! {
     Twin = "twin",
     /// The ETags, in ledgers of earlier versions.
     Version = "version",
+    /// The function of a custom allocation.
+    Webhook = "webhook",
 }
 
 impl From<DifferencePath> for String {

@@ -1,7 +1,7 @@
 //! The ETags of an identity, for conditional updates.
 
 use hub_types::Etag;
-use hub_types::dps::IndividualEnrollment;
+use hub_types::dps::{EnrollmentGroup, IndividualEnrollment};
 use hub_types::twin::Twin;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,11 @@ impl Etags {
     /// The ETag of an enrolment. Its initial twin has none of its own.
     pub(crate) fn of_enrollment(enrollment: Option<&IndividualEnrollment>) -> Self {
         Self { identity: enrollment.and_then(|enrollment| enrollment.settings.etag.clone()), twin: None }
+    }
+
+    /// The ETag of an enrolment group.
+    pub(crate) fn of_group(group: Option<&EnrollmentGroup>) -> Self {
+        Self { identity: group.and_then(|group| group.settings.etag.clone()), twin: None }
     }
 
     /// The ETags that a twin shows.

@@ -83,6 +83,11 @@ impl Maintenance {
         matches!(self, Self::Disable { .. })
     }
 
+    /// Returns true if it retires units, or puts retired ones into service again.
+    pub(crate) fn is_retirement(&self) -> bool {
+        matches!(self, Self::Delete | Self::Disable { .. } | Self::Release { .. })
+    }
+
     /// Returns true if it puts thumbprints in or takes them out.
     pub(crate) fn rotates(&self) -> bool {
         matches!(self, Self::AddThumbprint | Self::DropNewThumbprint | Self::DropOldThumbprint { .. })

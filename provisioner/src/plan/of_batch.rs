@@ -13,11 +13,12 @@ use crate::batch::{
     open_issued, open_owners,
 };
 use crate::clock::Timestamp;
-use crate::dps::EnrollmentReader;
+use crate::dps::{EnrollmentReader, EntryError, read_settings};
 use crate::hub::{HubError, HubSize};
 use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
 use crate::model::conversion::convert_by;
 use crate::model::digest::Sha256Digest;
+use crate::model::entry_settings::EntrySettings;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
 use crate::model::service::ServiceKind;
@@ -53,6 +54,9 @@ pub(crate) enum PlanError {
         /// The file.
         path: PathBuf,
     },
+    /// The settings of enrolments can't be used.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// The plan file can't be written.
     #[error(transparent)]
     File(#[from] PlanFileError),
@@ -93,6 +97,7 @@ pub(crate) struct BatchPlan {
     run: RunId,
     loaded: Loaded,
     options: RunOptions,
+    settings: EntrySettings,
     size: HubSize,
     writer: Option<PlanWriter>,
 }
@@ -104,6 +109,7 @@ impl BatchPlan {
         let PlanRequest { service, size, batch, mut options, skip_bad_rows, ledger: location, output } =
             request;
         refuse_existing(output.as_deref())?;
+        let settings = read_settings(&options.entries)?;
         let target = ServiceTarget::resolve(service, ".".as_ref()).await?;
         if options.quarantine && target.kind() == ServiceKind::Dps {
             return Err(PlanError::NotOnDps { work: "a quarantine" });
@@ -146,7 +152,7 @@ impl BatchPlan {
             None => None,
         };
         let ledger = SharedLedger::new(ledger);
-        Ok(Self { service, holds, ledger, run, loaded, options, size, writer })
+        Ok(Self { service, holds, ledger, run, loaded, options, settings, size, writer })
     }
 
     /// The kind of the service, and its name.
@@ -161,7 +167,7 @@ impl BatchPlan {
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { service, holds, ledger, run, loaded, options, size, mut writer } = self;
+        let Self { service, holds, ledger, run, loaded, options, settings, size, mut writer } = self;
         let progress = observer.begin(Activity::Comparing, loaded.rows());
         let mut on_row = |planned: PlannedRow| {
             if let Some(writer) = &mut writer {
@@ -169,7 +175,7 @@ impl BatchPlan {
             }
             on_row(&planned)
         };
-        let looking = Comparing { ledger, run, loaded, options, progress: row_counter(&progress) };
+        let looking = Comparing { ledger, run, loaded, options, settings, progress: row_counter(&progress) };
         observer.set_watches_stop(true);
         let stop = observer.stop();
         let planned = match &service {
@@ -195,6 +201,7 @@ struct Comparing {
     run: RunId,
     loaded: Loaded,
     options: RunOptions,
+    settings: EntrySettings,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
@@ -207,7 +214,7 @@ impl Comparing {
         size: HubSize,
         on_row: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { ledger, run, loaded, options, progress } = self;
+        let Self { ledger, run, loaded, options, progress, .. } = self;
         let reader = HubSnapshotReader {
             hub: hub.client.clone(),
             ledger,
@@ -230,10 +237,10 @@ impl Comparing {
         dps: &OpenDps,
         on_row: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { ledger, run, loaded, options, progress } = self;
+        let Self { ledger, run, loaded, options, settings, progress } = self;
         let (rules, rejected, concurrency) = (options.rules, loaded.bad_rows, READERS);
         let (dps, keys) = (dps.client.clone(), Arc::new(loaded.keys));
-        let reader = Arc::new(EnrollmentReader { dps, keys, policy: rules.twin });
+        let reader = Arc::new(EnrollmentReader { dps, keys, policy: rules.twin, settings });
         EnrollmentPlanReader { reader, ledger, run, rules, rejected, concurrency, progress }
             .each(on_row)
             .await

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use hub_types::dps::enrollment::AllocationPolicy;
 use hub_types::shown::is_seen;
 
 use crate::ledger::{IssueFolders, Run, RunOptions};
+use crate::model::entry_settings::{EntryOptions, Reprovision};
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
@@ -29,6 +31,7 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         plan: _,
         // The options that name the DPS say it.
         service: _,
+        entries,
     } = &run.options;
     let mode = match rules.mode {
         ApplyMode::Create => "",
@@ -50,8 +53,33 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
     };
     let issue = issue.as_ref().map(issue_options).unwrap_or_default();
     let profile = profile.as_ref().map(|name| format!(" --profile={}", quoted(name))).unwrap_or_default();
-    let tag = tag.unwrap_or_default();
-    format!("{issue}{profile}{}{mode}{twin}{quarantine}{tag}{reason}", reading_options(run))
+    let (tag, entries) = (tag.unwrap_or_default(), entry_options(entries));
+    format!("{issue}{profile}{}{mode}{twin}{quarantine}{tag}{reason}{entries}", reading_options(run))
+}
+
+/// The settings of enrolments, and the group.
+fn entry_options(entries: &EntryOptions) -> String {
+    let EntryOptions { reprovision, allocation, iot_hubs, webhook_file, group } = entries;
+    let mut options = String::new();
+    let mut add = |name: &str, value: &str| options.push_str(&format!(" --{name}={}", quoted(value)));
+    match reprovision {
+        Some(Reprovision::Migrate) => add("reprovision", "migrate"),
+        Some(Reprovision::Never) => add("reprovision", "never"),
+        Some(Reprovision::Reset) => add("reprovision", "reset"),
+        None => {}
+    }
+    match allocation {
+        Some(AllocationPolicy::GeoLatency) => add("allocation", "geo-latency"),
+        Some(policy) => add("allocation", policy.as_str()),
+        None => {}
+    }
+    iot_hubs.iter().for_each(|hub| add("iot-hub", hub));
+    webhook_file.iter().for_each(|file| add("webhook-file", &file.to_string_lossy()));
+    if let Some(group) = group {
+        add("group", &group.id.to_string());
+        add("group-ca", &group.certificate.to_string_lossy());
+    }
+    options
 }
 
 /// Those of the options that say how the run read its batch. Each command that reads a batch takes them.

@@ -1,6 +1,7 @@
 //! The options of a run in words.
 
 use crate::ledger::{IssueFolders, RunOptions};
+use crate::model::entry_settings::{EntryOptions, Reprovision};
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::service::ServiceKind;
@@ -9,11 +10,15 @@ use hub_types::shown::ShownPath;
 /// Returns the options that a run was begun with, in words.
 pub(super) fn options(options: &RunOptions) -> String {
     let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, .. } = options;
-    let RunOptions { map, id_pattern, profile, plan, service, .. } = options;
+    let RunOptions { map, id_pattern, profile, plan, service, entries, .. } = options;
     let mut words = match maintenance {
         None if *service == ServiceKind::Dps => {
-            let mut words = vec!["enrolments with a DPS".to_owned()];
+            let mut words = vec![match &entries.group {
+                Some(group) => format!("the enrolment group {} of a DPS", group.id),
+                None => "enrolments with a DPS".to_owned(),
+            }];
             words.extend(rules_in_words(*rules));
+            words.extend(entries_in_words(entries));
             words
         }
         None => rules_in_words(*rules),
@@ -32,6 +37,21 @@ pub(super) fn options(options: &RunOptions) -> String {
     words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
     words.extend(plan.as_ref().map(|sha256| format!("as planned, by the plan with the SHA-256 {sha256}")));
     words.join(", ")
+}
+
+fn entries_in_words(entries: &EntryOptions) -> Vec<String> {
+    let EntryOptions { reprovision, allocation, iot_hubs, webhook_file, group } = entries;
+    let mut words = Vec::new();
+    words.extend(reprovision.map(|reprovision| match reprovision {
+        Reprovision::Migrate => "devices that register again take their twin along".to_owned(),
+        Reprovision::Never => "devices that register again stay on their hub".to_owned(),
+        Reprovision::Reset => "devices that register again begin anew".to_owned(),
+    }));
+    words.extend(allocation.map(|allocation| format!("allocation {allocation}")));
+    words.extend((!iot_hubs.is_empty()).then(|| format!("hubs {}", iot_hubs.join(" and "))));
+    words.extend(webhook_file.as_ref().map(|file| format!("the function in {}", ShownPath(file))));
+    words.extend(group.as_ref().map(|group| format!("for the CA in {}", ShownPath(&group.certificate))));
+    words
 }
 
 fn rules_in_words(ApplyRules { mode, twin }: ApplyRules) -> Vec<String> {

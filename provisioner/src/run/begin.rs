@@ -14,7 +14,8 @@ use super::outcome::RunOutcome;
 use super::request::ApplyRequest;
 use super::work::Job;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
+use crate::dps::{GroupCa, read_settings};
 use crate::ledger::{Ledger, Loader, RunFacts, RunOptions};
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
@@ -55,6 +56,8 @@ pub(super) struct NewRun {
     /// The source of certificates for rows that need one and name none.
     pub(super) certificates: CertificateSource,
     pub(super) plan: Option<PlannedBatch>,
+    /// The CA of the enrolment group, if the devices get no enrolments.
+    pub(super) group: Option<GroupCa>,
 }
 
 impl NewRun {
@@ -63,7 +66,7 @@ impl NewRun {
         if request.options.quarantine && target.kind() == ServiceKind::Dps {
             return Err(RunFailure::NotOnDps { work: "a quarantine" });
         }
-        let (batch, options, rules, plan) = if PlanFile::is_one(&request.batch.file) {
+        let (batch, options, mut rules, plan) = if PlanFile::is_one(&request.batch.file) {
             let plan = PlannedBatch::open(&request, target)?;
             (plan.batch(request.plan_batch), plan.options(), plan.rules(), Some(plan))
         } else if request.plan_batch.is_some() {
@@ -80,7 +83,11 @@ impl NewRun {
             (batch, options, rules, None)
         };
         let certificates = CertificateSource::of(options.issue.is_some());
-        Ok(Self { batch, options, rules, certificates, plan })
+        read_settings(&options.entries)?;
+        let group =
+            options.entries.group.as_ref().map(|group| GroupCa::read(group, clock::now())).transpose()?;
+        rules.group_ca = group.as_ref().map(|ca| ca.subject().to_owned());
+        Ok(Self { batch, options, rules, certificates, plan, group })
     }
 
     /// Loads the batch and calls the hub once. Only if both succeed, there is a run. `store` is the
@@ -164,10 +171,15 @@ impl NewRun {
         observer: &dyn RunObserver,
     ) -> Result<(Loaded, Sha256Digest), RunFailure> {
         let sink = LedgerSink::new(loader, self.rules.clone(), observer).issuing_to(store);
-        match &self.plan {
-            Some(plan) => plan.load(loader, sink, &self.batch, self.certificates),
-            None => Ok(sink.load(&self.batch, self.certificates)?),
+        let (loaded, input_sha256) = match &self.plan {
+            Some(plan) => plan.load(loader, sink, &self.batch, self.certificates)?,
+            None => sink.load(&self.batch, self.certificates)?,
+        };
+        if let Some(group) = &self.group {
+            // No row of the file.
+            loader.insert(0, &group.spec(loaded.devices, loaded.edge_devices)?, &[])?;
         }
+        Ok((loaded, input_sha256))
     }
 }
 

@@ -9,6 +9,7 @@ use hub_types::id::IdError;
 use super::issue::IssueError;
 use crate::batch::LoadError;
 use crate::device::ConnectError;
+use crate::dps::EntryError;
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, Run};
 use crate::model::conversion::convert_by;
@@ -44,6 +45,9 @@ pub(crate) enum RunFailure {
         /// The reason.
         source: io::Error,
     },
+    /// The settings of enrolments, or the CA of their group, can't be used.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// Certificates can't be issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -105,8 +109,6 @@ pub(crate) enum NothingToDo {
     DisabledByOthers,
     /// The run only disabled devices.
     OnlyDisabled,
-    /// The run only disabled devices, on a DPS.
-    OnlyDisabledOnDps,
     /// The run only rotated thumbprints.
     OnlyRotated,
     /// The run created nothing.
@@ -123,7 +125,7 @@ impl std::fmt::Display for NothingToDo {
             Self::DisabledByOthers => {
                 "disabled nothing itself: what it found disabled, another run had disabled"
             }
-            Self::NothingCreated | Self::OnlyDisabled | Self::OnlyDisabledOnDps => "created nothing",
+            Self::NothingCreated | Self::OnlyDisabled => "created nothing",
             Self::OnlyRotated => "created nothing: it rotated thumbprints",
             Self::NothingDisabled => "disabled nothing",
             Self::NothingEnabled => "enabled nothing",

@@ -16,7 +16,6 @@ use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFact
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
-use crate::model::service::ServiceKind;
 use crate::model::text::counted;
 use crate::target::{HubLabel, ServiceChoice, ServiceTarget};
 
@@ -96,11 +95,11 @@ impl EarlierRun {
         target.announce(observer);
         observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let id = request.run;
-        if request.change == RunChange::Release && !run.options.service.is_hub() {
-            return Err(RunFailure::NotOnDps { work: "a release" });
-        }
         let (maintenance, filter) = match (request.change, &run.options.maintenance) {
             (RunChange::Release, _) => (Maintenance::Release { run: Some(id) }, RowFilter::Disabled),
+            (RunChange::Undo, Some(Maintenance::Release { .. })) if !run.options.service.is_hub() => {
+                return Err(RunFailure::NotOnDps { work: "the undo of a release" });
+            }
             (RunChange::Undo, Some(Maintenance::Release { .. })) => {
                 (Maintenance::UndoRelease { run: id }, RowFilter::Updated)
             }
@@ -166,10 +165,7 @@ fn nothing_to_do(run: &Run, totals: &Totals, filter: RowFilter) -> NothingToDo {
         RowFilter::Disabled if totals.held > 0 => NothingToDo::DisabledByOthers,
         RowFilter::Disabled => NothingToDo::NothingDisabled,
         RowFilter::Updated => NothingToDo::NothingEnabled,
-        _ if maintenance.is_some_and(Maintenance::retires) => match run.options.service {
-            ServiceKind::Dps => NothingToDo::OnlyDisabledOnDps,
-            ServiceKind::Hub => NothingToDo::OnlyDisabled,
-        },
+        _ if maintenance.is_some_and(Maintenance::retires) => NothingToDo::OnlyDisabled,
         _ if maintenance.is_some_and(Maintenance::rotates) => NothingToDo::OnlyRotated,
         _ => NothingToDo::NothingCreated,
     }

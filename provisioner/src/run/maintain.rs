@@ -90,7 +90,7 @@ async fn resolve(
         ..RunOptions::default()
     };
     let rules = LoadRules { skip_bad_rows, ..LoadRules::default() };
-    Ok((NewRun { batch, options, rules, certificates, plan: None }, target))
+    Ok((NewRun { batch, options, rules, certificates, plan: None, group: None }, target))
 }
 
 /// Puts the thumbprints of issued certificates into the rows of a maintenance run that have none yet: again,

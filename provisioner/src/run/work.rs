@@ -12,10 +12,10 @@ use super::issue::Certificates;
 use super::maintain::credentials;
 use super::outcome::{RunOutcome, RunResults};
 use super::progress::ProgressRecorder;
-use crate::apply::{Apply, ApplyEnrollments};
-use crate::clock::Timestamp;
+use crate::apply::{Apply, ApplyEnrollments, ApplyGroup};
+use crate::clock::{self, Timestamp};
 use crate::device::CredentialSource;
-use crate::dps::{EnrollmentReader, EnrollmentSource};
+use crate::dps::{EnrollmentReader, EnrollmentSource, EntryError, GroupCa, read_settings};
 use crate::ledger::{Holds, Ledger, RowFilter, RunOptions, RunReader, RunState, SharedLedger, Totals};
 use crate::maintain::{
     CertificateCheck, Maintain, Retire, UndoEnrollments, VerifyMaintenance, VerifyRetired,
@@ -24,7 +24,7 @@ use crate::maintain::{
 use crate::model::creator_tag;
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::{Activity, ActivityProgress, row_counter};
-use crate::model::options::{ApplyOptions, TwinPolicy};
+use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
 use crate::model::spec::GivenKeys;
 use crate::target::{OpenDps, OpenHub, OpenService};
@@ -163,6 +163,9 @@ impl Job<'_> {
         let look_first = ledger.lock().knows_hub(&self.service.label().name, run)?;
         let keys = self.keys.clone();
         match &self.service {
+            OpenService::Dps(dps) if options.entries.group.is_some() => {
+                self.apply_group(dps, run, options, pool).await
+            }
             OpenService::Dps(dps) => {
                 let source = self.enrollment_source(&options)?;
                 let (dps, options) = (dps.client.clone(), apply_options(run, options));
@@ -175,13 +178,30 @@ impl Job<'_> {
         }
     }
 
+    async fn apply_group(
+        &self,
+        dps: &OpenDps,
+        run: RunId,
+        options: RunOptions,
+        pool: WorkerPool,
+    ) -> Result<RunState, RunFailure> {
+        let Some(group) = &options.entries.group else { return Err(EntryError::NoGroupCa.into()) };
+        let certificate = GroupCa::read(group, clock::now())?.der();
+        let settings = read_settings(&options.entries)?;
+        let reader = EnrollmentReader::new(dps.client.clone(), Arc::default());
+        let reader = EnrollmentReader { settings, ..reader };
+        let (group, options) = (group.id.clone(), apply_options(run, options));
+        Ok(ApplyGroup { reader, group, certificate, options, pool }.run().await?)
+    }
+
     /// The credentials that enrolments are made with.
     fn enrollment_source(
         &self,
         options: &RunOptions,
     ) -> Result<EnrollmentSource<CredentialSource>, RunFailure> {
         let credentials = credentials(options, self.batch.as_deref(), self.keys.clone())?;
-        Ok(EnrollmentSource { certificates: Arc::new(credentials), keys: self.keys.clone() })
+        let (certificates, keys) = (Arc::new(credentials), self.keys.clone());
+        Ok(EnrollmentSource { certificates, keys, settings: read_settings(&options.entries)? })
     }
 
     async fn maintain(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, RunFailure> {
@@ -189,7 +209,7 @@ impl Job<'_> {
             (OpenService::Dps(dps), Maintenance::Undo { run }) => {
                 Ok(UndoEnrollments { dps: dps.client.clone(), undone: *run, pool }.run().await?)
             }
-            (OpenService::Dps(dps), Maintenance::Delete | Maintenance::Disable { .. }) => {
+            (OpenService::Dps(dps), maintenance) if maintenance.is_retirement() => {
                 let (hubs, maintenance) = (dps.hubs.clone(), maintenance.clone());
                 hubs.limit(self.context.settings.patience, pool.stop.clone());
                 Ok(Retire { dps: dps.client.clone(), hubs, maintenance, pool }.run().await?)
@@ -233,10 +253,13 @@ impl Job<'_> {
         let counter = row_counter(&progress);
         let verified = match &self.service {
             OpenService::Dps(dps) => self.verify_enrollments(dps, ledger, run, maintenance, counter).await,
-            OpenService::Hub(hub) => self.verify_identities(hub, ledger, run, maintenance, counter).await,
+            OpenService::Hub(hub) => {
+                let verified = self.verify_identities(hub, ledger, run, maintenance, counter).await;
+                verified.map_err(RunFailure::from)
+            }
         };
         progress.finish();
-        Ok(verified?)
+        verified
     }
 
     async fn verify_enrollments(
@@ -246,18 +269,21 @@ impl Job<'_> {
         run: RunId,
         maintenance: Option<Maintenance>,
         progress: RowCounter,
-    ) -> Result<Verified, RunError> {
+    ) -> Result<Verified, RunFailure> {
         let (hubs, dps) = (dps.hubs.clone(), dps.client.clone());
         let (ledger, concurrency) = (ledger.clone(), READERS);
-        if let Some(maintenance @ (Maintenance::Delete | Maintenance::Disable { .. })) = maintenance {
-            return VerifyRetired { dps, hubs, ledger, run, maintenance, concurrency, progress }.run().await;
+        if let Some(maintenance) = maintenance.clone().filter(Maintenance::is_retirement) {
+            let verify = VerifyRetired { dps, hubs, ledger, run, maintenance, concurrency, progress };
+            return Ok(verify.run().await?);
         }
         if maintenance.is_some() {
-            return VerifyUndoneEnrollments { dps, ledger, run, concurrency, progress }.run().await;
+            return Ok(VerifyUndoneEnrollments { dps, ledger, run, concurrency, progress }.run().await?);
         }
-        let reader = Arc::new(EnrollmentReader { dps, keys: self.keys.clone(), policy: TwinPolicy::Initial });
+        let entries = ledger.lock().run(Some(run))?.options.entries;
+        let reader = EnrollmentReader::new(dps, self.keys.clone());
+        let reader = Arc::new(EnrollmentReader { settings: read_settings(&entries)?, ..reader });
         let filter = RowFilter::Settled;
-        Verify { reader, ledger, run, filter, concurrency, progress }.run().await
+        Ok(Verify { reader, ledger, run, filter, concurrency, progress }.run().await?)
     }
 
     async fn verify_identities(

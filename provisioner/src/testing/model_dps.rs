@@ -7,7 +7,9 @@ use hub_types::Etag;
 use hub_types::dps::attestation::{Attestation, X509Attestation};
 use hub_types::dps::bulk::{BulkMode, EnrollmentBulkError, EnrollmentBulkResult};
 use hub_types::dps::certificate::{CertificateInfo, EnrollmentCertificate};
-use hub_types::dps::{DpsErrorCode, IndividualEnrollment, RegistrationId, RegistrationState};
+use hub_types::dps::{
+    DpsErrorCode, EnrollmentGroup, EnrollmentGroupId, IndividualEnrollment, RegistrationId, RegistrationState,
+};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::{Sha1Thumbprint, Sha256Thumbprint};
 
@@ -43,7 +45,7 @@ pub(crate) struct ModelDps {
     pub(crate) entries: Mutex<BTreeMap<RegistrationId, Entry>>,
     /// The records of devices that have registered.
     pub(crate) registrations: Mutex<BTreeMap<RegistrationId, RegistrationState>>,
-    pub(crate) has_groups: bool,
+    pub(crate) groups: Mutex<BTreeMap<EnrollmentGroupId, EnrollmentGroup>>,
     version: Mutex<u32>,
 }
 
@@ -178,14 +180,79 @@ impl Dps for ModelDps {
         }
     }
 
+    async fn bulk_groups(
+        &self,
+        mode: BulkMode,
+        groups: &[EnrollmentGroup],
+    ) -> Result<EnrollmentBulkResult, HubError> {
+        let fault = self.fault();
+        if fault == DpsFault::LostBeforeEffect {
+            return Err(HubError::NoAnswer);
+        }
+        let mut errors = Vec::new();
+        for group in groups {
+            let etag = self.next_etag();
+            let mut entries = self.groups.lock().unwrap();
+            let found = entries.get(&group.enrollment_group_id);
+            let code = match (mode, found) {
+                (BulkMode::Create, Some(_)) => Some(DpsErrorCode::EnrollmentGroupAlreadyExists),
+                (BulkMode::Create, None) => None,
+                (_, None) => Some(DpsErrorCode::EnrollmentGroupNotFound),
+                (_, Some(found)) => (found.settings.etag != group.settings.etag)
+                    .then_some(DpsErrorCode::EnrollmentGroupEtagMismatch),
+            };
+            match code {
+                Some(code) => errors.push(EnrollmentBulkError {
+                    registration_id: None,
+                    enrollment_group_id: Some(group.enrollment_group_id.to_string()),
+                    error_code: code.number(),
+                    error_status: code.name().to_owned(),
+                }),
+                None => {
+                    let mut written = group.clone();
+                    written.settings.etag = Some(etag);
+                    show_facts(&mut written.attestation);
+                    entries.insert(group.enrollment_group_id.clone(), written);
+                }
+            }
+        }
+        match fault {
+            DpsFault::LostAfterEffect => Err(HubError::NoAnswer),
+            _ => Ok(EnrollmentBulkResult { is_successful: errors.is_empty(), errors }),
+        }
+    }
+
+    async fn group(&self, id: &EnrollmentGroupId) -> Result<Option<EnrollmentGroup>, HubError> {
+        Ok(self.groups.lock().unwrap().get(id).cloned())
+    }
+
+    async fn delete_group(&self, id: &EnrollmentGroupId, etag: Option<&Etag>) -> Result<(), HubError> {
+        let mut groups = self.groups.lock().unwrap();
+        let found = groups.get(id).ok_or_else(|| refused(DpsErrorCode::EnrollmentGroupNotFound))?;
+        if etag.is_some() && found.settings.etag.as_ref() != etag {
+            return Err(refused(DpsErrorCode::EnrollmentGroupEtagMismatch));
+        }
+        groups.remove(id);
+        Ok(())
+    }
+
+    async fn has_registrations(&self, _group: &EnrollmentGroupId) -> Result<bool, HubError> {
+        Ok(!self.registrations.lock().unwrap().is_empty())
+    }
+
     async fn has_groups(&self) -> Result<bool, HubError> {
-        Ok(self.has_groups)
+        Ok(!self.groups.lock().unwrap().is_empty())
     }
 }
 
 /// Shows the facts of certificates in their place, as a DPS does: of an only one in both places.
 fn show_facts(attestation: &mut Attestation) {
-    let Attestation::X509(X509Attestation::ClientCertificates(pair)) = attestation else { return };
+    let Attestation::X509(
+        X509Attestation::ClientCertificates(pair) | X509Attestation::SigningCertificates(pair),
+    ) = attestation
+    else {
+        return;
+    };
     pair.primary = with_facts(&pair.primary);
     pair.secondary = Some(pair.secondary.as_ref().map_or_else(|| pair.primary.clone(), with_facts));
 }

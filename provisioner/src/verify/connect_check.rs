@@ -11,7 +11,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::sample::{Sample, Spread};
-use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each};
+use crate::device::{
+    ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, Visit, connect_each,
+};
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, SharedLedger};
 use crate::model::compare::{Comparison, Difference};
 use crate::model::run_id::RunId;
@@ -112,10 +114,10 @@ impl Unconnected {
     }
 }
 
-/// The devices that connect, and the hub.
-pub(crate) struct ConnectCheck {
-    /// The hub.
-    pub(crate) hub: Arc<DeviceHub>,
+/// The devices that connect, and the service that they connect to.
+pub(crate) struct ConnectCheck<V = DeviceHub> {
+    /// The hub, or the DPS that devices come to their hubs through.
+    pub(crate) hub: Arc<V>,
     /// The sources of certificates and keys.
     pub(crate) credentials: Arc<CredentialSource>,
     /// The ledger that holds the run.
@@ -134,7 +136,7 @@ pub(crate) struct ConnectCheck {
     pub(crate) stop: CancellationToken,
 }
 
-impl ConnectCheck {
+impl<V: Visit> ConnectCheck<V> {
     /// The number of devices and modules in the sample.
     pub(crate) async fn identities(&self) -> Result<u64, LedgerError> {
         let (run, filter) = (self.run, self.filter);
@@ -274,13 +276,13 @@ impl Selection {
 }
 
 /// The rows of a run, page by page.
-struct Pages<'t> {
-    check: &'t ConnectCheck,
+struct Pages<'t, V> {
+    check: &'t ConnectCheck<V>,
     after: Option<IdentityId>,
 }
 
-impl<'t> Pages<'t> {
-    fn of(check: &'t ConnectCheck) -> Self {
+impl<'t, V: Visit> Pages<'t, V> {
+    fn of(check: &'t ConnectCheck<V>) -> Self {
         Self { check, after: None }
     }
 

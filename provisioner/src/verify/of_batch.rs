@@ -63,6 +63,9 @@ pub(crate) enum VerifyError {
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Devices can't register, because the id scope of the DPS is not known.
+    #[error("devices register with an id scope, and that of the DPS is not named")]
+    NoIdScope,
     /// A certificate was not issued yet, so that it can't be compared.
     #[error("line {line}: no certificate was issued for `{identity}` yet")]
     NotIssued {

@@ -15,6 +15,7 @@ use crate::dps::CertificateError;
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunOptions, SharedLedger, Totals};
 use crate::maintain::{UndoEnrollments, VerifyUndoneEnrollments};
 use crate::model::digest::Sha256Digest;
+use crate::model::entry_settings::EntrySettings;
 use crate::model::maintenance::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
@@ -39,6 +40,12 @@ impl DeviceCertificates for NamedCertificates {
             false => Err(CertificateError::Missing),
         }
     }
+}
+
+/// The credentials of devices, without further settings.
+fn source() -> EnrollmentSource<NamedCertificates> {
+    let (certificates, keys) = (Arc::new(NamedCertificates), Arc::default());
+    EnrollmentSource { certificates, keys, settings: EntrySettings::default() }
 }
 
 /// Three devices, of which one has modules, by name. `c` has symmetric keys.
@@ -93,7 +100,7 @@ impl Bench {
         let rules = ApplyRules { mode, twin: TwinPolicy::Initial };
         let apply = ApplyEnrollments {
             dps: self.dps.clone(),
-            source: EnrollmentSource { certificates: Arc::new(NamedCertificates), keys: Arc::default() },
+            source: source(),
             options: ApplyOptions { rules, created_by: None, as_planned: false },
             look_first: self.ledger.lock().knows_hub("model", run).unwrap(),
             pool: pool(&self.ledger, run),
@@ -109,8 +116,7 @@ impl Bench {
     }
 
     async fn verify(&self, run: RunId) -> Verified {
-        let (keys, policy) = (Arc::default(), TwinPolicy::Initial);
-        let reader = Arc::new(EnrollmentReader { dps: self.dps.clone(), keys, policy });
+        let reader = Arc::new(EnrollmentReader::new(self.dps.clone(), Arc::default()));
         let (ledger, filter) = (self.ledger.clone(), RowFilter::Settled);
         Verify { reader, ledger, run, filter, concurrency: 2, progress: Arc::new(|_| {}) }
             .run()
@@ -238,7 +244,7 @@ async fn a_certificate_that_is_not_at_hand_fails_its_row_alone() {
     });
     let apply = ApplyEnrollments {
         dps: bench.dps.clone(),
-        source: EnrollmentSource { certificates: Arc::new(NamedCertificates), keys: Arc::default() },
+        source: source(),
         options: ApplyOptions::default(),
         look_first: false,
         pool: pool(&bench.ledger, run),

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hub_types::connection_string::HubHost;
+use hub_types::dps::EnrollmentGroupId;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 
-use super::choices::{ApplyModeArg, TwinPolicyArg};
+use super::choices::{AllocationArg, ApplyModeArg, ReprovisionArg, TwinPolicyArg};
 use super::{DpsArgs, IssuedArgs, JobArgs, ProfileArgs, UnlockArgs, WorkArgs};
+use crate::dps::EntryError;
 use crate::ledger::RunOptions;
+use crate::model::entry_settings::{EntryOptions, GroupOptions};
 use crate::model::options::ApplyRules;
 
 #[derive(Debug, Args)]
@@ -41,7 +45,50 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) job: JobArgs,
     #[command(flatten)]
     pub(in crate::cli) dps: DpsArgs,
+    #[command(flatten)]
+    group: GroupArgs,
 }
+
+/// The enrolment group of an apply.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DPS")]
+struct GroupArgs {
+    /// Write one enrolment group with this id for the CA of the devices, and no enrolments: all
+    /// devices with its certificates can register.
+    #[arg(long, value_name = "ID", requires = "dps")]
+    group: Option<EnrollmentGroupId>,
+    /// Read the certificate of the group's CA from this file [default: that of `--issue`, or
+    /// `issuing.pem` beside the batch].
+    #[arg(long, value_name = "FILE", requires = "group")]
+    group_ca: Option<PathBuf>,
+}
+
+impl ApplyArgs {
+    /// The options of the run.
+    pub(in crate::cli) fn run_options(&self) -> Result<RunOptions, EntryError> {
+        let mut options = self.rules.run_options(&self.job.issued);
+        options.entries.group = self.group()?;
+        Ok(options)
+    }
+
+    /// Returns true if an option was given that a plan has, too.
+    pub(in crate::cli) fn has_options(&self) -> bool {
+        self.rules.is_any_given() || self.job.has_options() || self.group.group.is_some()
+    }
+
+    /// The group, with the certificate of the CA that issues, or that has issued the batch.
+    fn group(&self) -> Result<Option<GroupOptions>, EntryError> {
+        let Some(id) = self.group.group.clone() else { return Ok(None) };
+        let issuing = self.job.issued.issue.as_ref().map(|folder| folder.join(ISSUING));
+        let beside = || Some(self.job.batch.file.with_file_name(ISSUING)).filter(|file| file.exists());
+        let certificate = self.group.group_ca.clone().or(issuing).or_else(beside);
+        let certificate = certificate.ok_or(EntryError::NoGroupCa)?;
+        Ok(Some(GroupOptions { id, certificate }))
+    }
+}
+
+/// The certificate of the CA that issues, in its folder and beside what it has issued.
+const ISSUING: &str = "issuing.pem";
 
 /// The rules of a batch for existing objects on the hub.
 #[derive(Debug, Args)]
@@ -69,6 +116,41 @@ pub(in crate::cli) struct RulesArgs {
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
     pub(in crate::cli) profile: ProfileArgs,
+    #[command(flatten)]
+    entries: EntryArgs,
+}
+
+/// The settings of the enrolments of a DPS that no row of a batch has.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DPS")]
+struct EntryArgs {
+    /// When a device registers again, do this. Without the option, an existing setting stays; the
+    /// default of DPS is `migrate`.
+    #[arg(long, value_enum, value_name = "POLICY", requires = "dps")]
+    reprovision: Option<ReprovisionArg>,
+    /// Choose the hub of each device in this way. Without the option, an existing setting stays; the
+    /// default of DPS is `hashed`.
+    #[arg(long, value_enum, value_name = "WAY", requires = "dps")]
+    allocation: Option<AllocationArg>,
+    /// Choose among these linked hubs only, for example line-3.azure-devices.net. The option can be
+    /// repeated.
+    #[arg(long, value_name = "HOST", value_parser = parse_hub, requires = "dps")]
+    iot_hub: Vec<String>,
+    /// Read the address of the function that chooses the hub from this file; it may hold a key.
+    #[arg(long, value_name = "FILE", requires = "allocation")]
+    webhook_file: Option<PathBuf>,
+}
+
+impl EntryArgs {
+    fn options(&self) -> EntryOptions {
+        EntryOptions {
+            reprovision: self.reprovision.map(Into::into),
+            allocation: self.allocation.map(Into::into),
+            iot_hubs: self.iot_hub.clone(),
+            webhook_file: self.webhook_file.clone(),
+            group: None,
+        }
+    }
 }
 
 impl RulesArgs {
@@ -88,16 +170,23 @@ impl RulesArgs {
             issue: issued.folders(),
             quarantine: self.quarantine,
             profile: self.profile.name.clone(),
+            entries: self.entries.options(),
             ..RunOptions::default()
         }
     }
 
     /// Returns true if any of the options was given.
     pub(in crate::cli) fn is_any_given(&self) -> bool {
-        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows, profile } = self;
+        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows, profile, entries } = self;
         let is_any_named = created_by_tag.is_some() || profile.name.is_some();
-        mode.is_some() || twin.is_some() || *quarantine || is_any_named || *skip_bad_rows
+        let has_entries = !entries.options().is_empty();
+        mode.is_some() || twin.is_some() || *quarantine || is_any_named || *skip_bad_rows || has_entries
     }
+}
+
+fn parse_hub(text: &str) -> Result<String, String> {
+    let host: Result<HubHost, _> = text.parse();
+    host.map(|host| host.as_str().to_owned()).map_err(|_| "must be the host name of a hub".to_owned())
 }
 
 fn parse_tag(text: &str) -> Result<String, String> {

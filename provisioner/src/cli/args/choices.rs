@@ -1,8 +1,10 @@
 //! The values of options that choose one of several.
 
 use cli_support::choices;
+use hub_types::dps::enrollment::AllocationPolicy;
 
 use crate::hub::SignIn;
+use crate::model::entry_settings::Reprovision;
 use crate::model::options::{ApplyMode, TwinPolicy};
 use crate::objects::AuthMethod;
 
@@ -27,6 +29,32 @@ choices! {
         Merge,
         /// Replace each section for which the batch gives values, so that it holds only these.
         Replace,
+    }
+}
+
+choices! {
+    /// The value of `--reprovision`.
+    pub(in crate::cli) ReprovisionArg: Reprovision {
+        /// Choose the hub again, and take the twin along.
+        Migrate,
+        /// Choose the hub again, and begin with the initial twin.
+        Reset,
+        /// Leave the device on its hub.
+        Never,
+    }
+}
+
+choices! {
+    /// The value of `--allocation`.
+    pub(in crate::cli) AllocationArg: AllocationPolicy {
+        /// Evenly over the hubs, by the registration id.
+        Hashed,
+        /// To the hub with the lowest latency.
+        GeoLatency,
+        /// To the hub of `--iot-hub`.
+        Static,
+        /// By the function whose address is in `--webhook-file`.
+        Custom,
     }
 }
 

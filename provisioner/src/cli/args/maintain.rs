@@ -118,6 +118,8 @@ pub(in crate::cli) struct ReleaseArgs {
     pub(in crate::cli) how: MaintenanceArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
+    #[command(flatten)]
+    pub(in crate::cli) dps: DpsArgs,
 }
 
 #[derive(Debug, Args)]

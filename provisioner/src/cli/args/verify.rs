@@ -3,9 +3,11 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use hub_types::dps::IdScope;
 
 use super::{DpsArgs, JobArgs};
-use crate::verify::Sample;
+use crate::target::DpsChoice;
+use crate::verify::{ConnectRequest, Sample};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
@@ -19,6 +21,22 @@ pub(in crate::cli) struct VerifyArgs {
     pub(in crate::cli) job: JobArgs,
     #[command(flatten)]
     pub(in crate::cli) dps: DpsArgs,
+    /// Register with this id scope [default: `id_scope` of the DPS in `provisioner.toml`].
+    #[arg(long, value_name = "SCOPE", env = "IOTDPS_ID_SCOPE", help_heading = "DPS")]
+    id_scope: Option<IdScope>,
+}
+
+impl VerifyArgs {
+    /// The choice of the DPS, with the id scope.
+    pub(in crate::cli) fn with_id_scope(&self, dps: DpsChoice) -> DpsChoice {
+        DpsChoice { id_scope: self.id_scope.clone(), ..dps }
+    }
+
+    /// The request for connections as devices, if devices are to connect.
+    pub(in crate::cli) fn connect_request(&self) -> Option<ConnectRequest> {
+        let ConnectArgs { sample, mqtt, connections } = &self.connect;
+        sample.map(|sample| ConnectRequest { sample, address: mqtt.clone(), connections: *connections })
+    }
 }
 
 /// The devices that connect to the hub, and their address.
@@ -26,12 +44,14 @@ pub(in crate::cli) struct VerifyArgs {
 pub(in crate::cli) struct ConnectArgs {
     /// Connect over MQTT as N of the batch's devices, spread over the batch and always the same, or
     /// as all of them. Each device connects with its modules and with their own certificates or
-    /// keys. If the real device is connected, it is disconnected once.
-    #[arg(long = "connect", value_name = "N|all", conflicts_with = "dps")]
+    /// keys. If the real device is connected, it is disconnected once. With `--dps`, the devices
+    /// register first, as they do themselves, and connect to the hub that they are assigned to,
+    /// without their modules.
+    #[arg(long = "connect", value_name = "N|all")]
     pub(in crate::cli) sample: Option<Sample>,
     /// Connect to this address as a device, for example at the end of a tunnel. The certificate
     /// must still be for the name of the hub. HTTPS_PROXY does not apply to MQTT.
-    /// [default: port 8883 of the hub]
+    /// With `--dps`, the address is that for registering. [default: port 8883 of the hub or the DPS]
     #[arg(long, value_name = "HOST:PORT", requires = "sample", value_parser = parse_address)]
     pub(in crate::cli) mqtt: Option<(String, u16)>,
     /// Open at most this many connections at once [default: 8 for each core].

@@ -42,6 +42,7 @@ pub(super) const NOT_ON_DPS: &str =
 /// The failure of an error that only passes a different one on.
 fn transparent(error: RunFailure) -> Failure {
     match error {
+        RunFailure::Entry(error) => error.into(),
         RunFailure::Issue(error) => error.into(),
         RunFailure::Load(error) => error.into(),
         RunFailure::Plan(error) => error.into(),
@@ -85,11 +86,6 @@ fn what_to_do(run: RunId, reason: NothingToDo) -> String {
             "`provisioner rotate FILE --revert --dry-run`, with the batch of run {run}, shows where the new thumbprint can be \
              taken out again, because the old one is still there"
         ),
-        NothingToDo::OnlyDisabledOnDps => {
-            "a device that was retired by mistake is enabled by hand: its enrolment on the DPS, and its identity with \
-             `provisioner device update`"
-                .to_owned()
-        }
         NothingToDo::OnlyDisabled => {
             format!("`provisioner release --run {run}` enables again what it disabled")
         }

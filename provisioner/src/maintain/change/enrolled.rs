@@ -9,11 +9,15 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
 
+use super::status::other_reason;
 use super::{ChangeDecision, Refusal, if_same_certificate};
+use crate::ledger::unfinished_run;
 use crate::model::compare::{Difference, DifferencePath};
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
+use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
+use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// A device of a DPS, with all that lets it in.
@@ -48,32 +52,39 @@ impl EnrolledDevice {
         self.enrollment.as_ref().is_some_and(|found| !found.settings.is_enabled())
     }
 
+    fn is_disabled_on_hub(&self) -> bool {
+        self.on_hub().is_some_and(|twin| twin.status == Status::Disabled)
+    }
+
     fn is_enabled_on_hub(&self) -> bool {
         self.on_hub().is_some_and(|twin| twin.status == Status::Enabled)
     }
 }
 
 impl Maintenance {
-    /// Decides how a device of a DPS is retired, or what becomes of a module of it. `has_groups` is true if
-    /// the DPS has enrolment groups, by which a device could come back without an entry of its own.
+    /// Decides how a device of a DPS is retired or released, or what becomes of a module of it. `has_groups` is
+    /// true if the DPS has enrolment groups, by which a device could come back without an entry of its own.
+    /// `hold` is the run that keeps the device out, for a release.
     pub(crate) fn decide_enrolled(
         &self,
         spec: &IdentitySpec,
         found: &EnrolledDevice,
         has_groups: bool,
+        hold: Option<&Hold>,
     ) -> ChangeDecision {
         if let Some(Err(reason)) = &found.twin {
             return Refusal::because(ReasonCode::HubNotKnown, reason.clone());
         }
         let decision = match self {
             Self::Delete => delete(found, has_groups),
+            Self::Release { run } => release(spec, found, *run, hold),
             _ => disable(spec, found, has_groups),
         };
         match decision {
             ChangeDecision::NothingToDo | ChangeDecision::Refuse(_) => decision,
             _ if spec.identity.module().is_some() => Refusal::because(
                 ReasonCode::DeviceNotNamed,
-                "a module is retired with its device only: name the device, too",
+                "a module is retired and released with its device only: name the device, too",
             ),
             _ => other_certificate(spec, found).unwrap_or(decision),
         }
@@ -92,6 +103,44 @@ fn disable(spec: &IdentitySpec, found: &EnrolledDevice, has_groups: bool) -> Cha
     match is_kept_out && !found.is_enabled_on_hub() {
         true => ChangeDecision::NothingToDo,
         false => ChangeDecision::Replace(Box::new(spec.clone())),
+    }
+}
+
+/// Decides how a device is let in again that a run has retired: run `only`, where one is named.
+fn release(
+    spec: &IdentitySpec,
+    found: &EnrolledDevice,
+    only: Option<RunId>,
+    hold: Option<&Hold>,
+) -> ChangeDecision {
+    let refuse = Refusal::because;
+    match hold {
+        _ if found.is_absent() => {
+            refuse(ReasonCode::IdentityMissing, "it has no enrolment of its own and has never registered")
+        }
+        Some(hold) if hold.is_unfinished => {
+            refuse(ReasonCode::RunUnfinished, &unfinished_run(hold.run, "then release it"))
+        }
+        _ if !found.is_blocked() && !found.is_disabled_on_hub() => ChangeDecision::NothingToDo,
+        None if spec.identity.module().is_some() => ChangeDecision::Replace(Box::new(spec.clone())),
+        None => refuse(
+            ReasonCode::NotDisabledByRun,
+            "no run of this ledger has retired it: its batch may ask for `disabled`, or somebody else disabled it. Find \
+             out who and why",
+        ),
+        Some(hold) => match (only.filter(|run| *run != hold.run), found.on_hub()) {
+            (Some(run), _) => refuse(
+                ReasonCode::DisabledByOtherRun,
+                &format!(
+                    "it is run {0} that keeps it disabled, not run {run}: `provisioner release --run {0}` enables it",
+                    hold.run
+                ),
+            ),
+            (None, Some(twin)) if found.is_disabled_on_hub() && !hold.is_as_left(twin) => {
+                other_reason(twin, hold)
+            }
+            (None, _) => ChangeDecision::Replace(Box::new(spec.clone())),
+        },
     }
 }
 

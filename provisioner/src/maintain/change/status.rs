@@ -110,7 +110,7 @@ fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> Ch
     ChangeDecision::changed(twin, |state| (state.status, state.status_reason) = (status, reason.cloned()))
 }
 
-fn other_reason(twin: &Twin, hold: &Hold) -> ChangeDecision {
+pub(super) fn other_reason(twin: &Twin, hold: &Hold) -> ChangeDecision {
     ChangeDecision::Refuse(Refusal {
         code: ReasonCode::StatusReasonChanged,
         reason: format!(

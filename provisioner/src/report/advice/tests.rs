@@ -7,6 +7,7 @@ use super::*;
 use crate::cli::check_command;
 use crate::ledger::{IssueFolders, Operator, RunState};
 use crate::model::digest::Sha256Digest;
+use crate::model::entry_settings::EntryOptions;
 use crate::model::service::ServiceKind;
 
 /// A run of a verb.
@@ -157,6 +158,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             profile: Some("gateway".into()),
             plan: Some(Sha256Digest::of(b"plan")),
             service: ServiceKind::Hub,
+            entries: EntryOptions::default(),
         };
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
             let to_do = advice(&run, reason).to_do;
