@@ -9,6 +9,7 @@
 //! | where certificates go, and what is in such a folder | [`IssuedStore`], [`IssuedLookup`], [`Sink`], [`IssuedList`], [`IssuedCertificate`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`UnverifiedCsr`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
+//! | what a Device Provisioning Service sees of a chain | [`presented_chain`], [`certificate_info`] |
 //! | what a device shows when it connects: its chain and its key | [`read_chain`], [`read_private_key`] |
 //! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
 //! | certificates to test others with, good and wrong | [`write_test_pki`], [`TestCase`] |
@@ -103,4 +104,5 @@ pub use x509::csr::{
 };
 pub use x509::name_constraints::{NameConstraints, NameSubtree};
 pub use x509::p7b::p7b;
+pub use x509::presented::{certificate_info, presented_chain};
 pub use x509::publication::Publication;

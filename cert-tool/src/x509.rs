@@ -15,6 +15,7 @@ pub(crate) mod name_constraints;
 pub(crate) mod oid;
 pub(crate) mod p7b;
 pub(crate) mod pkcs7;
+pub(crate) mod presented;
 pub(crate) mod publication;
 pub(crate) mod rights;
 pub(crate) mod signed_by;

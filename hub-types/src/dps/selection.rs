@@ -9,15 +9,21 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::dps::attestation::{Attestation, CaReferences, X509Attestation};
 use crate::dps::certificate::CertificateInfo;
 use crate::dps::device_token::device_key;
 use crate::dps::enrollment::{EnrollmentGroup, EnrollmentSettings, IndividualEnrollment};
-use crate::dps::id::RegistrationId;
+use crate::dps::id::{EnrollmentGroupId, RegistrationId, RegistrationIdError};
+use crate::limits::MAX_COMMON_NAME_CHARS;
 use crate::sas::SasToken;
 use crate::symmetric_key::SymmetricKeys;
 use crate::thumbprint::Thumbprint;
 use crate::timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests;
 
 /// The facts about one certificate that a device presents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +108,23 @@ impl<'a> Entry<'a> {
     }
 }
 
+impl Serialize for Entry<'_> {
+    /// Writes the kind and the id.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        enum Named<'a> {
+            RegistrationId(&'a RegistrationId),
+            EnrollmentGroupId(&'a EnrollmentGroupId),
+        }
+        match self {
+            Self::Individual(entry) => Named::RegistrationId(&entry.registration_id),
+            Self::Group(group, _) => Named::EnrollmentGroupId(&group.enrollment_group_id),
+        }
+        .serialize(serializer)
+    }
+}
+
 impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,7 +135,8 @@ impl fmt::Display for Entry<'_> {
 }
 
 /// The kind of a reason to refuse a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum FindingKind {
     /// The chain ends before any certificate that the DPS knows.
@@ -127,6 +151,8 @@ pub enum FindingKind {
     Disabled,
     /// A certificate has expired.
     Expired,
+    /// The id breaks a rule of registration ids.
+    Id,
     /// A certificate of the chain may not sign certificates, or the device's may not identify a
     /// client.
     KeyUsage,
@@ -138,6 +164,8 @@ pub enum FindingKind {
     NotYetValid,
     /// The chain breaks a rule of RFC 5280.
     Path,
+    /// An entry has a certificate of the right name, whose key has not signed the chain.
+    OtherCa,
     /// The entry asks for a proof of a Trusted Platform Module.
     Tpm,
     /// The entry refers to a CA that the DPS does not have.
@@ -147,7 +175,7 @@ pub enum FindingKind {
 }
 
 /// One reason to refuse a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Its kind.
     pub kind: FindingKind,
@@ -157,10 +185,14 @@ pub struct Finding {
 
 /// The result: the entry that counts, and the reasons to refuse the device. Without a reason the
 /// device may register.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// As text: the choice, and all reasons to refuse the device, on one line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Selection<'a> {
     /// The entry that counts, if there is one.
     pub entry: Option<Entry<'a>>,
+    /// The reason why this entry counts, or why there is none: one sentence for people.
+    pub choice: String,
     /// The reasons to refuse the device.
     pub findings: Vec<Finding>,
 }
@@ -171,10 +203,28 @@ impl<'a> Selection<'a> {
         self.entry.filter(|_| self.findings.is_empty())
     }
 
-    /// Adds a reason to refuse the device.
+    /// Adds a reason to refuse the device. The same reason is told once: a DPS shows an only certificate as
+    /// the secondary one too.
     pub fn refuse(&mut self, kind: FindingKind, text: impl Into<String>) {
-        self.findings.push(Finding { kind, text: text.into() });
+        let finding = Finding { kind, text: text.into() };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
     }
+}
+
+impl fmt::Display for Selection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.choice)?;
+        self.findings.iter().try_for_each(|finding| write!(f, "; {}", finding.text))
+    }
+}
+
+/// The refusal of an id by which no device can register.
+pub fn refuse_id(id: &str, error: &RegistrationIdError) -> Selection<'static> {
+    let mut selection = Selection { entry: None, choice: "no entry counts".to_owned(), findings: Vec::new() };
+    selection.refuse(FindingKind::Id, format!("no device can register as `{id}`: {error}"));
+    selection
 }
 
 /// Chooses the entry for a device, and collects everything that refuses it at a time.
@@ -184,7 +234,7 @@ pub fn select<'a>(
     entries: Entries<'a>,
     now: Timestamp,
 ) -> Selection<'a> {
-    let mut selection = Selection { entry: None, findings: Vec::new() };
+    let mut selection = Selection { entry: None, choice: String::new(), findings: Vec::new() };
     match proof {
         Proof::Certificates([]) => {
             selection.refuse(FindingKind::NoProof, "the device presents neither a certificate nor a token");
@@ -193,6 +243,16 @@ pub fn select<'a>(
         Proof::Certificates(chain) => selection.by_certificates(id, chain, entries, now),
         Proof::Token(token) => selection.by_token(id, token, entries),
     }
+    selection.choice = match selection.entry {
+        Some(entry @ Entry::Individual(_)) => format!("{entry} counts, before all groups"),
+        Some(entry @ Entry::Group(..)) => {
+            format!(
+                "{entry} counts, because {}, and there is no individual enrolment `{id}`",
+                selection.choice
+            )
+        }
+        None => format!("no entry counts: there is no individual enrolment `{id}`, and no group is chosen"),
+    };
     if let Some(entry) = selection.entry
         && !entry.settings().is_enabled()
     {
@@ -210,6 +270,13 @@ impl<'a> Selection<'a> {
         now: Timestamp,
     ) {
         self.check_common_name(id, chain);
+        if !id.fits_common_name() {
+            let text = format!(
+                "`{id}` has more than {MAX_COMMON_NAME_CHARS} characters, so that no certificate can have it as its \
+                 common name"
+            );
+            self.refuse(FindingKind::Id, text);
+        }
         let (used, signer) = match entries.individual {
             Some(individual) => self.by_individual(individual, chain, entries.cas),
             None => self.by_group(chain, entries),
@@ -290,10 +357,19 @@ impl<'a> Selection<'a> {
             for group in entries.groups {
                 if let Some(signer) = certificate.signer_among(&signers_of(group, entries.cas)) {
                     self.entry = Some(Entry::Group(group, Some(signer.sha256_thumbprint)));
+                    self.choice = format!(
+                        "its certificate, of `{}`, has signed that of `{}`",
+                        signer.subject_name, certificate.info.subject_name
+                    );
                     return (place + 1, Some(signer));
                 }
             }
             if !certificate.signed_by_next {
+                let groups = entries.groups.iter().flat_map(|group| {
+                    let signers = signers_of(group, entries.cas).into_iter();
+                    signers.map(move |signer| (Entry::Group(group, None), signer))
+                });
+                self.refuse_namesakes(certificate, groups);
                 return (self.end_of_chain(chain, place, "a certificate of a group"), None);
             }
         }
@@ -313,10 +389,30 @@ impl<'a> Selection<'a> {
                 return (place + 1, Some(signer));
             }
             if !certificate.signed_by_next {
+                if let Some(entry) = self.entry {
+                    self.refuse_namesakes(certificate, signers.iter().map(|signer| (entry, *signer)));
+                }
                 return (self.end_of_chain(chain, place, wanted), None);
             }
         }
         (chain.len(), None)
+    }
+
+    /// Tells of entries with a certificate that has the name of a certificate's issuer, and has not signed it.
+    fn refuse_namesakes<'e>(
+        &mut self,
+        certificate: &PresentedCertificate,
+        known: impl Iterator<Item = (Entry<'e>, &'e CertificateInfo)>,
+    ) {
+        let issuer = &certificate.info.issuer_name;
+        for (entry, namesake) in known.filter(|(_, known)| known.subject_name == *issuer) {
+            let text = format!(
+                "{entry} has a certificate of `{issuer}`, but a different one, whose key has not signed the certificate \
+                 of `{}`; its SHA-256 thumbprint is {}",
+                certificate.info.subject_name, namesake.sha256_thumbprint
+            );
+            self.refuse(FindingKind::OtherCa, text);
+        }
     }
 
     /// Refuses a chain that ends at a place without having reached a known certificate.
@@ -386,11 +482,12 @@ impl<'a> Selection<'a> {
             _ => false,
         });
         match found {
-            Some(group) => self.entry = Some(Entry::Group(group, None)),
+            Some(group) => {
+                self.entry = Some(Entry::Group(group, None));
+                self.choice = "the key of the token follows from its key".to_owned();
+            }
             None => {
-                let text = format!(
-                    "there is no individual enrolment `{id}`, and the token is signed by a key that follows from no group's key"
-                );
+                let text = format!("the token of `{id}` is signed by a key that follows from no group's key");
                 self.refuse(FindingKind::NoEntry, text);
             }
         }
@@ -446,247 +543,4 @@ fn referenced<'a>(names: &CaReferences, cas: &'a [VerifiedCa]) -> Vec<&'a Certif
 /// Both keys are tried whatever the first gives, so that time does not tell which one it was.
 fn is_signed(token: &SasToken, keys: &SymmetricKeys) -> bool {
     [&keys.primary, &keys.secondary].map(|key| token.is_signed_by(key)).contains(&true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dps::certificate::{CertificatePair, EnrollmentCertificate};
-    use crate::dps::device_token;
-    use crate::dps::enrollment::ProvisioningStatus;
-    use crate::symmetric_key::SymmetricKey;
-
-    /// A thumbprint of 64 equal digits.
-    fn thumbprint(digit: char) -> Thumbprint {
-        digit.to_string().repeat(64).parse().unwrap()
-    }
-
-    fn time(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn now() -> Timestamp {
-        time("2026-12-01T00:00:00Z")
-    }
-
-    fn id() -> RegistrationId {
-        "Pump-0001".parse().unwrap()
-    }
-
-    fn info(name: &str, issuer: &str, digit: char) -> CertificateInfo {
-        CertificateInfo {
-            subject_name: format!("CN={name}"),
-            sha1_thumbprint: "0".repeat(40).parse().unwrap(),
-            sha256_thumbprint: thumbprint(digit),
-            issuer_name: format!("CN={issuer}"),
-            not_before_utc: time("2026-01-01T00:00:00Z"),
-            not_after_utc: time("2027-01-01T00:00:00Z"),
-            serial_number: "01".to_owned(),
-            version: 3,
-        }
-    }
-
-    /// A certificate without a known issuer.
-    fn certificate(name: &str, issuer: &str, digit: char) -> PresentedCertificate {
-        PresentedCertificate {
-            info: info(name, issuer, digit),
-            common_name: Some(name.to_owned()),
-            may_sign: name.starts_with("ca"),
-            for_tls_clients: true,
-            signed_by_next: false,
-            signed_by: Vec::new(),
-        }
-    }
-
-    /// A device's certificate, its intermediate, and a root with the thumbprint of `9` that the
-    /// device does not present. The thumbprints are of `1` and `2`.
-    fn chain() -> Vec<PresentedCertificate> {
-        let mut chain = vec![certificate("pump-0001", "ca-2", '1'), certificate("ca-2", "ca-9", '2')];
-        chain[0].signed_by_next = true;
-        chain[0].signed_by = vec![thumbprint('2')];
-        chain[1].signed_by = vec![thumbprint('9')];
-        chain
-    }
-
-    fn pair(digit: char) -> CertificatePair {
-        let info = info("signer", "signer", digit);
-        let primary = EnrollmentCertificate { certificate: None, info: Some(Box::new(info)) };
-        CertificatePair { primary, secondary: None }
-    }
-
-    fn individual(attestation: Attestation) -> IndividualEnrollment {
-        IndividualEnrollment::new("pump-0001".parse().unwrap(), attestation)
-    }
-
-    fn of_client(digit: char) -> IndividualEnrollment {
-        individual(Attestation::X509(X509Attestation::ClientCertificates(pair(digit))))
-    }
-
-    fn group(name: &str, attestation: Attestation) -> EnrollmentGroup {
-        EnrollmentGroup::new(name.parse().unwrap(), attestation)
-    }
-
-    fn of_signer(name: &str, digit: char) -> EnrollmentGroup {
-        group(name, Attestation::X509(X509Attestation::SigningCertificates(pair(digit))))
-    }
-
-    fn of_ca(primary: &str) -> Attestation {
-        let names = CaReferences { primary: primary.to_owned(), secondary: None };
-        Attestation::X509(X509Attestation::CaReferences(names))
-    }
-
-    fn keys(byte: u8) -> SymmetricKeys {
-        let key = |byte| SymmetricKey::from_bytes(&[byte; 32]);
-        SymmetricKeys { primary: key(byte), secondary: key(byte + 1) }
-    }
-
-    fn of_key(byte: u8) -> Attestation {
-        Attestation::SymmetricKey(Some(keys(byte)))
-    }
-
-    fn token(key: &SymmetricKey) -> SasToken {
-        device_token::sign(&"0ne1".parse().unwrap(), &id(), key, u64::MAX)
-    }
-
-    /// The name of the entry that counts, and the kinds of the findings.
-    fn selected(
-        proof: Proof<'_>,
-        individual: Option<&IndividualEnrollment>,
-        groups: &[&EnrollmentGroup],
-    ) -> (Option<String>, Vec<FindingKind>) {
-        let cas = [VerifiedCa { name: "factory".to_owned(), info: info("ca-9", "ca-9", '9') }];
-        let groups: Vec<EnrollmentGroup> = groups.iter().copied().cloned().collect();
-        let selection = select(&id(), proof, Entries { individual, groups: &groups, cas: &cas }, now());
-        assert_eq!(
-            selection.accepted().is_some(),
-            selection.findings.is_empty() && selection.entry.is_some()
-        );
-        let name = selection.entry.map(|entry| match entry {
-            Entry::Individual(_) => "individual".to_owned(),
-            Entry::Group(group, _) => group.enrollment_group_id.to_string(),
-        });
-        (name, selection.findings.iter().map(|finding| finding.kind).collect())
-    }
-
-    fn accepted(name: &str) -> (Option<String>, Vec<FindingKind>) {
-        (Some(name.to_owned()), Vec::new())
-    }
-
-    #[test]
-    fn the_most_specific_entry_counts() {
-        let (chain, own) = (chain(), of_client('1'));
-        let (near, far) = (of_signer("intermediate", '2'), of_signer("root", '9'));
-        let proof = Proof::Certificates(&chain);
-        assert_eq!(selected(proof, Some(&own), &[&far, &near]), accepted("individual"));
-        assert_eq!(selected(proof, None, &[&far, &near]), accepted("intermediate"));
-        assert_eq!(selected(proof, None, &[&far]), accepted("root"));
-        assert_eq!(selected(proof, None, &[&group("by-name", of_ca("factory"))]), accepted("by-name"));
-    }
-
-    #[test]
-    fn a_disabled_entry_blocks_and_is_not_skipped() {
-        let chain = chain();
-        let proof = Proof::Certificates(&chain);
-        let (mut own, mut near, far) =
-            (of_client('1'), of_signer("intermediate", '2'), of_signer("root", '9'));
-        near.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
-        let blocked = (Some("intermediate".to_owned()), vec![FindingKind::Disabled]);
-        assert_eq!(selected(proof, None, &[&far, &near]), blocked);
-        own.settings.provisioning_status = Some(ProvisioningStatus::Disabled);
-        let blocked = (Some("individual".to_owned()), vec![FindingKind::Disabled]);
-        assert_eq!(selected(proof, Some(&own), &[&far]), blocked);
-    }
-
-    #[test]
-    fn everything_that_refuses_a_device_is_told_at_once() {
-        let mut chain = chain();
-        chain[0].common_name = Some("pump-0002".to_owned());
-        chain[0].info.not_after_utc = time("2026-11-30T00:00:00Z");
-        chain[0].for_tls_clients = false;
-        chain[1].may_sign = false;
-        chain[1].info.not_before_utc = time("2026-12-24T00:00:00Z");
-        let far = of_signer("root", '9');
-        let (entry, mut kinds) = selected(Proof::Certificates(&chain), None, &[&far]);
-        kinds.sort_by_key(|kind| format!("{kind:?}"));
-        let expected = [
-            FindingKind::CommonName,
-            FindingKind::Expired,
-            FindingKind::KeyUsage,
-            FindingKind::KeyUsage,
-            FindingKind::NotYetValid,
-        ];
-        assert_eq!((entry.as_deref(), kinds.as_slice()), (Some("root"), expected.as_slice()));
-        // With the intermediate's own group the intermediate is not a part of the path.
-        let near = of_signer("intermediate", '2');
-        let (_, kinds) = selected(Proof::Certificates(&chain), None, &[&near]);
-        assert!(!kinds.contains(&FindingKind::NotYetValid), "{kinds:?}");
-    }
-
-    #[test]
-    fn the_certificate_of_the_entry_must_be_valid_too() {
-        let (chain, mut far) = (chain(), of_signer("root", '9'));
-        let Attestation::X509(X509Attestation::SigningCertificates(pair)) = &mut far.attestation else {
-            panic!("{far:?}");
-        };
-        pair.primary.info.as_mut().unwrap().not_after_utc = time("2026-11-30T00:00:00Z");
-        let expired = (Some("root".to_owned()), vec![FindingKind::Expired]);
-        assert_eq!(selected(Proof::Certificates(&chain), None, &[&far]), expired);
-    }
-
-    #[test]
-    fn a_chain_that_ends_too_early_is_told_with_the_missing_certificate() {
-        let (mut chain, far) = (chain(), of_signer("root", '9'));
-        chain.truncate(1);
-        chain[0].signed_by_next = false;
-        chain[0].signed_by.clear();
-        let entries = Entries { individual: None, groups: std::slice::from_ref(&far), cas: &[] };
-        let selection = select(&id(), Proof::Certificates(&chain), entries, now());
-        let [finding] = selection.findings.as_slice() else { panic!("{:?}", selection.findings) };
-        assert_eq!(finding.kind, FindingKind::ChainIncomplete);
-        assert!(finding.text.contains("`CN=ca-2`"), "{}", finding.text);
-        chain[0].info.issuer_name = chain[0].info.subject_name.clone();
-        let proof = Proof::Certificates(&chain);
-        assert_eq!(selected(proof, None, &[&far]), (None, vec![FindingKind::NoEntry]));
-        chain.push(certificate("ca-3", "ca-9", '3'));
-        let proof = Proof::Certificates(&chain);
-        assert_eq!(selected(proof, None, &[&far]), (None, vec![FindingKind::ChainIncomplete]));
-    }
-
-    #[test]
-    fn an_entry_asks_for_its_own_proof() {
-        let chain = chain();
-        let presented = Proof::Certificates(&chain);
-        let refused = |kind| (Some("individual".to_owned()), vec![kind]);
-        let far = of_signer("root", '9');
-        let other = of_client('7');
-        assert_eq!(selected(presented, Some(&other), &[&far]), refused(FindingKind::DifferentCertificate));
-        let by_key = individual(of_key(1));
-        assert_eq!(selected(presented, Some(&by_key), &[]), refused(FindingKind::WrongProof));
-        let by_name = individual(of_ca("factory"));
-        assert_eq!(selected(presented, Some(&by_name), &[]), accepted("individual"));
-        let (_, kinds) = selected(presented, Some(&individual(of_ca("sold"))), &[]);
-        assert_eq!(kinds, [FindingKind::UnknownCa, FindingKind::ChainIncomplete]);
-        let own = token(&keys(1).primary);
-        assert_eq!(selected(Proof::Token(&own), Some(&by_name), &[]), refused(FindingKind::WrongProof));
-        assert_eq!(selected(Proof::Certificates(&[]), None, &[&far]), (None, vec![FindingKind::NoProof]));
-    }
-
-    #[test]
-    fn either_key_of_an_entry_or_a_key_that_follows_from_a_groups_lets_in() {
-        let own = individual(of_key(1));
-        for key in [keys(1).primary, keys(1).secondary] {
-            assert_eq!(selected(Proof::Token(&token(&key)), Some(&own), &[]), accepted("individual"));
-        }
-        let stranger = token(&keys(5).primary);
-        let refused = (Some("individual".to_owned()), vec![FindingKind::DifferentKey]);
-        assert_eq!(selected(Proof::Token(&stranger), Some(&own), &[]), refused);
-        let (first, second) = (group("first", of_key(10)), group("second", of_key(20)));
-        let derived = token(&device_keys(&keys(20), &id()).secondary);
-        assert_eq!(selected(Proof::Token(&derived), None, &[&first, &second]), accepted("second"));
-        let group_key = token(&keys(20).primary);
-        assert_eq!(selected(Proof::Token(&group_key), None, &[&second]), (None, vec![FindingKind::NoEntry]));
-        // The device's own entry counts even if a group would let it in.
-        let refused = (Some("individual".to_owned()), vec![FindingKind::DifferentKey]);
-        assert_eq!(selected(Proof::Token(&derived), Some(&own), &[&second]), refused);
-    }
 }

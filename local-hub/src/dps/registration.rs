@@ -198,8 +198,7 @@ fn accept<'a>(id: &RegistrationId, selection: &Selection<'a>) -> ApiResult<Entry
     if selection.findings.iter().any(|finding| finding.kind == FindingKind::Tpm) {
         return Err(not_built("TpmAttestation"));
     }
-    let reasons: Vec<&str> = selection.findings.iter().map(|finding| finding.text.as_str()).collect();
-    tracing::warn!(registration = %id, "a registration is refused (401002): {}", reasons.join("; "));
+    tracing::warn!(registration = %id, "a registration is refused (401002): {selection}");
     Err(unauthorized())
 }
 
