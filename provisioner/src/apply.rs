@@ -18,10 +18,12 @@ use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use enrollments::ApplyEnrollments;
+pub(crate) use follow::{DpsRegistrations, Follow, HubRegistrations, Schedule};
 pub(crate) use groups::ApplyGroup;
 use operation::{ApplyOperation, Provisioning};
 
 mod enrollments;
+mod follow;
 mod groups;
 pub(crate) mod lifecycle;
 mod operation;
@@ -45,12 +47,14 @@ pub(crate) struct Apply<H> {
 impl<H: Hub> Apply<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub(crate) async fn run(self) -> Result<RunState, RunError> {
+        let pool = self.pool.clone();
+        pool.run(self.into_worker().await?).await
+    }
+
+    async fn into_worker(self) -> Result<ApplyWorker<H>, RunError> {
         let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
-        let operation =
-            ApplyOperation::new(self.hub.clone(), holds, self.keys, self.look_first, self.options);
-        let stop = self.pool.stop.clone();
-        let worker = ApplyWorker { driver: RunDriver::new(operation), stop };
-        self.pool.run(worker).await
+        let operation = ApplyOperation::new(self.hub, holds, self.keys, self.look_first, self.options);
+        Ok(ApplyWorker { driver: RunDriver::new(operation), stop: self.pool.stop })
     }
 }
 
@@ -121,6 +125,10 @@ fn split_off_orphans(
     for row in modules {
         match closed.iter().find(|(device, _)| device == row.spec.identity.device()) {
             None => others.push(row),
+            // As its device, which has not registered.
+            Some((_, RowState::Waiting)) => {
+                orphans.push((row.spec.identity, Record::new(RowState::Waiting)).into());
+            }
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");

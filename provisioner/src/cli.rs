@@ -19,8 +19,10 @@ mod check;
 mod context;
 mod device;
 mod doctor;
+mod explain;
 mod export;
 mod failure;
+mod follow;
 mod maintain;
 mod module;
 mod new_file;
@@ -88,6 +90,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Apply(args) => block_on(apply::run(args, ledger, printer)),
         Verb::Resume(args) => block_on(resume::run(args, ledger, printer)),
         Verb::Work(args) => block_on(work::run(args, ledger, printer)),
+        Verb::Follow(args) => block_on(follow::run(args, ledger, printer)),
         Verb::Rotate(args) => block_on(rotate::run(args, ledger, printer)),
         Verb::Retire(args) => block_on(retire::run(args, ledger, printer)),
         Verb::Release(args) => block_on(release::run(args, ledger, printer)),
@@ -98,6 +101,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Report(args) => report::run(args, ledger, printer),
         Verb::Audit(args) => audit::run(args, ledger, printer),
         Verb::Doctor(args) => block_on(doctor::run(args, ledger, printer)),
+        Verb::Explain(args) => block_on(explain::run(args, printer)),
         Verb::Export(args) => block_on(export::run(args, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),
         Verb::Module(verb) => block_on(module::run(verb, printer)),

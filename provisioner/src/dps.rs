@@ -26,6 +26,7 @@ mod client;
 mod enrollment;
 mod entry_files;
 mod group;
+mod groups;
 mod reader;
 mod writer;
 

@@ -81,7 +81,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
 pub(crate) struct Settled<D: Decider> {
     /// Devices that wait for their modules: their rows have no result yet.
     pub(crate) staged: Vec<Task<D>>,
-    /// Devices that failed or are in conflict.
+    /// Devices that failed, are in conflict or have not registered.
     pub(crate) closed: Vec<(DeviceId, RowState)>,
 }
 
@@ -162,7 +162,7 @@ impl<O: Operation> RunDriver<O> {
     }
 
     /// Writes the results of finished identities into the ledger, and returns the devices among them that
-    /// failed or are in conflict.
+    /// failed, are in conflict or have not registered.
     pub(crate) async fn record(
         &self,
         writer: &ChunkWriter,
@@ -171,11 +171,16 @@ impl<O: Operation> RunDriver<O> {
         let ended: Vec<Ended> = tasks.into_iter().filter_map(|task| task.ended(writer.run())).collect();
         let closed = ended
             .iter()
-            .filter(|ended| matches!(ended.record.state, RowState::Conflict | RowState::Failed))
+            .filter(|ended| is_closed(ended.record.state))
             .filter(|ended| ended.identity.module().is_none())
             .map(|ended| (ended.identity.device().clone(), ended.record.state))
             .collect();
         writer.record(ended).await?;
         Ok(closed)
     }
+}
+
+/// Returns true for the state of a device whose modules are not created.
+fn is_closed(state: RowState) -> bool {
+    matches!(state, RowState::Conflict | RowState::Failed | RowState::Waiting)
 }

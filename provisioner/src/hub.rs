@@ -86,6 +86,9 @@ pub(crate) trait Hub: Patient {
         devices: &[DeviceId],
     ) -> impl Future<Output = Result<HashMap<DeviceId, u64>, HubError>> + Send;
 
+    /// Those of the devices that exist. The answer may be some seconds old.
+    fn existing(&self, devices: &[DeviceId]) -> impl Future<Output = Result<Vec<DeviceId>, HubError>> + Send;
+
     /// The devices below the edge devices with these scopes. The answer may be some seconds old.
     fn children(&self, scopes: &[String]) -> impl Future<Output = Result<Vec<DeviceId>, HubError>> + Send;
 

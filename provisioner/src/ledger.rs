@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use crate::model::run_id::RunId;
 use crate::model::service_status::StatusListener;
-pub(crate) use chunk::{Chunk, Claim, Lease};
+pub(crate) use chunk::{Chunk, Claim, Lease, RowsLeft};
 pub(crate) use credential::{Credential, CredentialConflict, CredentialKind};
 pub(crate) use filter::RowFilter;
 pub(crate) use holds::Holds;
@@ -27,7 +27,9 @@ pub(crate) use progress_sample::ProgressSample;
 pub(crate) use reader::RunReader;
 pub(crate) use record::{Record, RowState, unfinished_run};
 pub(crate) use row::{Ended, LedgerRow, Sent, VerifiedRow};
-pub(crate) use run::{IssueFolders, ListedRun, Run, RunFacts, RunOptions, RunState, Totals, Verification};
+pub(crate) use run::{
+    Followed, IssueFolders, ListedRun, Run, RunFacts, RunOptions, RunState, Totals, Verification,
+};
 pub(crate) use session::{Operator, Session};
 pub(crate) use shared::{LedgerGuard, SharedLedger};
 use sqlite::Sqlite;

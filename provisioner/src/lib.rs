@@ -25,6 +25,7 @@
 //! | `objects` | single identities and twins, for scripts |
 //! | `export` | the identities of a hub as a batch |
 
+mod allocation;
 mod apply;
 mod audit;
 mod batch;
@@ -34,6 +35,7 @@ mod device;
 mod doctor;
 mod dps;
 mod driver;
+mod explain;
 mod export;
 mod hub;
 mod ledger;

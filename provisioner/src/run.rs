@@ -14,13 +14,14 @@ pub(crate) use error::{NothingToDo, PlanMismatch, RunFailure};
 pub(crate) use issue::IssueError;
 pub(crate) use outcome::{RunEnd, RunOutcome};
 pub(crate) use request::{
-    ApplyRequest, BatchChangeRequest, MaintainRequest, RunChange, RunChangeRequest, RunRequest, RunWork,
-    ShareRequest, WorkSettings,
+    ApplyRequest, BatchChangeRequest, FollowRequest, FollowedRows, MaintainRequest, RunChange,
+    RunChangeRequest, RunRequest, RunWork, ShareRequest, WorkSettings,
 };
 
 mod begin;
 mod dry_run;
 mod error;
+mod follow;
 mod from_plan;
 mod from_run;
 mod issue;
@@ -49,6 +50,7 @@ pub(crate) async fn execute(
     let context = RunContext { ledger, settings, verify, observer };
     match work {
         RunWork::Apply(request) => begin::apply(*request, service, &context).await,
+        RunWork::Follow(request) => follow::execute(*request, service, &context).await,
         RunWork::Maintain(MaintainRequest::Batch(request)) => {
             maintain::execute(request, service, &context).await
         }

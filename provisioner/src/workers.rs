@@ -47,6 +47,17 @@ pub(crate) enum ChunkEnd {
     Stopped,
 }
 
+/// The work that is left when all chunks are finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MoreWork {
+    /// Chunks may have become available, or are in work at other stations.
+    Chunks,
+    /// Rows are left, and are not waited for any longer.
+    Deferred,
+    /// No row is left.
+    Nothing,
+}
+
 /// The work of a worker on a chunk.
 pub(crate) trait ChunkWork: Send + Sync + 'static {
     /// Works on the rows of a chunk until each has a result or the run is to stop, and writes the results
@@ -57,6 +68,12 @@ pub(crate) trait ChunkWork: Send + Sync + 'static {
         chunk: Chunk,
         writer: &ChunkWriter,
     ) -> impl Future<Output = Result<ChunkEnd, RunError>> + Send;
+
+    /// Looks for more work when all chunks are finished, and may wait for it. No worker of this process has a
+    /// chunk meanwhile.
+    fn find_more(&self) -> impl Future<Output = Result<MoreWork, RunError>> + Send {
+        async { Ok(MoreWork::Nothing) }
+    }
 }
 
 /// The reason why a run could not continue. The results so far are in the ledger.
@@ -150,7 +167,17 @@ impl WorkerPool {
                         }
                     });
                 }
-                Claim::Finished => return Ok(RunState::Finished),
+                Claim::Finished => {
+                    drop(own);
+                    while let Some(ended) = running.join_next().await {
+                        joined(Some(ended))?;
+                    }
+                    match work.find_more().await? {
+                        MoreWork::Chunks => {}
+                        MoreWork::Deferred => return Ok(RunState::Interrupted),
+                        MoreWork::Nothing => return Ok(RunState::Finished),
+                    }
+                }
                 // The remaining chunks depend on chunks in work, here or at another station.
                 Claim::Wait => {
                     drop(own);

@@ -83,6 +83,12 @@ impl Station {
         command.env("IOTHUB_CA_FILE", hub.ca_file());
         Ok(command)
     }
+    /// The provisioner, set up for a served hub and the DPS beside it.
+    pub fn provisioner_beside_dps(&self, hub: &ServedHub) -> Result<Command> {
+        let mut command = self.provisioner(hub)?;
+        command.env("IOTDPS_CONNECTION_STRING", hub.dps_connection_string()?);
+        Ok(command)
+    }
 }
 
 impl Ended {

@@ -294,6 +294,13 @@ impl<'a> Selection<'a> {
             );
             self.refuse(FindingKind::KeyUsage, text);
         }
+        for issuer in chain.iter().take(used).skip(1).filter(|issuer| !issuer.for_tls_clients) {
+            let text = format!(
+                "the certificate of `{}` is not for the issuers of TLS clients: its extended key usages lack clientAuth",
+                issuer.info.subject_name
+            );
+            self.refuse(FindingKind::KeyUsage, text);
+        }
         if let [own, ..] = chain
             && !own.for_tls_clients
         {

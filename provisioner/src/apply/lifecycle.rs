@@ -54,6 +54,8 @@ pub(crate) enum Outcome {
     },
     /// The operation failed; the record states the reason.
     Failed(Box<Record>),
+    /// The device does not exist, because it has not registered; nothing was changed.
+    NotRegistered,
     /// The device exists, and must be disabled when its modules exist.
     Staged {
         /// The effect of the run so far, if there is one.
@@ -104,6 +106,8 @@ pub(crate) struct Lifecycle {
     waits_for_modules: bool,
     /// True if it is known to exist, so that its first step is a read.
     is_there: bool,
+    /// True for a device that comes into being by registering, and is never created.
+    registers: bool,
     /// True for a device that was last known as enabled, and is to be disabled after its modules exist.
     is_staged: bool,
     /// The intended effect of the last request.
@@ -139,6 +143,11 @@ impl Lifecycle {
     /// The same device, after its modules were created. The effect of the run so far is kept.
     pub(crate) fn with_modules_there(self) -> Self {
         Self { waits_for_modules: false, is_there: true, attempt: None, retries: Retries::default(), ..self }
+    }
+
+    /// A device that comes into being by registering: it is never created.
+    pub(crate) fn registering(self) -> Self {
+        Self { registers: true, is_there: true, ..self }
     }
 
     /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
@@ -260,6 +269,7 @@ impl Lifecycle {
         self.doubt_creation(&comparison);
         match comparison {
             Comparison::InSync => self.found(Vec::new()),
+            Comparison::Missing if self.registers => Step::Finish(Outcome::NotRegistered),
             Comparison::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
             Comparison::Missing => {
                 (self.done, self.proof) = (None, Proof::Answer);
@@ -395,6 +405,7 @@ impl From<Outcome> for Record {
                 Self { effect, presumed, reason, differences: kept, ..Self::new(RowState::Done) }
             }
             Outcome::Failed(record) => *record,
+            Outcome::NotRegistered => Self::new(RowState::Waiting),
             Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
             Outcome::StagedByRun { run, differences } => Self {
                 reason: Some(ReasonCode::RunUnfinished),

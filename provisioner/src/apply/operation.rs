@@ -224,6 +224,9 @@ impl<H: Hub> ApplyOperation<H> {
     pub(super) fn task(&self, row: LedgerRow, waits_for_modules: bool) -> Task<Provisioning> {
         let life = life_of(&row, &self.options);
         let mut life = if waits_for_modules { life.waiting_for_modules() } else { life };
+        if self.options.follows && row.spec.identity.module().is_none() {
+            life = life.registering();
+        }
         let step = life.begin(self.looks_first());
         Task::new(Provisioning { spec: row.spec, life, found: Vec::new() }, step)
     }

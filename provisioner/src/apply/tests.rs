@@ -90,7 +90,7 @@ impl Batch<'_> {
         Apply {
             hub: hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            options: ApplyOptions { rules: self.rules, created_by: None, as_planned: false },
+            options: ApplyOptions { rules: self.rules, created_by: None, follows: false, as_planned: false },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
             pool: pool(ledger, run),
         }

@@ -7,6 +7,8 @@ use crate::ledger::{LedgerLocation, LocationError};
 
 pub(super) use apply::*;
 pub(super) use batch::*;
+pub(super) use explain::*;
+pub(super) use follow::*;
 pub(super) use maintain::*;
 pub(super) use objects::*;
 pub(super) use report::*;
@@ -17,6 +19,8 @@ pub(super) use work::*;
 mod apply;
 mod batch;
 mod choices;
+mod explain;
+mod follow;
 mod maintain;
 mod objects;
 mod report;
@@ -103,6 +107,18 @@ pub(super) enum Verb {
         after_help = "Example: PGPASSWORD=… provisioner work 7 --ledger postgres://line3@db.example/units"
     )]
     Work(ShareArgs),
+    /// Provision devices when they have registered: write their twins and create their modules.
+    ///
+    /// Rows wait until their device exists on the hub, with `--dps` also until the DPS has assigned
+    /// it to the hub. Devices are never created. The command ends when all rows are done, or at the
+    /// end of `--until`. RUN is a run of `apply --dps`, whose waiting modules are taken over, or a
+    /// run of `follow`, which is continued. With a shared ledger, any number of stations may follow
+    /// one run.
+    #[command(
+        after_help = "Examples: provisioner follow 7 --dps factory --hub line-3\n          provisioner follow \
+                            work-order.csv --until 8h"
+    )]
+    Follow(FollowArgs),
     /// Replace the certificates of devices and modules, in two steps that can be reverted.
     ///
     /// The batch names the new thumbprint first (`primary_thumbprint`, `certificate`, or the
@@ -180,6 +196,15 @@ pub(super) enum Verb {
     /// Nothing is changed on the hub.
     #[command(after_help = "Example: provisioner doctor --host line-3.azure-devices.net --auth az")]
     Doctor(DoctorArgs),
+    /// Explain by which entry of a DPS a device would register, and everything that would refuse it.
+    /// Nothing is changed.
+    ///
+    /// A DPS tells a device that it refuses nothing but 401002. The entry is chosen as the DPS
+    /// chooses it, and every reason to refuse the device is told: chain, common name, dates, a
+    /// disabled entry, a different CA, key usage, the rules of ids. Exits with 1 if there is a
+    /// reason.
+    #[command(after_help = "Example: provisioner explain --dps factory --certificate pump-0001/chain.pem")]
+    Explain(ExplainArgs),
     /// Work on one device, for scripts. The hub's own JSON is printed.
     #[command(subcommand)]
     Device(DeviceVerb),

@@ -42,6 +42,7 @@ pub(super) fn print(
     printer.remember_service(outcome.run().options.service, outcome.run().is_on_test_hub());
     print_results(outcome, location, printer)?;
     let id = outcome.run().id;
+    let resume = outcome.run().options.resume_command(id);
     let exit = match outcome.end() {
         RunEnd::AllWell => Exit::Done,
         RunEnd::DoNotAddUp => {
@@ -50,11 +51,11 @@ pub(super) fn print(
         }
         RunEnd::SomeFailed => Exit::SomeFailed,
         RunEnd::Stopped => {
-            printer.note(format_args!("stopped; `provisioner resume {id}` does the rest"));
+            printer.note(format_args!("stopped; `{resume}` does the rest"));
             Exit::Interrupted
         }
         RunEnd::StoppedUnread => {
-            printer.note(format_args!("stopped; `provisioner resume {id}` reads the rest back"));
+            printer.note(format_args!("stopped; `{resume}` reads the rest back"));
             Exit::Interrupted
         }
     };

@@ -236,6 +236,10 @@ impl ActivityProgress for Progress {
         self.add(rows as u64).iter().for_each(stderr::line);
     }
 
+    fn note(&self, note: &dyn Display) {
+        stderr::line(note);
+    }
+
     fn finish(&self) {
         self.finish();
     }

@@ -112,6 +112,10 @@ impl Hub for HubClient {
         self.modules_by_device(devices).await
     }
 
+    async fn existing(&self, devices: &[DeviceId]) -> Result<Vec<DeviceId>, HubError> {
+        self.devices_among(devices).await
+    }
+
     async fn children(&self, scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
         self.devices_below(scopes).await
     }

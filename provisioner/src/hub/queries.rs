@@ -63,6 +63,15 @@ impl HubClient {
         Ok(())
     }
 
+    pub(super) async fn devices_among(&self, devices: &[DeviceId]) -> Result<Vec<DeviceId>, HubError> {
+        let mut found = Vec::new();
+        for some in in_queries(devices) {
+            let query = format!("SELECT deviceId FROM devices WHERE deviceId IN [{}]", list(some));
+            self.each_named(&query, |identity| found.push(identity.device().clone())).await?;
+        }
+        Ok(found)
+    }
+
     pub(super) async fn devices_below(&self, scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
         let mut found = Vec::new();
         for some in scopes.chunks(SCOPES_PER_QUERY) {
@@ -139,6 +148,22 @@ impl HubClient {
     }
 }
 
+/// The devices in portions whose ids fit into a query.
+fn in_queries(mut devices: &[DeviceId]) -> impl Iterator<Item = &[DeviceId]> {
+    std::iter::from_fn(move || {
+        let mut room = MAX_LIST;
+        let fits = |device: &&DeviceId| {
+            let length = quoted(device.as_str()).len() + 2;
+            room = room.saturating_sub(length);
+            room > 0
+        };
+        let count = devices.iter().take_while(fits).count().max(1).min(devices.len());
+        let (some, rest) = devices.split_at_checked(count)?;
+        devices = rest;
+        (!some.is_empty()).then_some(some)
+    })
+}
+
 /// Ids as texts of a query.
 fn list(devices: &[DeviceId]) -> String {
     devices.iter().map(|device| quoted(device.as_str())).collect::<Vec<_>>().join(", ")
@@ -151,5 +176,8 @@ fn quoted(text: &str) -> String {
 
 /// Scopes that one query asks about: a query has at most 8 KB or so, a scope up to 170 characters.
 const SCOPES_PER_QUERY: usize = 25;
+
+/// Bytes of ids in one query.
+const MAX_LIST: usize = 7_000;
 
 const MAX_PAGE: usize = 1_000;

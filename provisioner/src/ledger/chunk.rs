@@ -67,5 +67,14 @@ pub(crate) enum Claim {
     Wait,
 }
 
+/// The rows without a result, seen at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowsLeft {
+    /// True if rows are unfinished, here or at other stations.
+    pub(crate) is_unfinished: bool,
+    /// True if rows wait for the registration of their devices.
+    pub(crate) waits: bool,
+}
+
 /// The number of devices in a chunk: as many as one bulk call takes.
 pub(super) const CHUNK_DEVICES: usize = hub_types::limits::MAX_BULK_ITEMS;

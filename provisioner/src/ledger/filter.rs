@@ -21,6 +21,9 @@ pub(crate) enum RowFilter {
     Disabled,
     /// Rows that failed, are in conflict, or were skipped for it.
     Failed,
+    /// Rows of a run on a DPS whose devices have enrolments: those of the devices, and the waiting ones of
+    /// their modules.
+    Followed,
     /// Rows whose symmetric keys the batch gives.
     GivenKeys,
     /// Rows that are on the hub as far as the ledger knows.
@@ -29,6 +32,8 @@ pub(crate) enum RowFilter {
     ToDisable,
     /// Rows that the run changed, or may have changed.
     Updated,
+    /// Devices that the run waits for.
+    WaitingDevices,
 }
 
 impl RowFilter {
@@ -51,6 +56,7 @@ impl RowFilter {
             (Self::Disabled, _) => "state IN ('done', 'sent', 'unchanged') AND held_by = run",
             (Self::Devices, _) => "module_id = ''",
             (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",
+            (Self::Followed, _) => "state IN ('done', 'unchanged', 'waiting')",
             (Self::GivenKeys, Dialect::Postgres) => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
             (Self::GivenKeys, Dialect::Sqlite) => "json_extract(desired, '$.auth.sas.given') = 1",
             (Self::Remarkable, _) => {
@@ -58,13 +64,14 @@ impl RowFilter {
             }
             (Self::Settled, _) => "state IN ('done', 'unchanged')",
             (Self::ToBeIssued, Dialect::Postgres) => {
-                "state = 'pending' AND desired::jsonb #> '{auth,issued_certificate}' IS NOT NULL"
+                "state IN ('pending', 'waiting') AND desired::jsonb #> '{auth,issued_certificate}' IS NOT NULL"
             }
             (Self::ToBeIssued, Dialect::Sqlite) => {
-                "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
+                "state IN ('pending', 'waiting') AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
             }
             (Self::ToDisable, _) => "state = 'sent' AND held_by IS NOT NULL",
             (Self::Updated, _) => "state IN ('done', 'sent') AND effect = 'updated'",
+            (Self::WaitingDevices, _) => "state = 'waiting' AND module_id = ''",
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use hub_types::IdentityId;
+use hub_types::{DeviceId, IdentityId};
 use tokio_postgres::Config;
 
 use super::chunk::FencingToken;
@@ -17,8 +17,8 @@ use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, CredentialConflict, Ended, HeldDevices, Lease, LedgerError, LedgerLocation, LedgerRow,
-    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunState, Sent, Session, Totals,
-    VERSION, Verification, VerifiedRow,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, RowsLeft, Run, RunFacts, RunState, Sent, Session,
+    Totals, VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::hold::Hold;
@@ -129,6 +129,24 @@ impl Store for Postgres {
             self.connection.memory.hold(chunk.lease);
         }
         Ok(claim)
+    }
+
+    fn awaited_devices(
+        &mut self,
+        run: RunId,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>, LedgerError> {
+        let after = after.map_or("", DeviceId::as_str);
+        self.connection.call(|client| chunks::awaited_devices(client, run, after, limit))
+    }
+
+    fn wake(&mut self, run: RunId, devices: &[DeviceId]) -> Result<u64, LedgerError> {
+        self.connection.call(|client| chunks::wake(client, run, devices))
+    }
+
+    fn wake_stranded(&mut self, run: RunId) -> Result<RowsLeft, LedgerError> {
+        self.connection.call(|client| chunks::wake_stranded(client, run))
     }
 
     fn count_stations(&mut self, run: RunId) -> Result<NonZeroU32, LedgerError> {

@@ -178,6 +178,29 @@ pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
     )
 }
 
+/// The statement that makes the waiting modules of devices pending that failed or are in conflict. Its
+/// parameter is the run.
+pub(super) fn stranded_sql(dialect: Dialect) -> String {
+    let run = dialect.parameter(1);
+    format!(
+        r#"UPDATE "row" SET state = 'pending'
+           WHERE run = {run} AND state = 'waiting' AND module_id <> '' AND EXISTS (
+               SELECT 1 FROM "row" AS device
+               WHERE device.run = {run} AND device.device_id = "row".device_id AND device.module_id = ''
+                 AND device.state IN ('conflict', 'failed', 'skipped'))"#
+    )
+}
+
+/// The statement that lets the pending rows of a run wait for the registration of their devices. Its parameter
+/// is the run.
+pub(super) fn await_sql(dialect: Dialect) -> String {
+    format!(
+        r#"UPDATE "row" SET state = 'waiting', presumed = FALSE, identity_etag_before = NULL, twin_etag_before = NULL
+           WHERE run = {} AND state = 'pending'"#,
+        dialect.parameter(1)
+    )
+}
+
 /// The cells of an identity's row that are written together.
 pub(super) struct Change<'c, const CELLS: usize> {
     /// The identity.

@@ -223,6 +223,18 @@ pub(crate) struct RunOptions {
     /// The settings of enrolments, and the group.
     #[serde(skip_serializing_if = "EntryOptions::is_empty")]
     pub(crate) entries: EntryOptions,
+    /// The registrations that the run follows, if its devices come into being by registering.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) follow: Option<Followed>,
+}
+
+/// The registrations that a run follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Followed {
+    /// The DPS that devices register with; `None` if only the hub is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dps: Option<String>,
 }
 
 /// The folders of certificates that a run issues.
@@ -264,13 +276,14 @@ struct StoredOptions {
     plan: Option<Sha256Digest>,
     service: ServiceKind,
     entries: EntryOptions,
+    follow: Option<Followed>,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
         let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, .. } = stored;
-        let StoredOptions { id_pattern, profile, plan, service, entries, .. } = stored;
+        let StoredOptions { id_pattern, profile, plan, service, entries, follow, .. } = stored;
         let rules = ApplyRules { mode, twin };
         Self {
             maintenance,
@@ -284,6 +297,7 @@ impl From<StoredOptions> for RunOptions {
             plan,
             service,
             entries,
+            follow,
         }
     }
 }
@@ -292,6 +306,15 @@ impl RunOptions {
     /// Returns how the batch of the run is read, the first time and each time after.
     pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions { map: self.map.clone(), id_pattern: self.id_pattern.clone() }
+    }
+
+    /// The command that continues the run.
+    pub(crate) fn resume_command(&self, run: RunId) -> String {
+        match &self.follow {
+            Some(Followed { dps: Some(_) }) => format!("provisioner follow {run} --dps"),
+            Some(Followed { dps: None }) => format!("provisioner follow {run}"),
+            None => format!("provisioner resume {run}"),
+        }
     }
 
     /// The words for what has the expected value of a difference that the run finds.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hub_types::IdentityId;
+use hub_types::{DeviceId, IdentityId};
 use rusqlite::{Connection, OpenFlags};
 
 use super::past_row::{hold_of, last_change, unfinished_hold_of};
@@ -13,8 +13,8 @@ use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, CredentialConflict, Ended, HeldDevices, Lease, LedgerError, LedgerRow, ListedRun,
-    Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunState, Sent, Session, Totals, VERSION,
-    Verification, VerifiedRow,
+    Operator, ProgressSample, Record, RowFilter, RowsLeft, Run, RunFacts, RunState, Sent, Session, Totals,
+    VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::hold::Hold;
@@ -136,6 +136,24 @@ impl Store for Sqlite {
 
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
         self.call_ahead_of_disk(|connection| chunks::claim(connection, run))
+    }
+
+    fn awaited_devices(
+        &mut self,
+        run: RunId,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>, LedgerError> {
+        let after = after.map_or("", DeviceId::as_str);
+        self.call(|connection| chunks::awaited_devices(connection, run, after, limit))
+    }
+
+    fn wake(&mut self, run: RunId, devices: &[DeviceId]) -> Result<u64, LedgerError> {
+        self.call_ahead_of_disk(|connection| chunks::wake(connection, run, devices))
+    }
+
+    fn wake_stranded(&mut self, run: RunId) -> Result<RowsLeft, LedgerError> {
+        self.call_ahead_of_disk(|connection| chunks::wake_stranded(connection, run))
     }
 
     fn count_stations(&mut self, _: RunId) -> Result<NonZeroU32, LedgerError> {

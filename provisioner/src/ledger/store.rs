@@ -7,7 +7,7 @@ use hub_types::{DeviceId, IdentityId};
 
 use super::{
     Claim, Credential, CredentialConflict, Ended, HeldDevices, Lease, LedgerError, LedgerRow, ListedRun,
-    Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunState, Sent, Session, Totals,
+    Operator, ProgressSample, Record, RowFilter, RowsLeft, Run, RunFacts, RunState, Sent, Session, Totals,
     Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
@@ -45,6 +45,10 @@ pub(crate) trait Load {
     /// this run left, and returns their number.
     fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
+    /// Lets all rows wait for the registration of their devices, and removes what rows of an earlier run know
+    /// of enrolments.
+    fn await_devices(&self) -> Result<(), LedgerError>;
+
     /// Commits the run: `rejected` rows were left out.
     fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError>;
 }
@@ -80,6 +84,23 @@ pub(crate) trait Store: Send {
     /// Claims the next chunk of a run. Chunks of a level are only claimed after all lower depths
     /// are done.
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError>;
+
+    /// Up to `limit` devices with rows that wait for their registration, in the order of their ids, after a
+    /// device.
+    fn awaited_devices(
+        &mut self,
+        run: RunId,
+        after: Option<&DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>, LedgerError>;
+
+    /// Makes the waiting rows of these devices pending, because the devices have registered, and frees the
+    /// chunks that they are in. Returns the number of rows.
+    fn wake(&mut self, run: RunId, devices: &[DeviceId]) -> Result<u64, LedgerError>;
+
+    /// Frees the chunks that were finished with rows that are not, and makes the waiting modules of devices
+    /// pending that failed or are in conflict. Returns which rows are left.
+    fn wake_stranded(&mut self, run: RunId) -> Result<RowsLeft, LedgerError>;
 
     /// Records that this station works on the hub of a run, and returns the number of active
     /// stations, including this one: those that did the same within a lease's duration.

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hub_types::identity::StatusReason;
-use hub_types::{IdentityId, Sha1Thumbprint};
+use hub_types::{DeviceId, IdentityId, Sha1Thumbprint};
 
 use super::*;
 use crate::clock::Timestamp;
@@ -95,6 +95,7 @@ const CASES: &[Case] = &[
         "a_device_is_held_by_the_run_that_disabled_it_on_this_hub",
         a_device_is_held_by_the_run_that_disabled_it_on_this_hub,
     ),
+    ("rows_wait_until_their_device_is_there", rows_wait_until_their_device_is_there),
 ];
 
 #[test]
@@ -375,6 +376,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         plan: Some(Sha256Digest::of(b"plan")),
         service: ServiceKind::Dps,
         entries: EntryOptions { iot_hubs: vec!["h.example".into()], ..EntryOptions::default() },
+        follow: Some(Followed { dps: Some("factory.example".into()) }),
     };
     let run = ledger.load_run(&facts(&options)).unwrap().commit(Sha256Digest::of(b"batch"), 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();
@@ -599,6 +601,73 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
     assert!(refused[0].is_none(), "{refused:?}");
     assert!(refused[1].is_some() && refused[2].is_some(), "{refused:?}");
+}
+
+fn rows_wait_until_their_device_is_there(mut ledger: Ledger) {
+    // The rows of a run on a DPS: two devices are enrolled, and one is not.
+    let enrolled = load(&mut ledger, &["a", "a/m", "b", "b/m", "c", "c/m"], &[]);
+    let mut records: Vec<_> = ["a", "b"].map(|name| (identity(name), created())).into();
+    records.extend(["a/m", "b/m"].map(|name| (identity(name), Record::new(RowState::Waiting))));
+    records.push((identity("c"), Record::failed(ReasonCode::RequestRefused, "no")));
+    records.push((identity("c/m"), Record::skipped(ReasonCode::DeviceRowNotDone, "no")));
+    ledger.refuse(enrolled, &records, &now()).unwrap();
+    let etags = Etags { identity: Some("1".to_owned().into()), twin: None };
+    ledger.set_seen(enrolled, &[VerifiedRow { identity: identity("a"), etags, drift: None }]).unwrap();
+
+    let options = RunOptions::default();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
+    assert_eq!(loader.insert_from(enrolled, RowFilter::Followed).unwrap(), 4);
+    loader.await_devices().unwrap();
+    let run = loader.commit(Sha256Digest::of(b"batch"), 0).unwrap();
+    let rows = ledger.page(run, RowFilter::All, None, 10).unwrap();
+    assert!(
+        rows.iter().all(|row| row.record == Record::new(RowState::Waiting) && row.before == Etags::default())
+    );
+    assert_eq!(ledger.count(run, RowFilter::WaitingDevices).unwrap(), 2);
+    assert_eq!(ledger.count(run, RowFilter::ToBeIssued).unwrap(), 4);
+    let [a, b] = ["a", "b"].map(|id| id.parse::<DeviceId>().unwrap());
+    assert_eq!(ledger.awaited_devices(run, None, 10).unwrap(), [a.clone(), b.clone()]);
+    assert_eq!(ledger.awaited_devices(run, None, 1).unwrap(), std::slice::from_ref(&a));
+    assert_eq!(ledger.awaited_devices(run, Some(&a), 10).unwrap(), std::slice::from_ref(&b));
+
+    // Nothing is to be done before a device has registered.
+    ledger.begin_work(run, LEASE).unwrap();
+    let chunk = claim(&mut ledger, run);
+    assert_eq!(chunk.rows, []);
+    ledger.finish_chunk(&chunk.lease).unwrap();
+    assert!(matches!(ledger.claim(run).unwrap(), Claim::Finished));
+    let left = |is_unfinished, waits| RowsLeft { is_unfinished, waits };
+    assert_eq!(ledger.wake_stranded(run).unwrap(), left(false, true));
+    assert!(matches!(ledger.claim(run).unwrap(), Claim::Finished));
+
+    assert_eq!(ledger.wake(run, std::slice::from_ref(&b)).unwrap(), 2);
+    assert_eq!(ledger.wake(run, std::slice::from_ref(&b)).unwrap(), 0);
+    let chunk = claim(&mut ledger, run);
+    assert_eq!(names(&chunk.rows), ["b", "b/m"]);
+    // While this chunk is at work, a second device registers.
+    assert_eq!(ledger.wake(run, std::slice::from_ref(&a)).unwrap(), 2);
+    record(&mut ledger, &chunk.lease, "b", Record::new(RowState::Unchanged));
+    // It was deleted meanwhile.
+    record(&mut ledger, &chunk.lease, "b/m", Record::new(RowState::Waiting));
+    ledger.finish_chunk(&chunk.lease).unwrap();
+    assert!(matches!(ledger.claim(run).unwrap(), Claim::Finished));
+    assert_eq!(ledger.wake_stranded(run).unwrap(), left(true, true));
+    let chunk = claim(&mut ledger, run);
+    assert_eq!(names(&chunk.rows), ["a", "a/m"]);
+    record(&mut ledger, &chunk.lease, "a", Record::new(RowState::Waiting));
+    record(&mut ledger, &chunk.lease, "a/m", Record::new(RowState::Waiting));
+    ledger.finish_chunk(&chunk.lease).unwrap();
+
+    // The modules of a device that is not to be have nothing to wait for.
+    ledger.refuse(run, &[(identity("a"), Record::failed(ReasonCode::RequestRefused, "no"))], &now()).unwrap();
+    assert_eq!(ledger.wake_stranded(run).unwrap(), left(true, true));
+    let chunk = claim(&mut ledger, run);
+    assert_eq!(names(&chunk.rows), ["a/m"]);
+    assert_eq!(chunk.closed, [(a, RowState::Failed)]);
+    record(&mut ledger, &chunk.lease, "a/m", Record::new(RowState::Skipped));
+    ledger.finish_chunk(&chunk.lease).unwrap();
+    ledger.refuse(run, &[(identity("b/m"), Record::new(RowState::Unchanged))], &now()).unwrap();
+    assert_eq!(ledger.wake_stranded(run).unwrap(), left(false, false));
 }
 
 fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) {

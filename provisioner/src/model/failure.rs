@@ -33,6 +33,8 @@ macro_rules! reason_codes {
 }
 
 reason_codes! {
+    /// A DPS has assigned its device to a different hub.
+    AssignedElsewhere = "assigned_elsewhere",
     /// The hub's answer was lost, again and again.
     AnswerLost = "answer_lost",
     /// The hub's response does not match the documented contract.

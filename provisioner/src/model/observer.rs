@@ -38,6 +38,9 @@ pub(crate) trait ActivityProgress: Send + Sync {
     /// Counts rows that are complete.
     fn add(&self, rows: usize);
 
+    /// Takes a line for people.
+    fn note(&self, note: &dyn Display);
+
     /// Ends the activity.
     fn finish(&self);
 }
@@ -61,6 +64,8 @@ pub(crate) enum Activity {
     Looking,
     /// Existing identities are changed.
     Maintaining,
+    /// Devices are waited for, and what depends on them is created.
+    Following,
     /// Identities are created and updated.
     Provisioning,
     /// Identities are read back.
@@ -72,6 +77,7 @@ impl Activity {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Comparing => "comparing",
+            Self::Following => "following",
             Self::Connecting => "connecting",
             Self::Issuing => "issuing",
             Self::Looking => "looking",

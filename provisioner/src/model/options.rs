@@ -46,6 +46,8 @@ pub(crate) struct ApplyOptions {
     /// The name and value of a tag that identities get when they are created. It is not part of the
     /// batch's values, and never compared.
     pub(crate) created_by: Option<(String, Value)>,
+    /// True if devices come into being by registering, so that none is created.
+    pub(crate) follows: bool,
     /// True if the rows hold the etags that a plan was made with, and identities with different
     /// ones must stay unchanged.
     pub(crate) as_planned: bool,

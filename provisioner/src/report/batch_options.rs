@@ -32,6 +32,7 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         // The options that name the DPS say it.
         service: _,
         entries,
+        follow: _,
     } = &run.options;
     let mode = match rules.mode {
         ApplyMode::Create => "",

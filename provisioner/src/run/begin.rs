@@ -43,8 +43,16 @@ pub(super) async fn apply(
     let store = certificates.as_ref().map(Certificates::store);
     let (service, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
     let (keys, batch) = (Arc::new(loaded.keys), Some(new.batch.path));
-    let job =
-        Job { service, keys, batch, certificates, certificate_check: None, verify: context.verify, context };
+    let job = Job {
+        service,
+        keys,
+        batch,
+        certificates,
+        certificate_check: None,
+        watch: None,
+        verify: context.verify,
+        context,
+    };
     job.execute(ledger, run).await
 }
 
@@ -160,6 +168,9 @@ impl NewRun {
             if let (Some(devices), None) = (devices, &self.options.maintenance) {
                 look_for_room(devices, &loaded, context.observer)?;
             }
+        }
+        if self.options.follow.is_some() {
+            loader.await_devices()?;
         }
         Ok((loader.commit(input_sha256, loaded.bad_rows)?, loaded))
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use hub_types::id::IdError;
 
 use super::issue::IssueError;
+use crate::allocation::ListenError;
 use crate::batch::LoadError;
 use crate::device::ConnectError;
 use crate::dps::EntryError;
@@ -48,9 +49,20 @@ pub(crate) enum RunFailure {
     /// The settings of enrolments, or the CA of their group, can't be used.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// The run follows registrations, and is continued by a different command.
+    #[error("run {run} follows the registrations of its devices")]
+    Followed {
+        /// The run.
+        run: RunId,
+        /// The command that continues it.
+        command: String,
+    },
     /// Certificates can't be issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
+    /// Custom allocations can't be answered.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -71,6 +83,25 @@ pub(crate) enum RunFailure {
     NotOnDps {
         /// The work.
         work: &'static str,
+    },
+    /// No hub is named that a DPS could assign devices to.
+    #[error("devices that register with a DPS come to a hub of their own, and no hub is configured here")]
+    NoHubOfDps,
+    /// The rows of the run are not those of devices that register.
+    #[error("run {run} has created its devices itself, so that no registration is to be followed")]
+    NotEnrolled {
+        /// The run.
+        run: RunId,
+    },
+    /// The run follows a different DPS, or none.
+    #[error("run {run} follows {}, not {}", followed(planned.as_deref()), followed(found.as_deref()))]
+    OtherDps {
+        /// The run.
+        run: RunId,
+        /// The DPS of the run.
+        planned: Option<String>,
+        /// The chosen DPS.
+        found: Option<String>,
     },
     /// An earlier run has done nothing of what is to be changed.
     #[error("run {run} {reason}")]
@@ -100,6 +131,11 @@ pub(crate) enum RunFailure {
         /// The limit of a hub.
         most: u64,
     },
+}
+
+/// The source of registrations in words.
+fn followed(dps: Option<&str>) -> String {
+    dps.map_or_else(|| "the hub alone".to_owned(), |dps| format!("the DPS {dps}"))
 }
 
 /// The reason why there is nothing to change of an earlier run.

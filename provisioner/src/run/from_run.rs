@@ -45,6 +45,7 @@ pub(super) async fn execute(
                 batch: None,
                 certificates: None,
                 certificate_check: None,
+                watch: None,
                 verify,
                 context,
             };

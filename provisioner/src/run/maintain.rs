@@ -42,8 +42,16 @@ pub(super) async fn execute(
         }
     };
     let (keys, batch) = (Arc::default(), Some(batch));
-    let job =
-        Job { service, keys, batch, certificates: None, certificate_check, verify: context.verify, context };
+    let job = Job {
+        service,
+        keys,
+        batch,
+        certificates: None,
+        certificate_check,
+        watch: None,
+        verify: context.verify,
+        context,
+    };
     job.execute(ledger, run).await
 }
 

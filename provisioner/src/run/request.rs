@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use cert_tool::SecretSource;
 
+use crate::allocation::ListenSettings;
 use crate::batch::{BatchChoice, CertificateSource};
 use crate::ledger::{IssueFolders, LedgerLocation, Operator, RunOptions};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
-use crate::target::ServiceChoice;
+use crate::target::{DpsChoice, ServiceChoice};
 
 /// The request for work on a run.
 pub(crate) struct RunRequest {
@@ -29,6 +30,8 @@ pub(crate) struct RunRequest {
 pub(crate) enum RunWork {
     /// Create and update the identities of a batch.
     Apply(Box<ApplyRequest>),
+    /// Provision devices when they have registered.
+    Follow(Box<FollowRequest>),
     /// Change existing identities.
     Maintain(MaintainRequest),
     /// Continue a run that was interrupted. The secrets unlock the CA.
@@ -51,6 +54,35 @@ pub(crate) struct ApplyRequest {
     pub(crate) has_options: bool,
     /// The secrets that unlock the CA.
     pub(crate) secrets: SecretSource,
+}
+
+/// The request to follow registrations.
+pub(crate) struct FollowRequest {
+    /// The rows.
+    pub(crate) rows: FollowedRows,
+    /// The DPS that devices register with; `None` to watch the hub alone.
+    pub(crate) dps: Option<DpsChoice>,
+    /// The options of a new run.
+    pub(crate) options: RunOptions,
+    /// True to leave out bad rows.
+    pub(crate) skip_bad_rows: bool,
+    /// The secrets that unlock the CA.
+    pub(crate) secrets: SecretSource,
+    /// The pause after all waiting devices were looked for.
+    pub(crate) interval: Duration,
+    /// The time after which the rest is left for later, if there is one.
+    pub(crate) until: Option<Duration>,
+    /// The server for custom allocations, if there is one.
+    pub(crate) listen: Option<ListenSettings>,
+}
+
+/// The rows of devices that are followed.
+pub(crate) enum FollowedRows {
+    /// The rows of a batch.
+    Batch(BatchChoice),
+    /// The rows of an earlier run on a DPS, or the rest of a run that follows registrations. Its batch may be
+    /// somewhere else.
+    Run(RunId, Option<PathBuf>),
 }
 
 /// The request for a change of existing identities.

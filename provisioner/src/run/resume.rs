@@ -15,7 +15,7 @@ use super::issue::Certificates;
 use super::maintain::{certificate_check, note_issued};
 use super::outcome::RunOutcome;
 use super::request::ShareRequest;
-use super::work::Job;
+use super::work::{Job, Watch};
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
 use crate::model::maintenance::Maintenance;
@@ -31,6 +31,7 @@ pub(super) async fn resume(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let (ledger, run) = find(request, context)?;
+    refuse_followed(&run)?;
     if is_finished(&run, context.verify, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
@@ -38,7 +39,7 @@ pub(super) async fn resume(
     let issue = found.run.options.issue.clone();
     let issue = issue.filter(|_| found.run.options.maintenance.is_none());
     let certificates = Certificates::open(issue, secrets, &found.target, context.observer)?;
-    found.execute(request, certificates, context.verify, context).await
+    found.execute(request, certificates, None, context.verify, context).await
 }
 
 /// Joins a run that another station began: that station issues what the run needs, and verifies it in the
@@ -49,6 +50,7 @@ pub(super) async fn share(
     context: &RunContext<'_>,
 ) -> Result<RunOutcome, RunFailure> {
     let (ledger, run) = find(request, context)?;
+    refuse_followed(&run)?;
     if is_finished(&run, true, context.observer) {
         return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
     }
@@ -61,7 +63,15 @@ pub(super) async fn share(
         }
         tokio::time::sleep(WAIT).await;
     }
-    found.execute(request, None, false, context).await
+    found.execute(request, None, None, false, context).await
+}
+
+/// Refuses a run that follows registrations, which needs more options.
+fn refuse_followed(run: &Run) -> Result<(), RunFailure> {
+    match &run.options.follow {
+        Some(_) => Err(RunFailure::Followed { run: run.id, command: run.options.resume_command(run.id) }),
+        None => Ok(()),
+    }
 }
 
 fn find(request: &ShareRequest, context: &RunContext<'_>) -> Result<(Ledger, Run), RunFailure> {
@@ -72,7 +82,7 @@ fn find(request: &ShareRequest, context: &RunContext<'_>) -> Result<(Ledger, Run
 
 /// Returns true if nothing is left to do. A process that was killed after the last row has not read the run
 /// back.
-fn is_finished(run: &Run, verify: bool, observer: &dyn RunObserver) -> bool {
+pub(super) fn is_finished(run: &Run, verify: bool, observer: &dyn RunObserver) -> bool {
     if run.state != RunState::Finished {
         return false;
     }
@@ -86,17 +96,17 @@ fn is_finished(run: &Run, verify: bool, observer: &dyn RunObserver) -> bool {
 }
 
 /// A run to continue.
-struct FoundRun {
-    ledger: Ledger,
-    run: Run,
-    target: ServiceTarget,
+pub(super) struct FoundRun {
+    pub(super) ledger: Ledger,
+    pub(super) run: Run,
+    pub(super) target: ServiceTarget,
     batch: Option<PathBuf>,
     keys: GivenKeys,
 }
 
 impl FoundRun {
     async fn open(
-        mut ledger: Ledger,
+        ledger: Ledger,
         run: Run,
         request: &ShareRequest,
         service: ServiceChoice,
@@ -104,15 +114,28 @@ impl FoundRun {
     ) -> Result<Self, RunFailure> {
         let target = target_of(&run, ServiceTarget::resolve(service, ".".as_ref()).await?)?;
         target.announce(context.observer);
+        Self::of(ledger, run, target, request, context)
+    }
+
+    /// The run with its service, which must be the chosen one.
+    pub(super) fn of(
+        mut ledger: Ledger,
+        run: Run,
+        target: ServiceTarget,
+        request: &ShareRequest,
+        context: &RunContext<'_>,
+    ) -> Result<Self, RunFailure> {
+        let target = target_of(&run, target)?;
         context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;
         Ok(Self { ledger, run, target, batch, keys })
     }
 
-    async fn execute(
+    pub(super) async fn execute(
         self,
         request: &ShareRequest,
         certificates: Option<Certificates>,
+        watch: Option<Watch>,
         verify: bool,
         context: &RunContext<'_>,
     ) -> Result<RunOutcome, RunFailure> {
@@ -132,8 +155,16 @@ impl FoundRun {
                     return Err(failure);
                 }
             };
-        let job =
-            Job { service, keys: Arc::new(keys), batch, certificates, certificate_check, verify, context };
+        let job = Job {
+            service,
+            keys: Arc::new(keys),
+            batch,
+            certificates,
+            certificate_check,
+            watch,
+            verify,
+            context,
+        };
         job.execute(ledger, run.id).await
     }
 }
@@ -149,7 +180,7 @@ pub(super) fn target_of(run: &Run, target: ServiceTarget) -> Result<ServiceTarge
 
 /// Returns the batch file, which must be unchanged since the run began, and the symmetric keys that it
 /// gives. A run on a hub whose rows need no such key does not need the file.
-fn batch_of(
+pub(super) fn batch_of(
     run: &Run,
     elsewhere: Option<&Path>,
     ledger: &mut Ledger,

@@ -12,10 +12,14 @@ use super::issue::Certificates;
 use super::maintain::credentials;
 use super::outcome::{RunOutcome, RunResults};
 use super::progress::ProgressRecorder;
-use crate::apply::{Apply, ApplyEnrollments, ApplyGroup};
+use crate::allocation::{Allocation, AllocationServer, ListenSettings};
+use crate::apply::{
+    Apply, ApplyEnrollments, ApplyGroup, DpsRegistrations, Follow, HubRegistrations, Schedule,
+};
 use crate::clock::{self, Timestamp};
 use crate::device::CredentialSource;
-use crate::dps::{EnrollmentReader, EnrollmentSource, EntryError, GroupCa, read_settings};
+use crate::dps::{DpsClient, EnrollmentReader, EnrollmentSource, EntryError, GroupCa, read_settings};
+use crate::hub::HubClient;
 use crate::ledger::{Holds, Ledger, RowFilter, RunOptions, RunReader, RunState, SharedLedger, Totals};
 use crate::maintain::{
     CertificateCheck, Maintain, Retire, UndoEnrollments, VerifyMaintenance, VerifyRetired,
@@ -42,9 +46,21 @@ pub(super) struct Job<'a> {
     pub(super) certificates: Option<Certificates>,
     /// The check before an old thumbprint is removed, if one is required.
     pub(super) certificate_check: Option<CertificateCheck>,
+    /// The way in which registrations are followed, if they are.
+    pub(super) watch: Option<Watch>,
     /// True to read everything back at the end.
     pub(super) verify: bool,
     pub(super) context: &'a RunContext<'a>,
+}
+
+/// The way in which registrations are followed.
+pub(super) struct Watch {
+    /// The DPS; `None` to watch the hub alone.
+    pub(super) dps: Option<OpenDps>,
+    /// The times of looking.
+    pub(super) schedule: Schedule,
+    /// The server for custom allocations, if there is one.
+    pub(super) listen: Option<ListenSettings>,
 }
 
 impl Job<'_> {
@@ -57,7 +73,8 @@ impl Job<'_> {
             observer.note(&format_args!("warning: the ledger {location}: {weakness}"));
         }
         ledger.begin_session(run, &settings.by, &Timestamp::now())?;
-        observer.advise(format!("`provisioner resume {run}` does the rest"));
+        let resume = ledger.run(Some(run))?.options.resume_command(run);
+        observer.advise(format!("`{resume}` does the rest"));
         observer.set_watches_stop(true);
         let issued = match self.certificates.take() {
             Some(certificates) => certificates.issue(&mut ledger, run, *observer),
@@ -88,26 +105,30 @@ impl Job<'_> {
         recorder: Arc<ProgressRecorder>,
     ) -> Result<RunResults, RunFailure> {
         let begun = Instant::now();
-        let (rows, options) = {
+        let (Totals { pending, waiting, .. }, options) = {
             let mut ledger = ledger.lock();
-            (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
+            (ledger.totals(run)?, ledger.run(Some(run))?.options)
         };
-        let maintenance = options.maintenance.clone();
-        let activity = if maintenance.is_some() { Activity::Maintaining } else { Activity::Provisioning };
+        let (maintenance, resume) = (options.maintenance.clone(), options.resume_command(run));
+        let (activity, rows) = match (&maintenance, &self.watch) {
+            (Some(_), _) => (Activity::Maintaining, pending),
+            (None, Some(_)) => (Activity::Following, pending + waiting),
+            (None, None) => (Activity::Provisioning, pending),
+        };
         let progress = self.context.observer.begin(activity, rows);
         let pool = self.pool(ledger, run, &progress, &recorder);
         let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));
         let state = match &maintenance {
             Some(maintenance) => self.maintain(maintenance, pool).await,
-            None => self.apply(ledger, run, options, pool).await,
+            None => self.apply(ledger, run, options, pool, &progress).await,
         };
         drop(keeping);
         progress.finish();
         recorder.write().await?;
         let state = state.inspect_err(|_| {
-            self.context.observer.note(&format_args!(
-                "the ledger knows what was done; `provisioner resume {run}` does the rest"
-            ));
+            self.context
+                .observer
+                .note(&format_args!("the ledger knows what was done; `{resume}` does the rest"));
         })?;
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -116,7 +137,10 @@ impl Job<'_> {
             self.context.observer.note(&format_args!("{what} in {seconds:.1} s"));
         }
         let verified = match state {
-            RunState::Finished if self.verify => self.read_back(ledger, run, &totals, maintenance).await?,
+            RunState::Finished if self.verify => {
+                self.context.observer.advise(format!("`{resume}` reads the rest back"));
+                self.read_back(ledger, run, &totals, maintenance).await?
+            }
             _ => None,
         };
         if let Some(verified) = &verified {
@@ -136,15 +160,21 @@ impl Job<'_> {
         let stop = self.context.observer.stop();
         let settings = &self.context.settings;
         let client = self.service.client();
-        client.rate_limiter().stop_with(stop.clone());
-        client.rate_limiter().set_patience(settings.patience);
+        let clients: Vec<_> =
+            [client].into_iter().chain(self.watched_dps().map(|dps| dps.service_client())).collect();
+        for client in &clients {
+            client.rate_limiter().stop_with(stop.clone());
+            client.rate_limiter().set_patience(settings.patience);
+        }
         let (recorder, show) = (recorder.clone(), row_counter(progress));
         WorkerPool {
             ledger: ledger.clone(),
             run,
             workers: settings.workers,
             lease: settings.lease,
-            share: Arc::new(move |share| client.rate_limiter().set_share(share)),
+            share: Arc::new(move |share| {
+                clients.iter().for_each(|client| client.rate_limiter().set_share(share));
+            }),
             stop,
             progress: Arc::new(move |rows| {
                 recorder.count(rows);
@@ -153,12 +183,18 @@ impl Job<'_> {
         }
     }
 
+    /// The DPS whose registrations are followed.
+    fn watched_dps(&self) -> Option<Arc<DpsClient>> {
+        Some(self.watch.as_ref()?.dps.as_ref()?.client.clone())
+    }
+
     async fn apply(
         &self,
         ledger: &SharedLedger,
         run: RunId,
         options: RunOptions,
         pool: WorkerPool,
+        progress: &Arc<dyn ActivityProgress>,
     ) -> Result<RunState, RunFailure> {
         let look_first = ledger.lock().knows_hub(&self.service.label().name, run)?;
         let keys = self.keys.clone();
@@ -172,8 +208,15 @@ impl Job<'_> {
                 Ok(ApplyEnrollments { dps, source, options, look_first, pool }.run().await?)
             }
             OpenService::Hub(hub) => {
-                let (hub, options) = (hub.client.clone(), apply_options(run, options));
-                Ok(Apply { hub, keys, options, look_first, pool }.run().await?)
+                let (client, options) = (hub.client.clone(), apply_options(run, options));
+                let apply = Apply { hub: client, keys, options, look_first, pool };
+                match &self.watch {
+                    Some(watch) => {
+                        let _server = self.listen(ledger, run, watch, &hub.label.name).await?;
+                        follow(apply, watch, &hub.label.name, progress.clone()).await
+                    }
+                    None => Ok(apply.run().await?),
+                }
             }
         }
     }
@@ -192,6 +235,21 @@ impl Job<'_> {
         let reader = EnrollmentReader { settings, ..reader };
         let (group, options) = (group.id.clone(), apply_options(run, options));
         Ok(ApplyGroup { reader, group, certificate, options, pool }.run().await?)
+    }
+
+    /// Begins to answer custom allocations, if that is asked for.
+    async fn listen(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        watch: &Watch,
+        hub: &str,
+    ) -> Result<Option<AllocationServer>, RunFailure> {
+        let Some(settings) = &watch.listen else { return Ok(None) };
+        let server = AllocationServer::start(settings, Allocation::new(ledger.clone(), run, hub)).await?;
+        let note = format_args!("custom allocation: {}?code=… with the key", server.url);
+        self.context.observer.note(&note);
+        Ok(Some(server))
     }
 
     /// The credentials that enrolments are made with.
@@ -232,7 +290,6 @@ impl Job<'_> {
         maintenance: Option<Maintenance>,
     ) -> Result<Option<Verified>, RunFailure> {
         let stop = self.context.observer.stop();
-        self.context.observer.advise(format!("`provisioner resume {run}` reads the rest back"));
         let verified = stop.run_until_cancelled(self.verify(ledger, run, totals, maintenance)).await;
         match verified {
             Some(Err(_)) | None if stop.is_cancelled() => Ok(None),
@@ -306,6 +363,26 @@ impl Job<'_> {
     }
 }
 
+/// Follows the registrations with a DPS, or those that the hub alone shows.
+async fn follow(
+    apply: Apply<HubClient>,
+    watch: &Watch,
+    host: &str,
+    progress: Arc<dyn ActivityProgress>,
+) -> Result<RunState, RunFailure> {
+    let (hub, schedule) = (apply.hub.clone(), watch.schedule);
+    Ok(match &watch.dps {
+        Some(dps) => {
+            let registrations = DpsRegistrations::new(hub, host, dps.client.clone());
+            Follow { apply, registrations, schedule, progress }.run().await?
+        }
+        None => {
+            let registrations = HubRegistrations { hub };
+            Follow { apply, registrations, schedule, progress }.run().await?
+        }
+    })
+}
+
 /// Called with the number of rows that have ended since the last call.
 type RowCounter = Arc<dyn Fn(usize) + Send + Sync>;
 
@@ -313,6 +390,7 @@ fn apply_options(run: RunId, options: RunOptions) -> ApplyOptions {
     ApplyOptions {
         rules: options.rules,
         created_by: options.created_by_tag.map(|name| (name, creator_tag::value(run))),
+        follows: options.follow.is_some(),
         as_planned: options.plan.is_some(),
     }
 }

@@ -173,6 +173,14 @@ impl DpsTarget {
         }
     }
 
+    /// Tells an observer of the DPS beside the hub of the work.
+    pub(crate) fn announce_beside_hub(&self, observer: &dyn RunObserver) {
+        observer.note(&format_args!("{}: {self}", ServiceKind::Dps));
+        if let Some(path) = &self.secret_file {
+            note_if_exposed(path, observer);
+        }
+    }
+
     /// Prepares the DPS for calls. Nothing is sent. `status` is told about waits and outages.
     pub(crate) fn open(self, status: StatusListener) -> Result<OpenDps, TargetError> {
         let label = HubLabel { name: self.access.host().to_string(), is_test_hub: self.is_on_this_machine };

@@ -7,6 +7,7 @@ use hub_types::Etag;
 use hub_types::dps::attestation::{Attestation, X509Attestation};
 use hub_types::dps::bulk::{BulkMode, EnrollmentBulkError, EnrollmentBulkResult};
 use hub_types::dps::certificate::{CertificateInfo, EnrollmentCertificate};
+use hub_types::dps::registration::RegistrationStatus;
 use hub_types::dps::{
     DpsErrorCode, EnrollmentGroup, EnrollmentGroupId, IndividualEnrollment, RegistrationId, RegistrationState,
 };
@@ -61,6 +62,28 @@ impl ModelDps {
         let entry = entries.get_mut(&id.parse().unwrap()).unwrap();
         change(&mut entry.enrollment);
         entry.enrollment.settings.etag = Some(etag);
+    }
+
+    /// Registers a device that is assigned to a hub.
+    pub(crate) fn assign(&self, id: &str, hub: &str) {
+        let id: RegistrationId = id.parse().unwrap();
+        let state = RegistrationState {
+            assigned_hub: Some(hub.to_owned()),
+            device_id: Some(id.device_id()),
+            ..RegistrationState::new(id.clone(), RegistrationStatus::Assigned)
+        };
+        self.registrations.lock().unwrap().insert(id, state);
+    }
+
+    /// Lets the registration of a device fail.
+    pub(crate) fn fail(&self, id: &str, code: u32, message: &str) {
+        let id: RegistrationId = id.parse().unwrap();
+        let state = RegistrationState {
+            error_code: Some(code),
+            error_message: Some(message.to_owned()),
+            ..RegistrationState::new(id.clone(), RegistrationStatus::Failed)
+        };
+        self.registrations.lock().unwrap().insert(id, state);
     }
 
     fn next_etag(&self) -> Etag {
@@ -144,6 +167,10 @@ impl Dps for ModelDps {
         }))
     }
 
+    async fn registration(&self, id: &RegistrationId) -> Result<Option<RegistrationState>, HubError> {
+        Ok(self.registrations.lock().unwrap().get(id).cloned())
+    }
+
     async fn delete(&self, id: &RegistrationId, etag: Option<&Etag>) -> Result<(), HubError> {
         let fault = self.fault();
         if fault == DpsFault::LostBeforeEffect {
@@ -161,10 +188,6 @@ impl Dps for ModelDps {
             DpsFault::LostAfterEffect => Err(HubError::NoAnswer),
             _ => Ok(()),
         }
-    }
-
-    async fn registration(&self, id: &RegistrationId) -> Result<Option<RegistrationState>, HubError> {
-        Ok(self.registrations.lock().unwrap().get(id).cloned())
     }
 
     async fn delete_registration(&self, id: &RegistrationId, _etag: Option<&Etag>) -> Result<(), HubError> {

@@ -352,6 +352,12 @@ impl Hub for ModelHub {
         Ok(counts)
     }
 
+    async fn existing(&self, devices: &[DeviceId]) -> Result<Vec<DeviceId>, HubError> {
+        let identities = self.identities.lock().unwrap();
+        let exists = |device: &&DeviceId| identities.contains_key(&(*device).clone().into());
+        Ok(devices.iter().filter(exists).cloned().collect())
+    }
+
     async fn children(&self, _scopes: &[String]) -> Result<Vec<DeviceId>, HubError> {
         Ok(Vec::new())
     }

@@ -229,7 +229,7 @@ impl World {
         match todo.clone() {
             Todo::Apply(act, as_planned) => {
                 let created_by = act.tagged.then(|| (TAG.to_owned(), creator_tag::value(run)));
-                let options = ApplyOptions { rules: act.rules, created_by, as_planned };
+                let options = ApplyOptions { rules: act.rules, created_by, follows: false, as_planned };
                 let keys = Arc::new(GivenKeys::new());
                 Apply { hub, keys, options, look_first: act.look_first, pool }.run().await.unwrap()
             }

@@ -101,7 +101,7 @@ impl Bench {
         let apply = ApplyEnrollments {
             dps: self.dps.clone(),
             source: source(),
-            options: ApplyOptions { rules, created_by: None, as_planned: false },
+            options: ApplyOptions { rules, created_by: None, follows: false, as_planned: false },
             look_first: self.ledger.lock().knows_hub("model", run).unwrap(),
             pool: pool(&self.ledger, run),
         };

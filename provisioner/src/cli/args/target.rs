@@ -51,8 +51,13 @@ impl TargetArgs {
         HubSize { tier: self.tier.unwrap_or_default(), units: self.units }
     }
 
+    /// The choice of a DPS beside the hub, with which it shares the roots to trust.
+    pub(super) fn dps_beside_hub(&self, name: Option<String>) -> DpsChoice {
+        DpsChoice { host: None, ..self.dps_choice(name) }
+    }
+
     /// The choice of a DPS, by the options that hubs and DPSs share.
-    fn dps_choice(&self, name: Option<String>) -> DpsChoice {
+    pub(super) fn dps_choice(&self, name: Option<String>) -> DpsChoice {
         DpsChoice {
             name,
             host: self.host.clone(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use cli_support::exit::Exit;
 
 use super::Failure;
+use crate::allocation::{AllocationKeyError, ListenError};
 use crate::batch::FailedRowsError;
 use crate::ledger::Run;
 use crate::model::run_id::RunId;
@@ -21,6 +22,18 @@ impl From<RunFailure> for Failure {
                 "name the run's batch file with `--batch FILE`; the ledger keeps no symmetric keys"
                     .to_owned(),
             ),
+            RunFailure::Followed { command, .. } => (Exit::BadInput, format!("`{command}` continues it")),
+            RunFailure::NoHubOfDps => (
+                Exit::BadInput,
+                "name the hub that the DPS assigns devices to, with `--hub NAME` or IOTHUB_CONNECTION_STRING"
+                    .to_owned(),
+            ),
+            RunFailure::NotEnrolled { .. } => {
+                (Exit::BadInput, "name a run of `apply --dps`, or a batch".to_owned())
+            }
+            RunFailure::OtherDps { .. } => {
+                (Exit::BadInput, "name the DPS as for the command that began the run".to_owned())
+            }
             RunFailure::NothingToDo { run, reason } => (Exit::BadInput, what_to_do(*run, *reason)),
             RunFailure::OtherHub { .. } => {
                 (Exit::BadInput, "name that one, as for the command that began the run".to_owned())
@@ -44,6 +57,7 @@ fn transparent(error: RunFailure) -> Failure {
     match error {
         RunFailure::Entry(error) => error.into(),
         RunFailure::Issue(error) => error.into(),
+        RunFailure::Listen(error) => error.into(),
         RunFailure::Load(error) => error.into(),
         RunFailure::Plan(error) => error.into(),
         RunFailure::PlanFile(error) => error.into(),
@@ -113,6 +127,29 @@ impl From<PlanMismatch> for Failure {
                 "name that hub, or make a plan for this one"
             }
         };
+        Self::new(Exit::BadInput, error).hint(hint)
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        let hint = match &error {
+            ListenError::Address { .. } => "choose a free address of this machine",
+            ListenError::Certificate(_) | ListenError::Tls(_) => {
+                "name the chain of the server and its private key, which is not encrypted, as PEM"
+            }
+            ListenError::Exposed(_) => {
+                "name the certificate and the key of the server with --listen-certificate and \
+                 --listen-private-key, or listen on 127.0.0.1 behind a proxy with TLS"
+            }
+        };
+        Self::new(Exit::BadInput, error).hint(hint)
+    }
+}
+
+impl From<AllocationKeyError> for Failure {
+    fn from(error: AllocationKeyError) -> Self {
+        let hint = "`openssl rand -hex 32 > FILE` makes a key; the address of the function in the entry has it as `?code=KEY`";
         Self::new(Exit::BadInput, error).hint(hint)
     }
 }

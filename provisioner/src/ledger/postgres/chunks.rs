@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
+use hub_types::DeviceId;
+
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease, RowsLeft};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
-use super::super::row::ROW;
+use super::super::row::{ROW, stranded_sql};
+use super::super::table::Dialect;
 use super::super::{LedgerRow, RowState};
 use super::client::{Client, Error};
 use crate::model::run_id::RunId;
@@ -82,6 +85,65 @@ pub(super) fn claim(
         Ok(Claim::Chunk(Chunk { lease, rows, closed }))
     })
 }
+
+/// The devices with rows that wait for their registration, in the order of their ids, after a device.
+pub(super) fn awaited_devices(
+    client: &mut Client,
+    run: RunId,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<DeviceId>, Error> {
+    let sql = r#"SELECT DISTINCT device_id, run FROM "row" WHERE run = $1 AND device_id > $2 AND state = 'waiting'
+                 ORDER BY device_id LIMIT $3"#;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    client.query(sql, &[&run.0, &after, &limit])?.iter().map(|row| row.at(0)).collect()
+}
+
+/// Makes the waiting rows of these devices pending, and frees their chunks. Returns the number of rows.
+pub(super) fn wake(client: &mut Client, run: RunId, devices: &[DeviceId]) -> Result<u64, Error> {
+    let (Some(first), Some(last)) = (devices.iter().min(), devices.iter().max()) else { return Ok(0) };
+    let ids: Vec<&str> = devices.iter().map(DeviceId::as_str).collect();
+    client.transaction(|client| {
+        let sql = r#"UPDATE "row" SET state = 'pending'
+                     WHERE run = $1 AND device_id = ANY($2) AND state = 'waiting'"#;
+        let woken = client.execute(sql, &[&run.0, &ids])?;
+        free_unfinished(client, run, first.as_str(), last.as_str())?;
+        Ok(woken)
+    })
+}
+
+/// Frees the finished chunks between two devices that have unfinished rows. A chunk that a station is about
+/// to finish is not among them: [`wake_stranded`] finds it.
+fn free_unfinished(client: &Client, run: RunId, first: &str, last: &str) -> Result<(), Error> {
+    let sql = format!(
+        r#"UPDATE chunk SET done = FALSE, expires = NULL
+           WHERE run = $1 AND done AND first_device <= $3 AND last_device >= $2 AND EXISTS (
+               SELECT 1 FROM "row" WHERE "row".run = $1 AND "row".level = chunk.level
+                 AND device_id >= first_device AND device_id <= last_device AND {UNFINISHED})"#
+    );
+    client.execute(&sql, &[&run.0, &first, &last]).map(drop)
+}
+
+/// Frees all finished chunks with unfinished rows, and wakes the modules of devices that failed. Returns
+/// which rows are left.
+pub(super) fn wake_stranded(client: &mut Client, run: RunId) -> Result<RowsLeft, Error> {
+    client.transaction(|client| {
+        client.execute(&stranded_sql(Dialect::Postgres), &[&run.0])?;
+        let sql = format!(
+            r#"SELECT EXISTS (SELECT 1 FROM "row" WHERE run = $1 AND {UNFINISHED}),
+                      EXISTS (SELECT 1 FROM "row" WHERE run = $1 AND state = 'waiting')"#
+        );
+        let found = client.query_one(&sql, &[&run.0])?;
+        let (is_unfinished, waits): (bool, bool) = (found.at(0)?, found.at(1)?);
+        if is_unfinished {
+            free_unfinished(client, run, "", LAST)?;
+        }
+        Ok(RowsLeft { is_unfinished, waits })
+    })
+}
+
+/// A text after all device ids.
+const LAST: &str = "\u{10ffff}";
 
 /// Decides whether a chunk may become available later.
 fn nothing_free(client: &Client, run: RunId) -> Result<Claim, Error> {

@@ -133,6 +133,13 @@ impl Load for PostgresLoader<'_> {
         self.loading.borrow_mut().call(|client| client.execute(&sql, &[&into.0, &run.0]))
     }
 
+    fn await_devices(&self) -> Result<(), LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        loading.flush()?;
+        let run = self.run;
+        loading.call(|client| client.execute(&row::await_sql(Postgres), &[&run.0])).map(drop)
+    }
+
     fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use hub_types::DeviceId;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::super::LedgerRow;
-use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease, RowsLeft};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
-use super::super::row::ROW;
+use super::super::row::{ROW, stranded_sql};
+use super::super::table::Dialect;
 use super::error::unstorable;
 use super::value::misread;
 use crate::model::run_id::RunId;
@@ -136,6 +138,67 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence, token }, rows, closed }))
+}
+
+/// The devices with rows that wait for their registration, in the order of their ids, after a device.
+pub(super) fn awaited_devices(
+    connection: &Connection,
+    run: RunId,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<DeviceId>> {
+    let sql =
+        "SELECT DISTINCT device_id, run FROM row WHERE run = ?1 AND device_id > ?2 AND state = 'waiting'
+               ORDER BY device_id LIMIT ?3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.query_map(params![run.0, after, limit], |row| row.at(0))?.collect()
+}
+
+/// Makes the waiting rows of these devices pending, and frees their chunks. Returns the number of rows.
+pub(super) fn wake(connection: &mut Connection, run: RunId, devices: &[DeviceId]) -> rusqlite::Result<u64> {
+    let (Some(first), Some(last)) = (devices.iter().min(), devices.iter().max()) else { return Ok(0) };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut woken = 0;
+    {
+        let sql = "UPDATE row SET state = 'pending' WHERE run = ?1 AND device_id = ?2 AND state = 'waiting'";
+        let mut wake = transaction.prepare_cached(sql)?;
+        for device in devices {
+            woken += wake.execute(params![run.0, device.as_str()])? as u64;
+        }
+    }
+    free_unfinished(&transaction, run, first.as_str(), last.as_str())?;
+    transaction.commit()?;
+    Ok(woken)
+}
+
+/// Frees the finished chunks between two devices that have unfinished rows.
+fn free_unfinished(connection: &Connection, run: RunId, first: &str, last: &str) -> rusqlite::Result<()> {
+    let sql = format!(
+        "UPDATE chunk SET state = 'free', token = NULL
+         WHERE run = ?1 AND state = 'done' AND first_device <= ?3 AND last_device >= ?2 AND EXISTS (
+             SELECT 1 FROM row WHERE row.run = ?1 AND row.level = chunk.level
+               AND row.device_id >= first_device AND row.device_id <= last_device AND {})",
+        UNFINISHED.replace("state", "row.state")
+    );
+    connection.prepare_cached(&sql)?.execute(params![run.0, first, last]).map(drop)
+}
+
+/// Frees all finished chunks with unfinished rows, and wakes the modules of devices that failed. Returns
+/// which rows are left.
+pub(super) fn wake_stranded(connection: &mut Connection, run: RunId) -> rusqlite::Result<RowsLeft> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.prepare_cached(&stranded_sql(Dialect::Sqlite))?.execute([run.0])?;
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM row WHERE run = ?1 AND {UNFINISHED}),
+                EXISTS (SELECT 1 FROM row WHERE run = ?1 AND state = 'waiting')"
+    );
+    let (is_unfinished, waits): (bool, bool) =
+        transaction.prepare_cached(&sql)?.query_row([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if is_unfinished {
+        free_unfinished(&transaction, run, "", "\u{10ffff}")?;
+    }
+    transaction.commit()?;
+    Ok(RowsLeft { is_unfinished, waits })
 }
 
 /// Returns true if a lease is the last one of its chunk.

@@ -94,6 +94,10 @@ impl Load for SqliteLoader<'_> {
         self.execute(&sql, params![self.run.0, run.0])
     }
 
+    fn await_devices(&self) -> Result<(), LedgerError> {
+        self.execute(&row::await_sql(Sqlite), params![self.run.0]).map(drop)
+    }
+
     fn commit(self: Box<Self>, input_sha256: Sha256Digest, rejected: u64) -> Result<RunId, LedgerError> {
         self.execute(
             "UPDATE run SET input_sha256 = ?2, rejected = ?3 WHERE id = ?1",

@@ -28,6 +28,7 @@ fn cause(reason: ReasonCode) -> &'static str {
     match reason {
         ReasonCode::AnswerLost => "the {service}'s answer was lost, again and again",
         ReasonCode::AnswerNotUnderstood => "the {service}'s answer can't be understood",
+        ReasonCode::AssignedElsewhere => "the DPS has assigned its device to a different hub",
         ReasonCode::BothSlotsTaken => "both slots hold thumbprints that the batch does not name",
         ReasonCode::CallerRefused => "the {service} does not let this caller do that",
         ReasonCode::CertificateDiffers => "the {service} has a different certificate from that of the batch",
@@ -236,6 +237,11 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
             )
         }
         (Code::NotEnrollable, _) => careful(verb),
+        (Code::AssignedElsewhere, _) => {
+            "each row names the hub of its device. `provisioner report {run} --failed-rows again.csv` collects these rows; \
+             follow them with that hub"
+                .into()
+        }
         (Code::DeviceRowNotDone | Code::DeviceStays, _) => again("see to the row of the device first", verb),
         (Code::ChildrenStay, _) => with_look(
             "give the devices below them another parent, or delete them first; as long as they are there, their parent stays",

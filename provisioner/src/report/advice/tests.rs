@@ -159,6 +159,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             plan: Some(Sha256Digest::of(b"plan")),
             service: ServiceKind::Hub,
             entries: EntryOptions::default(),
+            follow: None,
         };
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
             let to_do = advice(&run, reason).to_do;
