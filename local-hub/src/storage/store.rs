@@ -146,7 +146,9 @@ fn connect<T: Tables>(path: &Path) -> Result<Connection> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         // A record holds keys: what is deleted is overwritten.
         connection.pragma_update(None, "secure_delete", "ON")?;
-        connection.execute_batch(T::SCHEMA)
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(T::SCHEMA)?;
+        transaction.commit()
     };
     set_up().map_err(failed)?;
     Ok(connection)
@@ -159,15 +161,17 @@ fn check_format<T: Tables>(connection: &Connection, path: &Path) -> Result<()> {
     let failed = |source| store_error(path, source);
     let found = count("SELECT user_version FROM pragma_user_version").map_err(failed)?;
     let tables = count("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").map_err(failed)?;
-    let mut known = T::NAMES.iter().map(|name| connection.table_exists(None, *name));
-    let has_all = known.try_fold(true, |all, exists| Ok(all && exists?)).map_err(failed)?;
+    let known = T::NAMES.iter().map(|name| Ok(i64::from(connection.table_exists(None, *name)?)));
+    let known: i64 = known.sum::<rusqlite::Result<_>>().map_err(failed)?;
+    let has_all = known == T::NAMES.len() as i64;
     let damaged = |reason: &str| Error::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     match found {
         found if found == T::FORMAT && has_all => Ok(()),
         found if found == T::FORMAT => {
             Err(damaged("its tables are missing; put it back from a copy, or serve another folder"))
         }
-        0 if tables == 0 => Ok(()),
+        // New, or left by a program that was killed while it made the tables one by one.
+        0 if tables == known => Ok(()),
         1.. if has_all => Err(Error::Newer { path: path.to_owned(), found, known: T::FORMAT }),
         _ => Err(damaged("it is the database of a different program")),
     }

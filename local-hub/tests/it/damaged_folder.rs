@@ -75,6 +75,19 @@ async fn a_database_that_is_newer_emptied_gone_or_foreign_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_whose_making_was_cut_off_is_finished() {
+    for gone in ["documents", "identities"] {
+        let folder = served().await;
+        let database = Connection::open(folder.path().join("hub.db")).unwrap();
+        database.execute_batch(&format!("DROP TABLE {gone}; PRAGMA user_version = 0")).unwrap();
+        drop(database);
+        let hub = TestHub::start_with(in_folder(folder.path())).await;
+        hub.client.put("/devices/e", None, &json!({"deviceId": "e"})).await.ok();
+        hub.hub.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_rotten_log_says_how_many_writes_it_has_lost() {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let hub = TestHub::start_with(in_folder(folder.path())).await;
