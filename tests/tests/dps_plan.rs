@@ -48,7 +48,7 @@ fn a_plan_tells_what_an_apply_does_with_the_enrolments_of_a_dps() -> Result<()> 
     let update = plan(&["faster.csv", "--mode", "upsert"], 0)?;
     ensure!(update["update"] == 3 && update["wait"] == 1, "{update}");
     let refused = station.provision_dps(&hub, &["plan", "pumps.csv", "--dps", "--quarantine"], 2)?;
-    ensure!(refused.stderr.contains("a quarantine is not possible on a DPS"), "{}", refused.stderr);
+    ensure!(refused.stderr.contains("a quarantine can't be planned for a DPS"), "{}", refused.stderr);
     Ok(())
 }
 

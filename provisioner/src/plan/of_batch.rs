@@ -67,7 +67,7 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The option is for hubs only.
-    #[error("{work} is not possible on a DPS")]
+    #[error("{work} can't be planned for a DPS")]
     NotOnDps {
         /// The work that the option asks for.
         work: &'static str,

@@ -214,8 +214,10 @@ fn is_camel_case(word: &str) -> bool {
 }
 
 /// Proper names in camel case: of products, of units, and of Azure's rights and settings.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     "ETag",
+    "EnrollmentRead",
+    "EnrollmentWrite",
     "GiB",
     "GitHub",
     "IoT",
@@ -225,6 +227,8 @@ const NAMES: [&str; 17] = [
     "OpenSSL",
     "PostgreSQL",
     "PowerShell",
+    "RegistrationStatusRead",
+    "RegistrationStatusWrite",
     "RegistryWrite",
     "SequenceNumber",
     "ServiceConnect",
