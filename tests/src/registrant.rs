@@ -46,7 +46,8 @@ impl Registrant {
         self.put(id, None)
     }
 
-    /// Registers a device with its key. The assignment has ended when this returns.
+    /// Registers a device with its key. The assignment has ended when this returns, unless a function is asked
+    /// for it.
     pub fn register_by_key(&self, id: &str, key: &SymmetricKey) -> Result<()> {
         let id: RegistrationId = id.parse()?;
         let token = device_token::sign(&self.scope, &id, key, FAR_FUTURE);

@@ -312,7 +312,7 @@ fn devices_of_a_group_get_twins_of_their_own_by_custom_allocation() -> Result<()
     let text = state(3)?["errorMessage"].to_string();
     ensure!(text.contains("404"), "{text}");
     for pump in 0..3 {
-        wait_until("it is assigned", || Ok(state(pump)?["status"] == "assigned"))?;
+        wait_until("it is assigned", || Ok(state(pump).is_ok_and(|state| state["status"] == "assigned")))?;
         let twin = hub.twin(&id(pump))?;
         ensure!(twin["properties"]["desired"]["interval"] == pump, "{twin}");
         ensure!(twin["tags"]["line"] == format!("L{}", pump % 3), "{twin}");
