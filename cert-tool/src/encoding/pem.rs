@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 use base64::engine::{general_purpose::PAD, simd::Simd};
+use cli_support::text::{self, Encoding};
 use memchr::memmem::Finder;
 use zeroize::Zeroizing;
 
@@ -294,6 +295,14 @@ static END_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(END)
 static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
 static BASE64: GeneralPurpose = STANDARD;
+
+/// The text of PEM in UTF-16 with a byte order mark, as PowerShell writes it; `None` for all others.
+pub(crate) fn of_utf16(bytes: &[u8]) -> Option<Zeroizing<String>> {
+    if Encoding::of(bytes).0 == Encoding::Utf8 {
+        return None;
+    }
+    text::decode(bytes).ok().filter(|text| find(text.as_bytes(), BEGIN).is_some())
+}
 
 #[cfg(test)]
 mod tests {

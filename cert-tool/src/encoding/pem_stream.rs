@@ -45,17 +45,13 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
         input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
         let searched = before.saturating_sub(pem::BEGIN.len());
         if pem::find(head.get(searched..).unwrap_or_default(), pem::BEGIN).is_some() {
-            return Ok(Start::Pem(PemStream {
-                input: BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(input)),
-                pending: Zeroizing::default(),
-                offset: 0,
-                place: 0,
-                searched: 0,
-                label_of_end: None,
-            }));
+            return Ok(Start::Pem(PemStream::new(head, input)));
         }
         if head.len() == before {
-            return Ok(Start::Other(head));
+            return Ok(match pem::of_utf16(&head) {
+                Some(text) => Start::Pem(PemStream::new(Zeroizing::new(text.as_bytes().to_vec()), input)),
+                None => Start::Other(head),
+            });
         }
         if head.len() > MAX_BYTES {
             return Ok(Start::TooLarge);
@@ -64,6 +60,17 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
 }
 
 impl<R: Read> PemStream<R> {
+    fn new(head: Zeroizing<Vec<u8>>, rest: R) -> Self {
+        Self {
+            input: BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(rest)),
+            pending: Zeroizing::default(),
+            offset: 0,
+            place: 0,
+            searched: 0,
+            label_of_end: None,
+        }
+    }
+
     /// The next block; `None` at the end. What stands between blocks does not count.
     ///
     /// Each byte is searched a bounded number of times, whatever the input: what is known of the bytes behind the

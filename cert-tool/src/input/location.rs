@@ -1,6 +1,6 @@
 //! [`read`]: a file, or `path#offset`, the PEM block that begins at that byte of a bundle.
 
-use std::io::{ErrorKind, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -35,11 +35,28 @@ pub(crate) fn read(location: &Path, wanted: &Wanted) -> Result<Found, Error> {
         // A file whose own name ends like an offset is read as a whole.
         Some((path, offset)) => match read_at(&path, offset, location, wanted) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                parse(read_bounded(location, MAX_FILE_BYTES)?, location, wanted)
+                parse(read_file(location)?, location, wanted)
             }
             other => other,
         },
-        None => parse(read_bounded(location, MAX_FILE_BYTES)?, location, wanted),
+        None => parse(read_file(location)?, location, wanted),
+    }
+}
+
+/// The content of a file with a certificate, a request or a public key. PEM in UTF-16 becomes UTF-8.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    read_bounded(path, MAX_FILE_BYTES).map(in_utf8)
+}
+
+/// The content of an input, as [`read_file`] returns it; `name` stands in errors.
+pub(crate) fn read_input(input: impl Read, name: &Path) -> Result<Vec<u8>, Error> {
+    read_at_most(input, name, MAX_FILE_BYTES).map(in_utf8)
+}
+
+fn in_utf8(bytes: Vec<u8>) -> Vec<u8> {
+    match pem::of_utf16(&bytes) {
+        Some(text) => text.as_bytes().to_vec(),
+        None => bytes,
     }
 }
 
@@ -123,7 +140,7 @@ fn read_at(path: &Path, offset: u64, location: &Path, wanted: &Wanted) -> Result
             .ok_or_else(|| not_a(location, wanted.name, "no row of a database of certificates or keys"))?
     } else {
         file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
-        let window = std::io::Read::take(file, MAX_BLOCK_BYTES);
+        let window = Read::take(file, MAX_BLOCK_BYTES);
         Zeroizing::new(read_at_most(window, path, MAX_BLOCK_BYTES)?)
     };
     if !text.starts_with(pem::BEGIN) {

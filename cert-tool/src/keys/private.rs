@@ -113,12 +113,19 @@ impl PrivateKey {
     /// with one key, the passphrase is asked for. In a PEM file, what is no private key is passed over.
     pub fn read_with(path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(path)?;
-        Self::parse(&Zeroizing::new(fs::read_bounded(path, MAX_KEY_FILE_BYTES)?), path, ask)
+        Self::parse_text(Zeroizing::new(fs::read_bounded(path, MAX_KEY_FILE_BYTES)?), path, ask)
     }
 
     /// Reads an input as [`Self::read_with`] reads a file; `name` stands in errors.
     pub fn read_from(input: impl Read, name: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
-        Self::parse(&Zeroizing::new(fs::read_at_most(input, name, MAX_KEY_FILE_BYTES)?), name, ask)
+        Self::parse_text(Zeroizing::new(fs::read_at_most(input, name, MAX_KEY_FILE_BYTES)?), name, ask)
+    }
+
+    fn parse_text(bytes: Zeroizing<Vec<u8>>, path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
+        match pem::of_utf16(&bytes) {
+            Some(text) => Self::parse(text.as_bytes(), path, ask),
+            None => Self::parse(&bytes, path, ask),
+        }
     }
 
     fn parse(text: &[u8], path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {

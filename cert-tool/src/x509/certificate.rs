@@ -12,7 +12,6 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use crate::encoding::pem;
 use crate::error::Error;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, not_a};
-use crate::platform::fs::{read_at_most, read_bounded};
 use crate::x509::name::{attribute_text, name_text};
 use crate::x509::pkcs7;
 
@@ -38,12 +37,12 @@ pub fn read_certificate(location: &Path) -> Result<Certificate, Error> {
 
 /// Reads all certificates of a file, in their order. In PEM, blocks of other kinds are passed over.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
-    all_of(read_bounded(path, location::MAX_FILE_BYTES)?, path)
+    all_of(location::read_file(path)?, path)
 }
 
 /// Reads all certificates of an input of at most 1 MiB; `name` stands in errors.
 pub fn read_certificates_from(input: impl Read, name: &Path) -> Result<Vec<Certificate>, Error> {
-    all_of(read_at_most(input, name, location::MAX_FILE_BYTES)?, name)
+    all_of(location::read_input(input, name)?, name)
 }
 
 fn all_of(bytes: Vec<u8>, path: &Path) -> Result<Vec<Certificate>, Error> {
@@ -59,7 +58,7 @@ fn all_of(bytes: Vec<u8>, path: &Path) -> Result<Vec<Certificate>, Error> {
 
 /// Reads a certificate from an input of at most 1 MiB; `name` stands in errors.
 pub fn read_certificate_from(input: impl Read, name: &Path) -> Result<Certificate, Error> {
-    let bytes = read_at_most(input, name, location::MAX_FILE_BYTES)?;
+    let bytes = location::read_input(input, name)?;
     first_in(location::parse(bytes, name, &WANTED)?, name)
 }
 

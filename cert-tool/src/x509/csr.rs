@@ -18,7 +18,6 @@ use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, kind_of_label, not_a};
 use crate::keys::private::PrivateKey;
-use crate::platform::fs::{read_at_most, read_bounded};
 use crate::weak_keys::{self, WeakKey};
 use crate::x509::certificate::only_common_name;
 use crate::x509::encoder::{SubjectKey, encode_request, p256_point};
@@ -61,7 +60,7 @@ impl UnverifiedCsr {
 
     /// Reads an input with one request, of at most 1 MiB; `name` stands in errors.
     pub fn read_from(input: impl Read, name: &Path) -> Result<Self, Refusal> {
-        Self::parse(request_in_text(read_at_most(input, name, location::MAX_FILE_BYTES).map_err(bad)?, name)?)
+        Self::parse(request_in_text(location::read_input(input, name).map_err(bad)?, name)?)
     }
 
     fn parse(der: Vec<u8>) -> Result<Self, Refusal> {
@@ -289,7 +288,7 @@ pub fn create_csr_as(
 /// Reads the bytes of a file with a request, of at most 1 MiB. Of a pipe or device that has a name in a folder nothing is
 /// read.
 pub fn read_request_file(path: &Path) -> Result<Vec<u8>, Error> {
-    read_bounded(path, location::MAX_FILE_BYTES)
+    location::read_file(path)
 }
 
 /// Returns true if a file has this content because it is a request in one of the forms of [`CsrEncoding`].
@@ -313,7 +312,7 @@ fn request_in_file(path: &Path) -> Result<Vec<u8>, Refusal> {
     if location::split(path).is_some() && !path.exists() {
         return request_in(location::read(path, &WANTED).map_err(bad)?, path);
     }
-    request_in_text(read_bounded(path, location::MAX_FILE_BYTES).map_err(bad)?, path)
+    request_in_text(location::read_file(path).map_err(bad)?, path)
 }
 
 /// The only request of a text. Its private key must not be there, as others could have read it on its way.

@@ -116,7 +116,8 @@ fn a_key_its_request_and_its_certificate_show_the_same_public_key_and_never_the_
     let secret = shop.openssl("pkey -in key.pem -noout -text");
     let secret: String =
         secret.lines().skip(2).take(3).collect::<String>().replace([':', ' '], "").to_uppercase();
-    assert_eq!(secret.trim_start_matches("00").len(), 64);
+    // With a byte of zero before it, or without one of its own.
+    assert!((60..=66).contains(&secret.len()), "{}", secret.len());
     assert!(!text.to_uppercase().contains(&secret[..32]));
 }
 
@@ -195,7 +196,6 @@ fn what_can_not_be_shown_is_named_and_the_others_are_shown() {
         ("empty.pem", "empty"),
         ("text.pem", "neither PEM nor DER"),
         ("zeros.pem", "nothing but zero bytes"),
-        ("utf16.pem", "text in UTF-16"),
         ("unmarked.pem", "text in UTF-16"),
         ("ca/root.pem#7", "a place where no PEM block begins"),
     ] {
@@ -206,6 +206,12 @@ fn what_can_not_be_shown_is_named_and_the_others_are_shown() {
             assert!(said.out.starts_with("ca/root.pem"), "{}", said.out);
         }
     }
+    // As PowerShell writes it.
+    assert_eq!(
+        shop.ok("thumbprint utf16.pem --format json").replace("utf16.pem", "ca/root.pem"),
+        shop.ok("thumbprint ca/root.pem --format json")
+    );
+    shop.ok("show utf16.pem");
     assert!(shop.fails(1, "show none.pem").contains("can't open `none.pem`"));
     assert!(shop.fails(1, "show ca").contains("`ca`"));
 }

@@ -93,6 +93,26 @@ fn what_a_request_asks_for_beyond_its_key_is_not_granted() {
     assert!(shown.contains("CA:FALSE") && !shown.contains("1.2.3.4"), "{shown}");
 }
 
+/// Writes a text as PowerShell does.
+fn write_utf16(shop: &Shop, file: &str, text: &str) {
+    let bytes: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    std::fs::write(shop.path(file), bytes).unwrap();
+}
+
+#[test]
+fn requests_and_keys_in_utf16_with_a_mark_are_read() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id a --key-out a.pem --out a.csr");
+    let read = |file: &str| std::fs::read_to_string(shop.path(file)).unwrap();
+    write_utf16(&shop, "wide.csr", &read("a.csr"));
+    // Rewriting keeps the mode of the key.
+    write_utf16(&shop, "a.pem", &read("a.pem"));
+    shop.ok("sign wide.csr --ca ca --out signed");
+    shop.ok("csr --device-id a --key a.pem --out again.csr");
+    shop.ok("verify signed/devices/a/cert.pem --ca ca --key a.pem");
+}
+
 #[test]
 fn hostile_files_are_refused_by_name_and_stop_nobody() {
     let shop = Shop::new();
@@ -103,8 +123,8 @@ fn hostile_files_are_refused_by_name_and_stop_nobody() {
     let good = std::fs::read_to_string(shop.path("in/a.csr")).unwrap();
     let second = std::fs::read_to_string(shop.path("in/b.csr")).unwrap();
     std::fs::remove_file(shop.path("in/b.csr")).unwrap();
-    let utf16: Vec<u8> =
-        [0xff, 0xfe].into_iter().chain(good.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    // Without a mark nobody can tell the order of the bytes.
+    let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (file, bytes) in [
         ("cut", good.as_bytes()[..good.len() / 2].to_vec()),
         ("two", format!("{good}{second}").into_bytes()),
