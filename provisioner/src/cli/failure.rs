@@ -185,9 +185,10 @@ impl From<VerifyError> for Failure {
                 "name it with `--id-scope`, IOTDPS_ID_SCOPE or `id_scope` in `provisioner.toml`; the portal shows it in the \
                  overview of the DPS",
             ),
-            VerifyError::NotIssued { .. } => {
-                Self::new(Exit::BadInput, error).hint("run `provisioner apply` with the same `--issue` first")
-            }
+            VerifyError::NotIssued { .. } => Self::new(Exit::BadInput, error).hint(
+                "name the folder that the batch was issued to (`--out`), or run `provisioner apply` with the same `--issue` \
+                 first",
+            ),
             VerifyError::Run(error) => error.into(),
             VerifyError::Target(error) => error.into(),
         }

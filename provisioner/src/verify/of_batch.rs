@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cert_tool::IssuedList;
+use hub_types::shown::ShownPath;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
@@ -66,9 +67,11 @@ pub(crate) enum VerifyError {
     /// Devices can't register, because the id scope of the DPS is not known.
     #[error("devices register with an id scope, and that of the DPS is not named")]
     NoIdScope,
-    /// A certificate was not issued yet, so that it can't be compared.
-    #[error("line {line}: no certificate was issued for `{identity}` yet")]
+    /// The folder has no certificate of a row, so that it can't be compared.
+    #[error("line {line}: no certificate was issued to `{}` for `{identity}`", ShownPath(folder))]
     NotIssued {
+        /// The folder.
+        folder: PathBuf,
         /// The line of the batch file.
         line: u64,
         /// The identity.
@@ -159,7 +162,7 @@ impl LoadedBatch {
             Some(list) => recompute_issued(&mut ledger, run, list)?,
             None => CertificateMismatches::new(),
         };
-        refuse_unissued(&mut ledger, run)?;
+        refuse_unissued(&mut ledger, run, folder)?;
         let (rows, devices) = (loaded.rows(), loaded.devices);
         let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
         let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
@@ -168,10 +171,11 @@ impl LoadedBatch {
 }
 
 /// Refuses a row without a thumbprint that the hub's could be compared with.
-fn refuse_unissued(ledger: &mut Ledger, run: RunId) -> Result<(), VerifyError> {
+fn refuse_unissued(ledger: &mut Ledger, run: RunId, folder: Option<PathBuf>) -> Result<(), VerifyError> {
     let rows = ledger.page(run, RowFilter::ToBeIssued, None, 1)?;
     let Some(row) = rows.into_iter().next() else { return Ok(()) };
-    Err(VerifyError::NotIssued { line: row.line, identity: row.spec.identity })
+    let folder = folder.unwrap_or_default();
+    Err(VerifyError::NotIssued { folder, line: row.line, identity: row.spec.identity })
 }
 
 /// The CA that issued certificates for the batch, for a hub to know devices by. The output of
