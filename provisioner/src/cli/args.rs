@@ -45,7 +45,8 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
     /// Put an apostrophe before cells of CSV output that a spreadsheet would read as a formula:
-    /// those that begin with `=`, `+`, `-`, `@`, a tab or a carriage return
+    /// those that begin with `=`, `+`, `-`, `@`, a tab or a carriage return. `export` writes a batch,
+    /// whose cells stay as they are
     #[arg(long, global = true)]
     pub(super) spreadsheet_safe: bool,
     /// Use this ledger, which records every run row by row: a file, or a PostgreSQL database that stations
