@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use crate::ca::{CertificateAuthority, ParentCa, check_clock, check_is_good, check_signs_lists, end_after};
 use crate::encoding::pem;
 use crate::error::Error;
-use crate::issued::index::revocation::{HOLD, Revocation, code};
+use crate::issued::index::revocation::{COMPROMISES, HOLD, Revocation, code};
 use crate::issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 use crate::platform::fs;
 use crate::x509::certificate::Certificate;
@@ -119,7 +119,8 @@ impl IssuanceIndex {
         self.release_row(RevocableTable::Authorities, ca.id, ca.revocation, &ca.certificate.serial(), now)
     }
 
-    /// A hold may become final, and keeps its time then; whatever else was revoked stays as it is.
+    /// A hold may become final, and any other reason a compromise of the key, of which one may learn later; the time
+    /// is kept then. Whatever else was revoked stays as it is.
     fn revoke_row(
         &self,
         table: RevocableTable,
@@ -131,7 +132,8 @@ impl IssuanceIndex {
         let table = table.name();
         let sql = format!(
             "UPDATE {table} SET revoked_at = COALESCE(revoked_at, ?2), reason = ?3 WHERE id = ?1
-             AND (revoked_at IS NULL OR (reason IS {HOLD} AND ?3 IS NOT {HOLD}))"
+             AND (revoked_at IS NULL OR (reason IS {HOLD} AND ?3 IS NOT {HOLD})
+                  OR (?3 IN ({COMPROMISES}) AND COALESCE(reason, 0) NOT IN ({COMPROMISES})))"
         );
         self.execute(&sql, params![id, now.unix_timestamp(), reason.map(code)]).map(|count| count > 0)
     }

@@ -453,6 +453,26 @@ fn a_hold_is_released_and_a_revocation_is_not() {
 }
 
 #[test]
+fn a_key_that_is_found_compromised_later_gets_no_certificate_whatever_the_first_reason_was() {
+    let shop = Shop::new();
+    for (id, first) in [("a", ""), ("b", "--reason superseded"), ("c", "--reason cessationOfOperation")] {
+        shop.ok(&format!("csr --device-id {id} --key-out {id}.key --out {id}.csr"));
+        shop.ok(&format!("sign {id}.csr --ca ca --out signed"));
+        shop.ok(&format!("revoke --ca ca --device-id {id} {first}"));
+        let said = shop.run(&format!("revoke --ca ca --device-id {id} --reason keyCompromise"));
+        assert!(said.code == 0 && !said.err.contains("was revoked before"), "{}", said.err);
+        // No way back.
+        shop.ok(&format!("revoke --ca ca --device-id {id} --reason superseded"));
+        shop.write("again.csv", &format!("device_id,csr\n{id},{id}.csr\n"));
+        let said = shop.fails(1, "issue --ca ca --from again.csv --out again --replace");
+        assert!(said.contains("rule compromised_key"), "{said}");
+    }
+    shop.ok("ca crl ca --out ca.crl");
+    let list = shop.openssl("crl -in ca.crl -noout -text");
+    assert_eq!(list.matches("Key Compromise").count(), 3, "{list}");
+}
+
+#[test]
 fn a_ca_whose_certificates_nobody_would_accept_is_not_imported() {
     let shop = Shop::new();
     shop.ok("ca init vault --root-only --name Vault");

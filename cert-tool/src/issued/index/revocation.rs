@@ -68,7 +68,7 @@ impl IssuanceIndex {
 }
 
 /// The codes of `keyCompromise` and `cACompromise`.
-const COMPROMISES: &str = "1, 2";
+pub(crate) const COMPROMISES: &str = "1, 2";
 
 /// The code of `certificateHold`.
 pub(crate) const HOLD: u8 = 6;
