@@ -285,8 +285,17 @@ impl ParentCa {
         let der =
             self.signer.sign_ca(subject, key, &terms, &self.publication, Serial::random()?, validity)?;
         let certificate = self.checked(&der)?;
-        self.index()?.enter_subordinate(&certificate)?;
+        self.enter(&certificate)?;
         Ok(certificate)
+    }
+
+    /// Enters a certificate into the books, unless a different process has signed its name for another key since it
+    /// was checked.
+    fn enter(&self, certificate: &Certificate) -> Result<(), Error> {
+        match self.index()?.enter_unless_named(certificate)? {
+            true => Ok(()),
+            false => self.check_name(certificate.parsed().subject().as_raw(), certificate),
+        }
     }
 
     /// Signs a certificate again, and enters it into the books.
@@ -297,7 +306,7 @@ impl ParentCa {
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
         let certificate = self.signed_again(other, days, now)?;
-        self.index()?.enter_subordinate(&certificate)?;
+        self.enter(&certificate)?;
         Ok(certificate)
     }
 
@@ -346,7 +355,7 @@ impl ParentCa {
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
         let certificate = self.cross_certificate(other, days, now)?;
-        self.index()?.enter_subordinate(&certificate)?;
+        self.enter(&certificate)?;
         Ok(certificate)
     }
 

@@ -453,6 +453,35 @@ fn a_hold_is_released_and_a_revocation_is_not() {
 }
 
 #[test]
+fn of_processes_that_sign_one_name_at_once_one_gets_it() {
+    let shop = Shop::new();
+    shop.ok("ca init world --root-only --name World");
+    for round in 0..4 {
+        for one in 0..4 {
+            shop.ok(&format!("ca csr {round}-{one} --name Site-{round}"));
+        }
+        let sign = |one: usize| {
+            shop.run(&format!("ca sign {round}-{one}/issuing.csr --ca world --out {round}-{one}.pem"))
+        };
+        let signed = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|one| scope.spawn(move || (one, sign(one)))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        let (good, refused): (Vec<_>, Vec<_>) = signed.iter().partition(|(_, said)| said.code == 0);
+        assert_eq!(
+            good.len(),
+            1,
+            "round {round}: {:?}",
+            signed.iter().map(|(_, said)| &said.err).collect::<Vec<_>>()
+        );
+        for (one, said) in refused {
+            assert!(said.code == 3 && said.err.contains("with another key"), "{}", said.err);
+            assert!(!shop.path(&format!("{round}-{one}.pem")).exists());
+        }
+    }
+}
+
+#[test]
 fn a_key_that_is_found_compromised_later_gets_no_certificate_whatever_the_first_reason_was() {
     let shop = Shop::new();
     for (id, first) in [("a", ""), ("b", "--reason superseded"), ("c", "--reason cessationOfOperation")] {

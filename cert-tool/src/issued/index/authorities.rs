@@ -34,21 +34,35 @@ impl SubordinateCa {
 impl IssuanceIndex {
     /// Enters the certificate of a CA; answers whether it was missing.
     pub(crate) fn enter_subordinate(&self, certificate: &Certificate) -> Result<bool, Error> {
-        let sql = "INSERT INTO authorities (name, common_name, key, serial, sha256, sha1, der)
-            SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-            WHERE NOT EXISTS (SELECT 1 FROM authorities WHERE sha256 = ?5)";
+        self.insert_authority(certificate, "SELECT 1 FROM authorities WHERE sha256 = ?5")
+    }
+
+    /// Enters the certificate of a CA that has no [namesakes](Self::namesakes); answers whether it was entered.
+    /// Different processes may sign at once, so the books decide which of them has the name.
+    pub(crate) fn enter_unless_named(&self, certificate: &Certificate) -> Result<bool, Error> {
+        self.insert_authority(
+            certificate,
+            &format!("SELECT 1 FROM authorities a WHERE a.sha256 = ?5 OR ({})", is_namesake()),
+        )
+    }
+
+    fn insert_authority(&self, certificate: &Certificate, unless: &str) -> Result<bool, Error> {
+        let sql = format!(
+            "INSERT INTO authorities (name, key, common_name, serial, sha256, sha1, der)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS ({unless})"
+        );
         let key = Fingerprint::of(&usual_form(certificate.public_key_info()));
         let (sha256, sha1) = (certificate.sha256(), certificate.sha1());
         let values = params![
             name_of(certificate),
-            certificate.common_name(),
             key.as_bytes(),
+            certificate.common_name(),
             certificate.serial_bytes(),
             sha256.as_bytes(),
             sha1.as_bytes(),
             certificate.der()
         ];
-        self.execute(sql, values).map(|count| count > 0)
+        self.execute(&sql, values).map(|count| count > 0)
     }
 
     /// The certificates of CAs that are asked for, the first one first.
@@ -75,9 +89,7 @@ impl IssuanceIndex {
     /// The certificates of CAs with the name of another one, which are not its own key's and may be good: a hold may
     /// be released.
     pub(crate) fn namesakes(&self, certificate: &Certificate) -> Result<Vec<SubordinateCa>, Error> {
-        let sql = format!(
-            "{SELECT} WHERE a.name = ?1 AND a.key <> ?2 AND (a.revoked_at IS NULL OR a.reason IS {HOLD}) ORDER BY a.id"
-        );
+        let sql = format!("{SELECT} WHERE {} ORDER BY a.id", is_namesake());
         let key = Fingerprint::of(&usual_form(certificate.public_key_info()));
         let rows = self
             .prepare(&sql)?
@@ -101,6 +113,12 @@ fn subordinate(row: &Row<'_>) -> Result<SubordinateCa, rusqlite::Error> {
         is_current: row.get(4)?,
         revocation: super::revocation::of_row(row, 2)?,
     })
+}
+
+/// The condition for a certificate `a` with the name `?1` and a key other than `?2`, which may be good: it is not
+/// revoked, or only on hold.
+fn is_namesake() -> String {
+    format!("a.name = ?1 AND a.key <> ?2 AND (a.revoked_at IS NULL OR a.reason IS {HOLD})")
 }
 
 const SELECT: &str = "SELECT a.id, a.der, a.revoked_at, a.reason,
