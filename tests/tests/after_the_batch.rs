@@ -169,6 +169,27 @@ fn an_undo_names_what_a_killed_run_may_have_created() -> Result<()> {
 }
 
 #[test]
+fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let devices: String = (0..150).map(|device| format!("dev-{device:05},sas\n")).collect();
+    station.write("batch.csv", &format!("device_id,auth\n{devices}"))?;
+    hub.kill_at_bulk(station.provisioner(&hub)?.args(["apply", "batch.csv", "--workers", "1"]), 2)?;
+    // What is not certain stays, and is named.
+    station.provision(&hub, ["undo", "1"])?;
+    let left = devices_on(&hub)?;
+    for verb in ["resume", "work"] {
+        let refused = station.provision(&hub, [verb, "1"])?.expect_code(2)?;
+        ensure!(refused.stderr.contains("run 1 was undone by run 2, and is not continued"), "{refused:?}");
+        ensure!(refused.stderr.contains("apply its batch again"), "{refused:?}");
+    }
+    ensure!(devices_on(&hub)? == left, "nothing is created again");
+    let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
+    ensure!(totals(&again.stdout)?["rows"] == 150 && devices_on(&hub)? == 150, "{again:?}");
+    Ok(())
+}
+
+#[test]
 fn an_undo_takes_what_was_created_and_could_not_be_finished() -> Result<()> {
     for options in [&[][..], &["--no-verify"]] {
         let station = Station::new()?;

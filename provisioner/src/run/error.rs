@@ -103,6 +103,14 @@ pub(crate) enum RunFailure {
         /// The chosen DPS.
         found: Option<String>,
     },
+    /// A later run has undone the run.
+    #[error("run {run} was undone by run {by}, and is not continued")]
+    Undone {
+        /// The run.
+        run: RunId,
+        /// The run that undid it.
+        by: RunId,
+    },
     /// An earlier run has done nothing of what is to be changed.
     #[error("run {run} {reason}")]
     NothingToDo {

@@ -17,7 +17,7 @@ use super::outcome::RunOutcome;
 use super::request::ShareRequest;
 use super::work::{Job, Watch};
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
-use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
+use crate::ledger::{Ledger, ListedRun, RowFilter, Run, RunReader, RunState, SharedLedger};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
@@ -74,6 +74,19 @@ fn refuse_followed(run: &Run) -> Result<(), RunFailure> {
     }
 }
 
+/// Refuses a run that a later run has undone: what it did not finish would be created after all.
+fn refuse_undone(ledger: &mut Ledger, run: &Run) -> Result<(), RunFailure> {
+    let undoes = |later: &Run| later.options.maintenance == Some(Maintenance::Undo { run: run.id });
+    let by = ledger.runs()?.into_iter().find_map(|listed| match listed {
+        ListedRun::Known(later) if undoes(&later) => Some(later.id),
+        _ => None,
+    });
+    match by {
+        Some(by) if run.state != RunState::Finished => Err(RunFailure::Undone { run: run.id, by }),
+        _ => Ok(()),
+    }
+}
+
 fn find(request: &ShareRequest, context: &RunContext<'_>) -> Result<(Ledger, Run), RunFailure> {
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let run = ledger.run(request.run)?;
@@ -125,6 +138,7 @@ impl FoundRun {
         request: &ShareRequest,
         context: &RunContext<'_>,
     ) -> Result<Self, RunFailure> {
+        refuse_undone(&mut ledger, &run)?;
         let target = target_of(&run, target)?;
         context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;
