@@ -51,6 +51,19 @@ impl AttributeKind {
         Self { oid, name: names.first().copied(), tag, longest, rank }
     }
 
+    /// The kind with a value of a string type, or the name of the type that its values must have.
+    pub(crate) fn as_string(self, tag: u8) -> Result<Self, &'static str> {
+        // A directory string may be printable (RFC 5280 §4.1.2.4); no one knows the type of an attribute of one's own.
+        let may_be =
+            tag == self.tag || (self.tag == UTF8_STRING && (tag == PRINTABLE_STRING || self.name.is_none()));
+        match self.tag {
+            _ if may_be => Ok(Self { tag, ..self }),
+            PRINTABLE_STRING => Err("PrintableString"),
+            IA5_STRING => Err("IA5String"),
+            _ => Err("UTF8String"),
+        }
+    }
+
     pub(crate) fn is_common_name(&self) -> bool {
         self.oid == COMMON_NAME
     }

@@ -11,7 +11,7 @@ use x509_cert::attr::AttributeTypeAndValue;
 
 use super::attribute::AttributeKind;
 use super::columns::RowValues;
-use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE, SET};
+use super::der::{self, IA5_STRING, OBJECT_IDENTIFIER, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING};
 use super::template::Template;
 use crate::error::Error;
 
@@ -200,18 +200,32 @@ impl Attribute {
         Ok(attribute)
     }
 
-    /// A value that is given as its encoding (RFC 4514 §2.4).
+    /// A value that is given as its encoding (RFC 4514 §2.4): a text of a string type that the attribute may have,
+    /// under the rules of a value that is written as text.
     fn parse_hex(kind: AttributeKind, hex: &str) -> Result<Self, String> {
-        use pkcs8::der::Encode as _;
+        use pkcs8::der::Tagged as _;
 
-        let not_one = || format!("`#{hex}` is not the hex of a value in DER");
-        let parsed =
-            AttributeTypeAndValue::from_str(&format!("{}=#{hex}", kind.oid)).map_err(|_| not_one())?;
-        Ok(Self {
-            kind,
-            value: Template::compile(&format!("#{hex}")).map_err(|_| not_one())?,
-            encoded: Some(parsed.to_der().map_err(|_| not_one())?),
-        })
+        let parsed = AttributeTypeAndValue::from_str(&format!("{}=#{hex}", kind.oid))
+            .map_err(|_| format!("`#{hex}` is not the hex of a value in DER"))?;
+        let tag = match parsed.value.tag() {
+            Tag::Utf8String => UTF8_STRING,
+            Tag::PrintableString => PRINTABLE_STRING,
+            Tag::Ia5String => IA5_STRING,
+            _ => return Err(format!("`#{hex}` is not the encoding of a text")),
+        };
+        let kind = kind.as_string(tag).map_err(|due| {
+            format!("`#{hex}` is no {due}, which `{}` must be; write the value as text", kind.to_text())
+        })?;
+        let text = std::str::from_utf8(parsed.value.value())
+            .map_err(|_| format!("`#{hex}` has bytes that are not of its string type"))?;
+        kind.check(text)?;
+        let value = Template::compile(text)?;
+        if value.fixed().is_none() {
+            return Err(format!("`#{hex}` is the encoding of a template; write the value as text"));
+        }
+        let mut out = Vec::new();
+        encode(kind, text, &mut out);
+        Ok(Self { kind, value, encoded: Some(out) })
     }
 
     /// Appends the attribute as RFC 4514 §2 writes it; it is the one at a place of its relative name.
@@ -378,6 +392,56 @@ mod tests {
         for value in ["5,CN=other", "5/CN=other", "5+cn = other", "CN=other", "5, commonName=x"] {
             let error = render("OU={{ x_sn }}", &[("x_sn", value)]).unwrap_err();
             assert!(error.contains("second CN"), "{value}: {error}");
+        }
+    }
+
+    /// A value as RFC 4514 §2.4 writes its encoding.
+    fn hex_of(tag: u8, value: &[u8]) -> String {
+        let mut der = Vec::new();
+        der::push(&mut der, tag, value);
+        format!("#{}", hub_types::thumbprint::upper_hex(&der))
+    }
+
+    #[test]
+    fn a_value_given_as_its_encoding_is_what_it_would_be_as_text() {
+        for (name, tag) in [("O", UTF8_STRING), ("1.2.3.4", UTF8_STRING), ("DC", IA5_STRING)] {
+            let hex = render(&format!("{name}={}", hex_of(tag, b"acme")), &[]).unwrap();
+            assert_eq!(hex, render(&format!("{name}=acme"), &[]).unwrap());
+        }
+        let (text, der) = render(&format!("O={}", hex_of(PRINTABLE_STRING, b"acme")), &[]).unwrap();
+        assert_eq!(text, "O=acme");
+        assert!(
+            X509Name::from_der(&der).unwrap().1.iter_attributes().all(|it| it.attr_value().tag().0 == 19)
+        );
+    }
+
+    #[test]
+    fn a_value_given_as_its_encoding_passes_no_rule_by() {
+        for value in ["A,CN=evil", "\u{1b}[31m", "A\nB", "A\0", "", "  ", " a", "{{ x }}", &"x".repeat(65)] {
+            assert!(
+                render(&format!("O={}", hex_of(UTF8_STRING, value.as_bytes())), &[]).is_err(),
+                "{value:?}"
+            );
+        }
+        for (name, tag, value) in [
+            ("C", UTF8_STRING, &b"DE"[..]),
+            ("C", PRINTABLE_STRING, b"de"),
+            ("serialNumber", UTF8_STRING, b"1"),
+            ("serialNumber", PRINTABLE_STRING, b"a_b"),
+            ("DC", UTF8_STRING, b"acme"),
+            ("O", IA5_STRING, b"acme"),
+            ("O", PRINTABLE_STRING, b"a_b"),
+            ("O", UTF8_STRING, b"\xFF"),
+            ("CN", UTF8_STRING, b"A,CN=evil"),
+            ("1.2.3.4", IA5_STRING, b"\xE9"),
+        ] {
+            assert!(render(&format!("{name}={}", hex_of(tag, value)), &[]).is_err(), "{name} {value:?}");
+        }
+        // Every other type: no text, or one of an outdated type.
+        for tag in (0..=0x3F).filter(|tag| ![PRINTABLE_STRING, IA5_STRING, UTF8_STRING].contains(tag)) {
+            for value in [&b""[..], b"A", &[0, 0x41], &[0xFF]] {
+                assert!(render(&format!("O={}", hex_of(tag, value)), &[]).is_err(), "{tag} {value:?}");
+            }
         }
     }
 
