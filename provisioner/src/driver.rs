@@ -188,6 +188,9 @@ async fn claim_credentials<D: Decider>(
     writer: &ChunkWriter,
     tasks: &mut [Task<D>],
 ) -> Result<(), LedgerError> {
+    if !D::MAY_LOSE_UNCLAIMED && !writer.is_taken_up_again() {
+        return Ok(());
+    }
     let wanted: Vec<_> = tasks.iter().flat_map(Task::credentials).collect();
     if wanted.is_empty() {
         return Ok(());

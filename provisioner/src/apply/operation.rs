@@ -95,6 +95,8 @@ impl<Found: Send + Sync> Decider for Provisioning<Found> {
         }
     }
 
+    const MAY_LOSE_UNCLAIMED: bool = false;
+
     fn thumbprints(&self, _request: &WriteRequest) -> [Option<Thumbprint>; 2] {
         match self.spec.state.auth {
             // A device that waited for its modules is there already, and must be disabled.

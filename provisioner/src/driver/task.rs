@@ -46,6 +46,10 @@ pub(crate) trait Decider: Send + Sync {
     /// The intended effect of a request.
     fn effect(&self, request: &Self::Request) -> Effect;
 
+    /// True if rows may lose their credentials before they are claimed for the first time; otherwise the ledger ends
+    /// such rows.
+    const MAY_LOSE_UNCLAIMED: bool;
+
     /// The thumbprints that a request puts on the service, or keeps there.
     fn thumbprints(&self, request: &Self::Request) -> [Option<Thumbprint>; 2];
 

@@ -119,6 +119,8 @@ impl Decider for Changing {
         self.maintenance.effect()
     }
 
+    const MAY_LOSE_UNCLAIMED: bool = true;
+
     fn thumbprints(&self, _request: &ChangeRequest) -> [Option<Thumbprint>; 2] {
         match (&*self.maintenance, &self.row.spec.state.auth) {
             // The old one is there already, and so are those of all other changes.

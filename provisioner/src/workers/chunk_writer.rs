@@ -40,6 +40,11 @@ impl ChunkWriter {
         Ok(())
     }
 
+    /// Returns true if the rows were claimed before.
+    pub(crate) fn is_taken_up_again(&self) -> bool {
+        self.lease.is_taken_up_again()
+    }
+
     /// Gives credentials to identities again before they are sent; returns those that belong to different
     /// ones by now.
     pub(crate) async fn claim_again(
