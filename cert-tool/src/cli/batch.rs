@@ -29,7 +29,7 @@ impl<'a> BatchFile<'a> {
     }
 
     fn open(&self) -> Result<BatchReader, Failure> {
-        BatchReader::open(self.path, &self.options).map_err(|error| Failure::Usage(error.into()))
+        BatchReader::open(self.path, &self.options).map_err(Failure::Open)
     }
 }
 

@@ -4,6 +4,7 @@ use hub_types::shown::ShownPath;
 use std::io;
 use std::path::Path;
 
+use batch_file::OpenError;
 use cert_tool::Error;
 use cli_support::exit::Exit;
 
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Refused(Error),
     /// An argument that the library refuses; its error tells the reason.
     Typed(Error),
+    /// The batch can't be read; each of its problems has lines of its own.
+    Open(OpenError),
     /// Arguments that do not fit together or to their input.
     Usage(anyhow::Error),
 }
@@ -26,7 +29,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Bug | Self::Refused(Error::Crypto(_)) => Exit::Bug,
-            Self::Batch | Self::Typed(_) | Self::Usage(_) => Exit::BadInput,
+            Self::Batch | Self::Open(_) | Self::Typed(_) | Self::Usage(_) => Exit::BadInput,
             Self::Refused(_) => Exit::Refused,
         }
     }

@@ -105,6 +105,7 @@ impl Output {
             Failure::Bug => self.note("error: this is a bug in cert-tool"),
             Failure::Batch => {}
             Failure::Refused(error) | Failure::Typed(error) => self.error(error),
+            Failure::Open(error) => self.note(&format!("error: {}", with_causes(error))),
             // Arguments and files may hold a line end, behind which they could forge a message of ours.
             Failure::Usage(error) => self.note(&format!("error: {}", ShownBare(&format!("{error:#}")))),
         }

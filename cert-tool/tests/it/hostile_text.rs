@@ -84,3 +84,18 @@ fn cells_and_profiles_are_told_without_what_a_terminal_obeys() {
         );
     }
 }
+
+#[test]
+fn what_is_no_batch_is_told_with_a_line_for_each_problem() {
+    let shop = Shop::new();
+    for (name, text) in [("header.csv", "name\nx\n"), ("empty.csv", ""), ("quote.csv", "device_id\n\"a\n")] {
+        shop.write(name, text);
+        for verb in ["issue --ca ca --out out --from", "csr --out requests --from"] {
+            let said = shop.run(&format!("{verb} {name}"));
+            assert!(said.code != 0 && said.err.contains(name), "{}", said.err);
+            assert!(!said.err.contains("<U+"), "{}", said.err);
+        }
+    }
+    let said = shop.fails(2, "issue --ca ca --from header.csv --out out");
+    assert!(said.lines().any(|line| line.starts_with("header.csv:1: column name:")), "{said}");
+}
