@@ -199,7 +199,7 @@ fn a_rotation_that_was_killed_and_reverted_gives_no_thumbprint_to_a_second_unit(
 fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;
-    let devices: String = (0..150).map(|device| format!("dev-{device:05},sas\n")).collect();
+    let devices: String = (0..1500).map(|device| format!("dev-{device:05},sas\n")).collect();
     station.write("batch.csv", &format!("device_id,auth\n{devices}"))?;
     hub.kill_at_bulk(station.provisioner(&hub)?.args(["apply", "batch.csv", "--workers", "1"]), 2)?;
     // What is not certain stays, and is named.
@@ -212,7 +212,7 @@ fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
     }
     ensure!(devices_on(&hub)? == left, "nothing is created again");
     let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
-    ensure!(totals(&again.stdout)?["rows"] == 150 && devices_on(&hub)? == 150, "{again:?}");
+    ensure!(totals(&again.stdout)?["rows"] == 1500 && devices_on(&hub)? == 1500, "{again:?}");
     Ok(())
 }
 

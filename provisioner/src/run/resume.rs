@@ -74,7 +74,8 @@ fn refuse_followed(run: &Run) -> Result<(), RunFailure> {
     }
 }
 
-/// Refuses a run that a later run has undone: what it did not finish would be created after all.
+/// Refuses a run that a later run has undone: what it did not finish would be created after all, and what is gone
+/// would be missed.
 fn refuse_undone(ledger: &mut Ledger, run: &Run) -> Result<(), RunFailure> {
     let undoes = |later: &Run| later.options.maintenance == Some(Maintenance::Undo { run: run.id });
     let by = ledger.runs()?.into_iter().find_map(|listed| match listed {
@@ -82,8 +83,8 @@ fn refuse_undone(ledger: &mut Ledger, run: &Run) -> Result<(), RunFailure> {
         _ => None,
     });
     match by {
-        Some(by) if run.state != RunState::Finished => Err(RunFailure::Undone { run: run.id, by }),
-        _ => Ok(()),
+        Some(by) => Err(RunFailure::Undone { run: run.id, by }),
+        None => Ok(()),
     }
 }
 
