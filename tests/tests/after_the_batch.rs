@@ -169,33 +169,6 @@ fn an_undo_names_what_a_killed_run_may_have_created() -> Result<()> {
 }
 
 #[test]
-fn a_rotation_that_was_killed_and_reverted_gives_no_thumbprint_to_a_second_unit() -> Result<()> {
-    let rows = |name: &str, first: usize| -> String {
-        let rows = (0..300).map(|row| format!("{name}-{row:03},{:064X}\n", first + row));
-        std::iter::once("device_id,primary_thumbprint\n".to_owned()).chain(rows).collect()
-    };
-    let (station, hub) = provisioned(&rows("dev", 0x1000))?;
-    station.write("renewed.csv", &rows("dev", 0x5000))?;
-    station.write("other.csv", &rows("unit", 0x5000))?;
-    let calls = hub.requests()?.iter().filter(|request| request.operation() == "BulkRegistry").count();
-    hub.kill_at_bulk(
-        station.provisioner(&hub)?.args(["rotate", "renewed.csv", "--workers", "1"]),
-        calls + 2,
-    )?;
-    station.provision(&hub, ["rotate", "renewed.csv", "--revert"])?.expect_code(0)?;
-    station.provision(&hub, ["apply", "other.csv"])?.expect_code(0)?;
-    let resumed = station.provision(&hub, ["resume", "2"])?.expect_code(1)?;
-    ensure!(resumed.text().contains("belongs to"), "{resumed:?}");
-    for row in 0..300 {
-        let (_, second) = slots(&hub, &format!("dev-{row:03}"))?;
-        ensure!(second.is_null(), "dev-{row:03} has a thumbprint of another unit: {second}");
-    }
-    let report = station.run("provisioner", ["report", "2", "--format", "json"])?.expect_code(1)?;
-    ensure!(report.stdout.contains("credential_taken"), "{report:?}");
-    Ok(())
-}
-
-#[test]
 fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;
