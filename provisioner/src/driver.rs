@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use hub_types::{DeviceId, IdentityId};
 
 use crate::hub::{ErrorClass, HubError};
-use crate::ledger::{Ended, RowState, Sent};
+use crate::ledger::{Ended, LedgerError, RowState, Sent};
 use crate::workers::{ChunkWriter, RunError};
 pub(crate) use bulk::{BulkCall, send, send_new};
 pub(crate) use changes::{IdentityUpdate, section_patch};
@@ -116,6 +116,7 @@ impl<O: Operation> RunDriver<O> {
                 self.observe(&mut tasks).await?;
             }
             self.operation.check(&mut tasks).await?;
+            claim_credentials(writer, &mut tasks).await?;
             let run = writer.run();
             let sent: Vec<Sent> = tasks.iter_mut().filter_map(|task| task.about_to_send(run)).collect();
             if !sent.is_empty() {
@@ -178,6 +179,29 @@ impl<O: Operation> RunDriver<O> {
         writer.record(ended).await?;
         Ok(closed)
     }
+}
+
+/// Asks for the owner of each thumbprint that is about to be written, and ends the identities whose
+/// thumbprint belongs to a different one. A run that was interrupted may have been undone or reverted, and
+/// its thumbprints given to others since. Those that nobody has are the identity's from now on.
+async fn claim_credentials<D: Decider>(
+    writer: &ChunkWriter,
+    tasks: &mut [Task<D>],
+) -> Result<(), LedgerError> {
+    if !D::MAY_LOSE_UNCLAIMED && !writer.is_taken_up_again() {
+        return Ok(());
+    }
+    let wanted: Vec<_> = tasks.iter().flat_map(Task::credentials).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for (identity, conflict) in writer.claim_again(wanted).await? {
+        tasks
+            .iter_mut()
+            .filter(|task| *task.identity() == identity)
+            .for_each(|task| task.credential_taken(&conflict));
+    }
+    Ok(())
 }
 
 /// Returns true for the state of a device whose modules are not created.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use hub_types::IdentityId;
 use hub_types::identity::Status;
 use hub_types::twin::Twin;
+use hub_types::{IdentityId, Thumbprint};
 
 use super::lifecycle::{Lifecycle, Outcome, Step, WriteRequest};
 use crate::driver::{
@@ -24,7 +24,7 @@ use crate::model::hold::Hold;
 use crate::model::options::ApplyOptions;
 use crate::model::run_id::RunId;
 use crate::model::scopes::Scopes;
-use crate::model::spec::{GivenKeys, IdentitySpec, own_reason};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, own_reason};
 use crate::workers::RunError;
 
 /// The creation and update of identities on one hub. It learns from each set what to expect of the next.
@@ -93,6 +93,20 @@ impl<Found: Send + Sync> Decider for Provisioning<Found> {
             }
             WriteRequest::Create | WriteRequest::UpdateIdentity | WriteRequest::WriteTwin => Effect::Created,
         }
+    }
+
+    const MAY_LOSE_UNCLAIMED: bool = false;
+
+    fn thumbprints(&self, _request: &WriteRequest) -> [Option<Thumbprint>; 2] {
+        match self.spec.state.auth {
+            // A device that waited for its modules is there already, and must be disabled.
+            AuthSpec::Thumbprint { primary, secondary } if !self.life.is_staged() => [primary, secondary],
+            _ => [None, None],
+        }
+    }
+
+    fn ends_with(record: Record) -> Outcome {
+        Outcome::Failed(Box::new(record))
     }
 
     fn sent(&self, effect: Effect, before: Etags, hold: Option<&Hold>, run: RunId) -> Sent {

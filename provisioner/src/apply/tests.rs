@@ -16,15 +16,18 @@ use crate::model::digest::Sha256Digest;
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
+use crate::testing;
 use crate::testing::model_hub::{CallFault, ModelHub, Modules};
 use crate::workers::tests::pool;
 
 fn spec(name: &str, thumbprint: &str) -> IdentitySpec {
     let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
+    let identity = IdentityId::from_common_name(name).unwrap();
+    let primary = Some(testing::thumbprint(&identity, thumbprint));
     IdentitySpec {
-        identity: IdentityId::from_common_name(name).unwrap(),
+        identity,
         state: StateSpec {
-            auth: AuthSpec::Thumbprint { primary: thumbprint.repeat(32).parse().ok(), secondary: None },
+            auth: AuthSpec::Thumbprint { primary, secondary: None },
             tags: object(json!({"name": name})),
             desired: object(json!({"interval": 60})),
             ..StateSpec::default()

@@ -1,11 +1,11 @@
 //! One identity on its way to its result: its decisions, and its state between them.
 
-use hub_types::IdentityId;
+use hub_types::{IdentityId, Thumbprint};
 
 use super::changes::IdentityUpdate;
 use super::event::Event;
 use crate::hub::HubError;
-use crate::ledger::{Ended, Record, Sent};
+use crate::ledger::{Credential, CredentialConflict, Ended, Record, Sent};
 use crate::model::effect::Effect;
 use crate::model::etags::Etags;
 use crate::model::hold::Hold;
@@ -45,6 +45,16 @@ pub(crate) trait Decider: Send + Sync {
 
     /// The intended effect of a request.
     fn effect(&self, request: &Self::Request) -> Effect;
+
+    /// True if rows may lose their credentials before they are claimed for the first time; otherwise the ledger ends
+    /// such rows.
+    const MAY_LOSE_UNCLAIMED: bool;
+
+    /// The thumbprints that a request puts on the service, or keeps there.
+    fn thumbprints(&self, request: &Self::Request) -> [Option<Thumbprint>; 2];
+
+    /// The outcome of an identity that ends with this record.
+    fn ends_with(record: Record) -> Self::Outcome;
 
     /// The mark in the ledger for a request that is about to leave. `effect` is its intended effect, `before`
     /// are the etags before this run.
@@ -145,6 +155,21 @@ impl<D: Decider> Task<D> {
 
     pub(super) fn is_staged(&self) -> bool {
         matches!(&self.step, NextStep::Finish(outcome) if D::is_staged(outcome))
+    }
+
+    /// The thumbprints that the request of its step writes, with their identity.
+    pub(super) fn credentials(&self) -> impl Iterator<Item = (IdentityId, Credential)> {
+        let thumbprints = match &self.step {
+            NextStep::Send(request) => self.decider.thumbprints(request),
+            NextStep::Finish(_) | NextStep::Observe => [None, None],
+        };
+        let credentials = thumbprints.into_iter().flatten();
+        credentials.map(|thumbprint| (self.identity().clone(), Credential::thumbprint(&thumbprint)))
+    }
+
+    /// Ends it, because one of its credentials belongs to a different identity.
+    pub(super) fn credential_taken(&mut self, conflict: &CredentialConflict) {
+        self.step = NextStep::Finish(D::ends_with(Record::credential_taken(conflict)));
     }
 
     /// The mark for the request of its step, which is about to leave.

@@ -54,6 +54,11 @@ impl Lease {
     pub(crate) fn run(&self) -> RunId {
         self.run
     }
+
+    /// Returns true if the chunk was claimed before: a run was interrupted in it, or a station.
+    pub(crate) fn is_taken_up_again(&self) -> bool {
+        self.fence > 1
+    }
 }
 
 /// The available work.

@@ -232,6 +232,14 @@ impl Store for Postgres {
         self.connection.call(|client| credentials::remember(client, run, owned))
     }
 
+    fn claim_again(
+        &mut self,
+        run: RunId,
+        wanted: &[(IdentityId, Credential)],
+    ) -> Result<Vec<(IdentityId, CredentialConflict)>, LedgerError> {
+        self.connection.call(|client| credentials::claim_again(client, run, wanted))
+    }
+
     fn find_conflict(
         &mut self,
         identity: &IdentityId,

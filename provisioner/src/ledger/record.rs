@@ -7,6 +7,7 @@ use std::str::FromStr;
 use cli_support::causes::with_causes;
 use serde::Serialize;
 
+use super::CredentialConflict;
 use crate::hub::HubError;
 use crate::model::compare::Difference;
 use crate::model::effect::Effect;
@@ -131,6 +132,15 @@ impl Record {
             error: Some(format!("it is ENABLED and can connect, because it could not be finished: {error}")),
             reason: Some(ReasonCode::LeftEnabled),
             ..self
+        }
+    }
+
+    /// The record of a row whose credential belongs to a different identity.
+    pub(crate) fn credential_taken(conflict: &CredentialConflict) -> Self {
+        Self {
+            error: Some(conflict.to_string()),
+            reason: Some(ReasonCode::CredentialTaken),
+            ..Self::new(RowState::Conflict)
         }
     }
 

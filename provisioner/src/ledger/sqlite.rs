@@ -220,6 +220,14 @@ impl Store for Sqlite {
         self.call(|connection| credentials::remember_all(connection, run, owned))
     }
 
+    fn claim_again(
+        &mut self,
+        run: RunId,
+        wanted: &[(IdentityId, Credential)],
+    ) -> Result<Vec<(IdentityId, CredentialConflict)>, LedgerError> {
+        self.call(|connection| credentials::claim_again(connection, run, wanted))
+    }
+
     fn find_conflict(
         &mut self,
         identity: &IdentityId,

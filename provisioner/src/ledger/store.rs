@@ -142,6 +142,15 @@ pub(crate) trait Store: Send {
     /// Stores the owner of these credentials.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
 
+    /// Gives these credentials to their identities in a run, except those that belong to different
+    /// identities by now: returns the latter. A run may have been interrupted, and its credentials freed and
+    /// given away since.
+    fn claim_again(
+        &mut self,
+        run: RunId,
+        wanted: &[(IdentityId, Credential)],
+    ) -> Result<Vec<(IdentityId, CredentialConflict)>, LedgerError>;
+
     /// The first of an identity's credentials that is known to be another's on a hub.
     fn find_conflict(
         &mut self,

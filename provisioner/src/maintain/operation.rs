@@ -7,7 +7,7 @@ use cli_support::causes::with_causes;
 use futures_util::future::join_all;
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
-use hub_types::{DeviceId, Etag, IdentityId};
+use hub_types::{DeviceId, Etag, IdentityId, Thumbprint};
 
 use super::Rehearsal;
 use super::change::{
@@ -27,7 +27,7 @@ use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::model::scopes::{Scopes, own_scope};
-use crate::model::spec::GivenKeys;
+use crate::model::spec::{AuthSpec, GivenKeys};
 use crate::workers::RunError;
 
 /// The change of existing identities on one hub.
@@ -117,6 +117,20 @@ impl Decider for Changing {
 
     fn effect(&self, _request: &ChangeRequest) -> Effect {
         self.maintenance.effect()
+    }
+
+    const MAY_LOSE_UNCLAIMED: bool = true;
+
+    fn thumbprints(&self, _request: &ChangeRequest) -> [Option<Thumbprint>; 2] {
+        match (&*self.maintenance, &self.row.spec.state.auth) {
+            // The old one is there already, and so are those of all other changes.
+            (Maintenance::AddThumbprint, AuthSpec::Thumbprint { primary, .. }) => [*primary, None],
+            _ => [None, None],
+        }
+    }
+
+    fn ends_with(record: Record) -> ChangeOutcome {
+        ChangeOutcome::Failed(Box::new(record))
     }
 
     fn sent(&self, effect: Effect, before: Etags, hold: Option<&Hold>, run: RunId) -> Sent {

@@ -25,6 +25,7 @@ use crate::model::run_id::RunId;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{CallFault, ModelHub, Modules};
+use crate::testing::thumbprint;
 use crate::workers::tests::pool;
 
 mod lost_answers;
@@ -40,7 +41,7 @@ fn identity(name: &str) -> IdentityId {
 }
 
 fn spec(name: &str, primary: &str, secondary: Option<&str>) -> IdentitySpec {
-    let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
+    let thumbprint = |byte: &str| thumbprint(&identity(name), byte);
     let auth =
         AuthSpec::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({"interval": 60}).as_object().cloned().unwrap();

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use hub_types::IdentityId;
 use tokio::sync::Mutex;
 
 use crate::clock::Timestamp;
-use crate::ledger::{Ended, Lease, Ledger, LedgerError, LedgerGuard, Sent, SharedLedger};
+use crate::ledger::{
+    Credential, CredentialConflict, Ended, Lease, Ledger, LedgerError, LedgerGuard, Sent, SharedLedger,
+};
 use crate::model::run_id::RunId;
 
 /// A worker's entries in the ledger.
@@ -37,6 +40,20 @@ impl ChunkWriter {
         Ok(())
     }
 
+    /// Returns true if the rows were claimed before.
+    pub(crate) fn is_taken_up_again(&self) -> bool {
+        self.lease.is_taken_up_again()
+    }
+
+    /// Gives credentials to identities again before they are sent; returns those that belong to different
+    /// ones by now.
+    pub(crate) async fn claim_again(
+        &self,
+        wanted: Vec<(IdentityId, Credential)>,
+    ) -> Result<Vec<(IdentityId, CredentialConflict)>, LedgerError> {
+        self.write(move |ledger, lease| ledger.claim_again(lease.run(), &wanted)).await
+    }
+
     /// Writes down what became of rows.
     pub(crate) async fn record(&self, ended: Vec<Ended>) -> Result<(), LedgerError> {
         let count = ended.len();
@@ -62,10 +79,10 @@ impl ChunkWriter {
         }
     }
 
-    async fn write(
+    async fn write<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&mut Ledger, &Lease) -> Result<(), LedgerError> + Send + 'static,
-    ) -> Result<(), LedgerError> {
+        write: impl FnOnce(&mut Ledger, &Lease) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
         let mut kept = self.guard.lock().await;
         let guard = match kept.take() {
             Some(guard) => guard,

@@ -14,6 +14,7 @@ use crate::model::options::{ApplyOptions, ApplyRules};
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::testing::model_dps::ModelDps;
 use crate::testing::model_hub::{CallFault, Identity, ModelHub, Modules};
+use crate::testing::thumbprint;
 use crate::workers::tests::pool;
 
 const HUB: &str = "model.example";
@@ -23,10 +24,12 @@ const DEVICES: [&str; 3] = ["a", "b", "c"];
 
 fn spec(name: &str) -> IdentitySpec {
     let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
+    let identity = IdentityId::from_common_name(name).unwrap();
+    let primary = Some(thumbprint(&identity, "AB"));
     IdentitySpec {
-        identity: IdentityId::from_common_name(name).unwrap(),
+        identity,
         state: StateSpec {
-            auth: AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
+            auth: AuthSpec::Thumbprint { primary, secondary: None },
             tags: object(json!({"name": name})),
             ..StateSpec::default()
         },
@@ -80,11 +83,12 @@ impl Factory {
     }
 
     /// Puts a device on the hub, as a DPS does.
-    fn place(&self, device: &str, thumbprint: &str) {
-        let authentication =
-            Authentication::SelfSigned { primary: thumbprint.repeat(32).parse().ok(), secondary: None };
+    fn place(&self, device: &str, byte: &str) {
+        let device = IdentityId::from_common_name(device).unwrap();
+        let primary = Some(thumbprint(&device, byte));
+        let authentication = Authentication::SelfSigned { primary, secondary: None };
         let identity = Identity { authentication, creations: 1, ..Identity::default() };
-        self.hub.identities.lock().unwrap().insert(IdentityId::from_common_name(device).unwrap(), identity);
+        self.hub.identities.lock().unwrap().insert(device, identity);
     }
 
     fn register(&self, device: &str) {

@@ -1,6 +1,7 @@
 //! The owners of credentials.
 
 use hub_types::IdentityId;
+use tokio_postgres::Row;
 
 use super::super::column::ResultRow;
 use super::super::credential::taken_over;
@@ -64,6 +65,7 @@ pub(super) fn claim(
         &format!(
             "INSERT INTO credential (kind, value, device_id, module_id, run)
              SELECT DISTINCT ON (kind, value) kind, value, device_id, module_id, $1 FROM {OWNED}
+             ORDER BY kind, value
              ON CONFLICT (kind, value) DO NOTHING"
         ),
         &[&run.0, &kinds, &values, &devices, &modules],
@@ -89,6 +91,58 @@ pub(super) fn claim(
         }
     }
     Ok(true)
+}
+
+/// Gives credentials to identities, and returns those that belong to different ones. Nearly always they
+/// are their owners already.
+pub(super) fn claim_again(
+    client: &mut Client,
+    run: RunId,
+    wanted: &[(IdentityId, Credential)],
+) -> Result<Vec<(IdentityId, CredentialConflict)>, Error> {
+    let (devices, modules) = super::rows::keys(wanted.iter().map(|(identity, _)| identity));
+    let kinds: Vec<&str> = wanted.iter().map(|(_, credential)| credential.kind().as_str()).collect();
+    let values: Vec<String> = wanted.iter().map(|(_, credential)| credential.value()).collect();
+    let owners = || {
+        client.query(
+            "SELECT wanted.position, c.device_id, c.module_id, c.run
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+                  WITH ORDINALITY AS wanted (kind, value, device_id, module_id, position)
+             LEFT JOIN credential c ON c.kind = wanted.kind AND c.value = wanted.value
+             WHERE (c.device_id, c.module_id) IS DISTINCT FROM (wanted.device_id, wanted.module_id)
+             ORDER BY wanted.position",
+            &[&kinds, &values, &devices, &modules],
+        )
+    };
+    let mut others = owners()?;
+    let is_free = |row: &Row| Ok::<_, Error>(row.at::<Option<String>>(1)?.is_none());
+    if others.iter().map(is_free).collect::<Result<Vec<_>, _>>()?.contains(&true) {
+        // A station that loads the same credential is waited for.
+        client.execute(
+            &format!(
+                "INSERT INTO credential (kind, value, device_id, module_id, run)
+                 SELECT DISTINCT ON (kind, value) kind, value, device_id, module_id, $1 FROM {OWNED}
+                 ORDER BY kind, value
+                 ON CONFLICT (kind, value) DO NOTHING"
+            ),
+            &[&run.0, &kinds, &values, &devices, &modules],
+        )?;
+        others = owners()?;
+    }
+    others.iter().map(|found| other_owner(found, wanted)).collect()
+}
+
+/// The identity and the conflict of a row that [`claim_again`] has read.
+fn other_owner(
+    found: &Row,
+    wanted: &[(IdentityId, Credential)],
+) -> Result<(IdentityId, CredentialConflict), Error> {
+    let position: i64 = found.at(0)?;
+    let place = usize::try_from(position - 1).ok().and_then(|position| wanted.get(position));
+    let unknown = || misread(found, 0, UnknownValue::new(position.to_string()).into());
+    let (identity, credential) = place.cloned().ok_or_else(unknown)?;
+    let owner = row_name(&found.at::<String>(1)?, &found.at::<String>(2)?);
+    Ok((identity, CredentialConflict { credential, owner, since: Some(found.at(3)?) }))
 }
 
 /// Gives a credential of a different identity to this one. Rows of interrupted runs that would send

@@ -129,6 +129,25 @@ pub(super) fn claim(
     Ok(None)
 }
 
+/// Gives credentials to identities, and returns those that belong to different ones.
+pub(super) fn claim_again(
+    connection: &mut Connection,
+    run: RunId,
+    wanted: &[(IdentityId, Credential)],
+) -> rusqlite::Result<Vec<(IdentityId, CredentialConflict)>> {
+    let transaction = connection.transaction()?;
+    let mut taken = Vec::new();
+    for (identity, credential) in wanted {
+        match owner(&transaction, credential)? {
+            Some(owner) if owner.is(identity) => {}
+            Some(owner) => taken.push((identity.clone(), owner.has(credential, None))),
+            None => drop(add(&transaction, run, identity, credential)?),
+        }
+    }
+    transaction.commit()?;
+    Ok(taken)
+}
+
 /// The first of an identity's credentials that is known to be another's on a hub.
 pub(super) fn find_conflict(
     connection: &Connection,

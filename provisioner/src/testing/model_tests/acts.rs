@@ -10,6 +10,7 @@ use proptest::sample::{select, subsequence};
 use super::*;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::testing::model_hub::{ForeignChange, Other};
+use crate::testing::thumbprint;
 
 pub(super) const OLD: &str = "AA";
 const NEW: &str = "BB";
@@ -92,7 +93,7 @@ impl ApplyAct {
 }
 
 pub(super) fn spec(name: &str, primary: &str, secondary: Option<&str>, interval: u32) -> IdentitySpec {
-    let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
+    let thumbprint = |byte: &str| thumbprint(&identity(name), byte);
     let auth =
         AuthSpec::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({ "interval": interval }).as_object().cloned().unwrap();
@@ -136,27 +137,25 @@ fn maintain() -> impl Strategy<Value = Work> {
 }
 
 fn meddling() -> impl Strategy<Value = ForeignChange> {
-    let authentication =
-        |byte: &str| spec("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
-    let what = prop_oneof![
-        Just(Other::Create(authentication(OLD), 60, false)),
-        Just(Other::Create(authentication(OLD), 7, false)),
-        Just(Other::Create(authentication("CC"), 60, false)),
-        Just(Other::Delete),
-        Just(Other::Disable),
-        Just(Other::Enable),
-        Just(Other::Exchange(authentication(OLD))),
-        Just(Other::Exchange(authentication("CC"))),
-        Just(Other::Use),
-        Just(Other::WriteTwin(60)),
-        Just(Other::WriteTwin(7)),
-    ];
     let names = [NAMES.to_vec(), vec!["a/new"]].concat();
-    (select(names), what).prop_map(|(name, mut what)| {
-        if let Other::Create(.., edge) = &mut what {
-            *edge = name == EDGE;
-        }
-        ForeignChange { identity: identity(name), what }
+    select(names).prop_flat_map(|name| {
+        let authentication =
+            |byte: &str| spec(name, byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
+        let create = |byte, interval| Other::Create(authentication(byte), interval, name == EDGE);
+        let what = vec![
+            create(OLD, 60),
+            create(OLD, 7),
+            create("CC", 60),
+            Other::Delete,
+            Other::Disable,
+            Other::Enable,
+            Other::Exchange(authentication(OLD)),
+            Other::Exchange(authentication("CC")),
+            Other::Use,
+            Other::WriteTwin(60),
+            Other::WriteTwin(7),
+        ];
+        select(what).prop_map(move |what| ForeignChange { identity: identity(name), what })
     })
 }
 
