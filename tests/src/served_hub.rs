@@ -36,6 +36,15 @@ impl ServedHub {
         Self::start_on(station, data, "127.0.0.1:0")
     }
 
+    /// A station and a hub that it has put a batch (CSV) on, in run 1.
+    pub fn with_batch(batch: &str) -> Result<(Station, Self)> {
+        let station = Station::new()?;
+        let hub = Self::start(&station, "hub")?;
+        station.write("batch.csv", batch)?;
+        station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+        Ok((station, hub))
+    }
+
     /// Kills the hub with SIGKILL, and serves again from the same folder on the same port.
     pub fn die_and_come_back(self, station: &Station) -> Result<Self> {
         let access: ServiceConnectionString = self.connection_string.parse()?;

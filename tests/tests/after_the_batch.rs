@@ -1,8 +1,7 @@
-//! The verbs for the time after a batch: `undo`, `retire` and `rotate` on the built binaries.
+//! The verbs for the time after a batch: `undo` and `retire` on the built binaries (`rotate`: `rotation.rs`).
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
-use std::net::TcpListener;
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
@@ -16,22 +15,13 @@ fn totals(stdout: &str) -> Result<Value> {
     Ok(outcome["totals"].clone())
 }
 
-/// A hub with a batch on it, by run 1.
-fn provisioned(batch: &str) -> Result<(Station, ServedHub)> {
-    let station = Station::new()?;
-    let hub = ServedHub::start(&station, "hub")?;
-    station.write("batch.csv", batch)?;
-    station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
-    Ok((station, hub))
-}
-
 fn devices_on(hub: &ServedHub) -> Result<u64> {
     Ok(hub.get("/statistics/devices")?["totalDeviceCount"].as_u64().unwrap_or_default())
 }
 
 #[test]
 fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
-    let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;
+    let (station, hub) = ServedHub::with_batch(&devices_with_modules(DEVICES))?;
     hub.patch_twin("dev-00003/modules/m1", r#"{"tags":{"owner":"QA"}}"#)?;
     let ended = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
     ensure!(ended.stdout.contains("dev-00003: conflict: its module `m1` stays"), "{ended:?}");
@@ -61,7 +51,7 @@ fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
 /// Who hangs below a parent that others deleted or created again differs, although the parent's id is right.
 #[test]
 fn a_child_of_a_parent_that_was_created_anew_differs_until_an_upsert() -> Result<()> {
-    let (station, hub) = provisioned("device_id,edge,parent,auth\ngw,true,,sas\nleaf,,gw,sas\n")?;
+    let (station, hub) = ServedHub::with_batch("device_id,edge,parent,auth\ngw,true,,sas\nleaf,,gw,sas\n")?;
     station.provision(&hub, ["verify", "batch.csv"])?.expect_code(0)?;
     station.provision(&hub, ["device", "delete", "--device-id", "gw"])?.expect_code(0)?;
     let stale = r#"parent: batch has "gw", hub has "ms-azure-iot-edge://gw-"#;
@@ -85,7 +75,7 @@ fn a_child_of_a_parent_that_was_created_anew_differs_until_an_upsert() -> Result
 #[test]
 fn a_parent_stays_as_long_as_there_are_devices_below_it() -> Result<()> {
     let batch = "device_id,edge,parent,auth\ngw,true,,sas\nleaf,,gw,sas\nfree,true,,sas\nunder,,free,sas\n";
-    let (station, hub) = provisioned(batch)?;
+    let (station, hub) = ServedHub::with_batch(batch)?;
     hub.patch_twin("leaf", r#"{"tags":{"owner":"QA"}}"#)?;
     let foreseen = station.provision(&hub, ["undo", "1", "--dry-run"])?.expect_code(1)?;
     ensure!(foreseen.stdout.contains("2 to delete, 0 to keep, 2 in conflict"), "{foreseen:?}");
@@ -107,7 +97,7 @@ fn a_parent_stays_as_long_as_there_are_devices_below_it() -> Result<()> {
 
 #[test]
 fn an_edge_device_with_a_deployment_of_others_is_not_undone() -> Result<()> {
-    let (station, hub) = provisioned("device_id,edge,auth\ngw,true,sas\nother,true,sas\n")?;
+    let (station, hub) = ServedHub::with_batch("device_id,edge,auth\ngw,true,sas\nother,true,sas\n")?;
     hub.patch_twin("gw/modules/$edgeAgent", r#"{"properties":{"desired":{"modules":{}}}}"#)?;
     let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
     let reason = "gw: conflict: its module `$edgeAgent` was written to by a deployment, or used by the device, since run 1 created it";
@@ -118,7 +108,7 @@ fn an_edge_device_with_a_deployment_of_others_is_not_undone() -> Result<()> {
 
 #[test]
 fn an_undo_that_is_killed_is_resumed() -> Result<()> {
-    let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;
+    let (station, hub) = ServedHub::with_batch(&devices_with_modules(DEVICES))?;
     let before = hub.requests()?.len();
     let mut undo = station.provisioner(&hub)?;
     let mut undo =
@@ -181,7 +171,7 @@ fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
     for verb in ["resume", "work"] {
         let refused = station.provision(&hub, [verb, "1"])?.expect_code(2)?;
         ensure!(refused.stderr.contains("run 1 was undone by run 2, and is not continued"), "{refused:?}");
-        ensure!(refused.stderr.contains("apply its batch again"), "{refused:?}");
+        ensure!(refused.stderr.contains("begin a new run with its batch"), "{refused:?}");
     }
     ensure!(devices_on(&hub)? == left, "nothing is created again");
     let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
@@ -215,7 +205,7 @@ fn an_undo_takes_what_was_created_and_could_not_be_finished() -> Result<()> {
 
 #[test]
 fn units_are_retired_in_two_steps() -> Result<()> {
-    let (station, hub) = provisioned(&devices_with_modules(5))?;
+    let (station, hub) = ServedHub::with_batch(&devices_with_modules(5))?;
     station.write("scrapped.csv", "device_id\ndev-00001\ndev-00004\nnever-made\n")?;
     let early = station.provision(&hub, ["retire", "scrapped.csv", "--delete"])?.expect_code(1)?;
     ensure!(early.stdout.contains("it is enabled, and only what is disabled"), "{early:?}");
@@ -240,7 +230,7 @@ fn units_are_retired_in_two_steps() -> Result<()> {
 
 #[test]
 fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
-    let (station, hub) = provisioned(&devices_with_modules(5))?;
+    let (station, hub) = ServedHub::with_batch(&devices_with_modules(5))?;
     hub.patch_twin("dev-00003/modules/m1", r#"{"tags":{"owner":"QA"}}"#)?;
     station.write("scrapped.csv", "device_id,module_id\ndev-00001,\ndev-00001,m1\nnever-made,\n")?;
     let writes = || -> Result<u64> { Ok(hub.requests()?.iter().map(|request| request.writes()).sum()) };
@@ -288,7 +278,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
 #[test]
 fn another_board_under_the_same_id_is_not_retired() -> Result<()> {
     let batch = |byte: &str| format!("device_id,primary_thumbprint\npump,{}\n", byte.repeat(32));
-    let (station, hub) = provisioned(&batch("AB"))?;
+    let (station, hub) = ServedHub::with_batch(&batch("AB"))?;
     station.write("scrapped.csv", &batch("CD"))?;
     let refused = station.provision(&hub, ["retire", "scrapped.csv"])?.expect_code(1)?;
     ensure!(refused.stdout.contains("it may be a different unit"), "{refused:?}");
@@ -300,7 +290,7 @@ fn another_board_under_the_same_id_is_not_retired() -> Result<()> {
 #[test]
 fn an_undo_frees_thumbprints_for_the_right_label() -> Result<()> {
     let batch = |name: &str| format!("device_id,primary_thumbprint\n{name},{}\n", "AB".repeat(32));
-    let (station, hub) = provisioned(&batch("wrong-label"))?;
+    let (station, hub) = ServedHub::with_batch(&batch("wrong-label"))?;
     station.write("right.csv", &batch("right-label"))?;
     let taken = station.provision(&hub, ["apply", "right.csv"])?.expect_code(2)?;
     ensure!(taken.stderr.contains("belongs to `wrong-label`"), "{taken:?}");
@@ -315,7 +305,7 @@ fn what_a_run_only_changed_is_not_undone() -> Result<()> {
         let row = |(name, byte): &(&str, &str)| format!("{name},{}\n", byte.repeat(32));
         format!("device_id,primary_thumbprint\n{}", rows.iter().map(row).collect::<String>())
     };
-    let (station, hub) = provisioned(&batch(&[("a", "AA")]))?;
+    let (station, hub) = ServedHub::with_batch(&batch(&[("a", "AA")]))?;
     station.write("more.csv", &batch(&[("a", "BB"), ("b", "CC")]))?;
     station.provision(&hub, ["apply", "more.csv", "--mode", "upsert"])?.expect_code(0)?;
     let undone = station.provision(&hub, ["undo", "2"])?.expect_code(0)?;
@@ -327,7 +317,7 @@ fn what_a_run_only_changed_is_not_undone() -> Result<()> {
 
 #[test]
 fn what_can_t_be_undone_is_said() -> Result<()> {
-    let (station, hub) = provisioned("device_id,auth\nd,sas\n")?;
+    let (station, hub) = ServedHub::with_batch("device_id,auth\nd,sas\n")?;
     station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
     let nothing = station.provision(&hub, ["undo", "2"])?.expect_code(2)?;
     ensure!(nothing.stderr.contains("run 2 created nothing"), "{nothing:?}");
@@ -339,169 +329,12 @@ fn what_can_t_be_undone_is_said() -> Result<()> {
 }
 
 /// A hub with two pumps and a module on it, and their certificates renewed.
-fn renewed() -> Result<(Station, ServedHub)> {
-    let station = Station::new()?;
-    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
-    let hub = ServedHub::start(&station, "hub")?;
-    station.write("batch.csv", "device_id,module_id\npump-1,\npump-1,telemetry\npump-2,\n")?;
-    station.provision(&hub, ["apply", "batch.csv", "--issue", "pki"])?.expect_code(0)?;
-    let renew = ["renew", "--ca", "pki", "--from", "batch.csv", "--out", "renewed"];
-    station.run("cert-tool", renew)?.expect_code(0)?;
-    Ok((station, hub))
-}
-
-fn slots(hub: &ServedHub, path: &str) -> Result<(Value, Value)> {
-    let twin = hub.twin(path)?;
-    let slots = &twin["x509Thumbprint"];
-    Ok((slots["primaryThumbprint"].clone(), slots["secondaryThumbprint"].clone()))
-}
-
-#[test]
-fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_ones_are_let_in() -> Result<()>
-{
-    let (station, hub) = renewed()?;
-    let finish = ["rotate", "renewed/issued.csv", "--finish", "--mqtt", hub.mqtt()?];
-    let early = station.provision(&hub, finish)?.expect_code(1)?;
-    ensure!(early.stdout.contains("its new thumbprint is not on the hub"), "{early:?}");
-
-    let (old, _) = slots(&hub, "pump-1")?;
-    let added = station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
-    ensure!(added.stdout.contains("3 updated"), "{added:?}");
-    let undo = station.provision(&hub, ["undo", "3"])?.expect_code(2)?;
-    ensure!(undo.stderr.contains("run 3 created nothing: it rotated thumbprints"), "{undo:?}");
-    ensure!(undo.stderr.contains("`provisioner rotate FILE --revert --dry-run`"), "{undo:?}");
-    let (kept, new) = slots(&hub, "pump-1")?;
-    ensure!(kept == old && new.is_string() && new != old, "{kept} {new}");
-    let both = station.provision(&hub, ["verify", "renewed/issued.csv"])?.expect_code(0)?;
-    ensure!(both.stdout.contains("3 equal"), "{both:?}");
-
-    // A key that is lost: its unit stays as it is, and is told.
-    let keys = station.path("renewed/private-keys.pem");
-    let saved = std::fs::read(&keys)?;
-    std::fs::remove_file(&keys)?;
-    let lost = station.provision(&hub, finish)?.expect_code(1)?;
-    ensure!(lost.stdout.contains("pump-2: failed: its new certificate can't be tried"), "{lost:?}");
-    ensure!(slots(&hub, "pump-1")?.1 == new);
-    std::fs::write(&keys, saved)?;
-
-    let finished = station.provision(&hub, finish)?.expect_code(0)?;
-    ensure!(finished.stdout.contains("3 updated"), "{finished:?}");
-    ensure!(slots(&hub, "pump-1")? == (new.clone(), Value::Null));
-    let connected: Vec<_> =
-        hub.requests()?.into_iter().filter(|one| one.operation() == "DeviceGetTwin").collect();
-    ensure!(connected.len() == 3, "{} connected", connected.len());
-    let verify = ["verify", "batch.csv", "--issue", "pki", "--out", "renewed"];
-    let alone = station.provision(&hub, verify)?.expect_code(0)?;
-    ensure!(alone.stdout.contains("3 equal"), "{alone:?}");
-    // There is nothing left to do, and no way back but another rotation.
-    let dry = station.provision(&hub, [&finish[..], &["--dry-run"]].concat())?.expect_code(0)?;
-    ensure!(dry.stdout.starts_with("0 to change, 0 to delete, 3 to keep"), "{dry:?}");
-    ensure!(dry.stderr.contains("does not check whether units can connect"), "{dry:?}");
-    let again = station.provision(&hub, finish)?.expect_code(0)?;
-    ensure!(again.stdout.contains("3 unchanged"), "{again:?}");
-    let revert = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(1)?;
-    ensure!(revert.stdout.contains("the unit is locked out"), "{revert:?}");
-    Ok(())
-}
-
-#[test]
-fn a_rotation_is_not_finished_on_devices_that_are_disabled_and_says_that_they_were_not_tried() -> Result<()> {
-    let (station, hub) = renewed()?;
-    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
-    let disable = ["device", "update", "-d", "pump-1", "--status", "disabled"];
-    station.provision(&hub, disable)?.expect_code(0)?;
-    let before = [slots(&hub, "pump-1")?, slots(&hub, "pump-1/modules/telemetry")?];
-    let finish = ["rotate", "renewed/issued.csv", "--finish", "--mqtt", hub.mqtt()?];
-    let finished = station.provision(&hub, finish)?.expect_code(1)?;
-    for said in [
-        "pump-1: skipped: it is disabled: its new certificate was not tried",
-        "pump-1/telemetry: skipped: its device is disabled: its new certificate was not tried",
-        "1 updated",
-        "2 skipped",
-    ] {
-        ensure!(finished.stdout.contains(said), "{said}: {finished:?}");
-    }
-    ensure!(!finished.stdout.contains("did not accept"), "{finished:?}");
-    ensure!([slots(&hub, "pump-1")?, slots(&hub, "pump-1/modules/telemetry")?] == before);
-    ensure!(slots(&hub, "pump-2")?.1.is_null(), "the other one has its new thumbprint alone");
-    let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
-    let report: Value = serde_json::from_str(&report.stdout)?;
-    ensure!(report["causes"][0]["reason"] == "device_disabled", "{report}");
-    // Enabled again, they are tried and finished.
-    station.provision(&hub, ["device", "update", "-d", "pump-1", "--status", "enabled"])?.expect_code(0)?;
-    let again = station.provision(&hub, finish)?.expect_code(0)?;
-    ensure!(again.stdout.contains("2 updated") && again.stdout.contains("1 unchanged"), "{again:?}");
-    Ok(())
-}
-
-#[test]
-fn certificates_that_would_outlive_their_ca_are_told_of_once_with_the_date() -> Result<()> {
-    let station = Station::new()?;
-    station.run("cert-tool", ["ca", "init", "pki", "--days", "30"])?.expect_code(0)?;
-    let hub = ServedHub::start(&station, "hub")?;
-    station.write("batch.csv", "device_id\npump-1\npump-2\n")?;
-    let apply = ["apply", "batch.csv", "--issue", "pki"];
-    let issued = station.provision(&hub, apply)?.expect_code(0)?;
-    let note = "note: the CA ends on ";
-    ensure!(issued.stderr.matches(note).count() == 1, "{issued:?}");
-    ensure!(issued.stderr.contains("and what it signs now ends with it, not after 365 days"), "{issued:?}");
-    // Where nothing is issued there is nothing to say.
-    let again = station.provision(&hub, apply)?.expect_code(0)?;
-    ensure!(!again.stderr.contains(note), "{again:?}");
-    Ok(())
-}
-
-#[test]
-fn a_rotation_that_was_cut_off_goes_on_where_devices_find_the_hub_elsewhere() -> Result<()> {
-    let (station, hub) = renewed()?;
-    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
-    // It takes connections and says nothing.
-    let silent = TcpListener::bind("127.0.0.1:0")?;
-    let address = silent.local_addr()?.to_string();
-    let mut finish = station.provisioner(&hub)?;
-    finish.args(["rotate", "renewed/issued.csv", "--finish", "--mqtt", &address]);
-    let mut finish = finish.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let _connection = silent.accept()?;
-    finish.kill()?;
-    finish.wait()?;
-    let resumed = station.provision(&hub, ["resume", "--mqtt", hub.mqtt()?])?.expect_code(0)?;
-    ensure!(resumed.stdout.contains("3 updated"), "{resumed:?}");
-    Ok(())
-}
-
-#[test]
-fn a_rotation_is_taken_back() -> Result<()> {
-    let (station, hub) = renewed()?;
-    let before = slots(&hub, "pump-1/modules/telemetry")?;
-    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
-    ensure!(slots(&hub, "pump-1/modules/telemetry")? != before);
-    let reverted = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(0)?;
-    ensure!(reverted.stdout.contains("3 updated"), "{reverted:?}");
-    ensure!(slots(&hub, "pump-1/modules/telemetry")? == before);
-    Ok(())
-}
-
-#[test]
-fn the_embedded_hub_lets_renewed_units_in_too() -> Result<()> {
-    let station = Station::new()?;
-    station.write("batch.csv", "device_id,module_id\npump-1,\npump-1,telemetry\n")?;
-    station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(0)?;
-    let renew = ["renew", "--ca", "pki", "--from", "batch.csv", "--out", "renewed"];
-    station.run("cert-tool", renew)?.expect_code(0)?;
-    station.run("provisioner", ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
-    let finished =
-        station.run("provisioner", ["rotate", "renewed/issued.csv", "--finish"])?.expect_code(0)?;
-    ensure!(finished.stdout.contains("2 updated"), "{finished:?}");
-    Ok(())
-}
-
-/// Checks a run's report on devices that existed before it, and the state after it is undone.
 #[test]
 fn devices_that_were_there_and_are_quarantined_with_new_modules_outlive_an_undo() -> Result<()> {
     let devices = "device_id,auth,tags.site\nd1,sas,m\nd2,sas,m\nd3,sas,m\n";
     let quarantined = "device_id,module_id,auth,tags.site\nd1,,sas,m\nd1,m,sas,\nd2,,sas,m\nd2,m,sas,\nd3,,sas,m\nd3,m,sas,\n";
     for (mode, modules) in [("upsert", 3), ("update", 0)] {
-        let (station, hub) = provisioned(devices)?;
+        let (station, hub) = ServedHub::with_batch(devices)?;
         station.write("quarantined.csv", quarantined)?;
         let keys = |device: &str| -> Result<Value> {
             Ok(hub.get(&format!("/devices/{device}"))?["authentication"].clone())

@@ -74,17 +74,30 @@ fn refuse_followed(run: &Run) -> Result<(), RunFailure> {
     }
 }
 
-/// Refuses a run that a later run has undone: what it did not finish would be created after all, and what is gone
-/// would be missed.
+/// Refuses a run that a later run has undone, at least in part: what it did not finish would be done after all, and
+/// what is gone would be missed.
 fn refuse_undone(ledger: &mut Ledger, run: &Run) -> Result<(), RunFailure> {
-    let undoes = |later: &Run| later.options.maintenance == Some(Maintenance::Undo { run: run.id });
-    let by = ledger.runs()?.into_iter().find_map(|listed| match listed {
-        ListedRun::Known(later) if undoes(&later) => Some(later.id),
-        _ => None,
-    });
-    match by {
-        Some(by) => Err(RunFailure::Undone { run: run.id, by }),
-        None => Ok(()),
+    for listed in ledger.runs()? {
+        let ListedRun::Known(later) = listed else { continue };
+        if !is_undone_by(run, &later) {
+            continue;
+        }
+        let totals = ledger.totals(later.id)?;
+        if totals.deleted + totals.updated > 0 {
+            return Err(RunFailure::Undone { run: run.id, by: later.id });
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if a later run takes back what a run does. A rotation is reverted by its batch, not by its number.
+fn is_undone_by(run: &Run, later: &Run) -> bool {
+    match (&run.options.maintenance, &later.options.maintenance) {
+        (_, Some(Maintenance::Undo { run: undone })) => *undone == run.id,
+        (Some(Maintenance::AddThumbprint), Some(Maintenance::DropNewThumbprint)) => {
+            later.id > run.id && later.hub == run.hub && later.input_sha256 == run.input_sha256
+        }
+        _ => false,
     }
 }
 

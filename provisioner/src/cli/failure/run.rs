@@ -28,9 +28,10 @@ impl From<RunFailure> for Failure {
                 "name the hub that the DPS assigns devices to, with `--hub NAME` or IOTHUB_CONNECTION_STRING"
                     .to_owned(),
             ),
-            RunFailure::Undone { .. } => {
-                (Exit::BadInput, "apply its batch again: that creates all of its identities".to_owned())
-            }
+            RunFailure::Undone { .. } => (
+                Exit::BadInput,
+                "if its changes are wanted after all, begin a new run with its batch".to_owned(),
+            ),
             RunFailure::NotEnrolled { .. } => {
                 (Exit::BadInput, "name a run of `apply --dps`, or a batch".to_owned())
             }
