@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cli_support::exit::Exit;
 use cli_support::{memory, panic, stderr, usage};
-use hub_types::secret_text::holds_secret;
+use hub_types::secret_text::{holds_secret, holds_symmetric_key};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Format, Verb};
@@ -116,8 +116,9 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// Refuses a key or a connection string among the arguments before any message can repeat it.
 fn refuse_secret_arguments() -> Option<ExitCode> {
+    let is_secret = |text: &str| holds_secret(text) || holds_symmetric_key(text);
     let mut arguments = std::env::args_os().enumerate().skip(1);
-    let (number, _) = arguments.find(|(_, argument)| holds_secret(&argument.to_string_lossy()))?;
+    let (number, _) = arguments.find(|(_, argument)| is_secret(&argument.to_string_lossy()))?;
     let text = format!(
         "argument {number} holds a secret, which is not repeated here: everybody on this machine can read arguments"
     );

@@ -89,6 +89,32 @@ impl Ledger {
         Ok(Self(Box::new(Sqlite::open_temporary()?)))
     }
 
+    /// The first later run that has taken back a run, at least in part.
+    pub(crate) fn undone_by(&mut self, run: &Run) -> Result<Option<RunId>, LedgerError> {
+        let runs = self.runs()?;
+        self.undone_by_one_of(run, &runs)
+    }
+
+    /// The first of these runs, the newest first, that has taken back a run, at least in part. Runs of newer
+    /// versions, of which nothing is known, are passed over.
+    pub(crate) fn undone_by_one_of(
+        &mut self,
+        run: &Run,
+        runs: &[ListedRun],
+    ) -> Result<Option<RunId>, LedgerError> {
+        for listed in runs.iter().rev() {
+            let ListedRun::Known(later) = listed else { continue };
+            if !later.takes_back(run) {
+                continue;
+            }
+            let totals = self.count_results(later.id)?;
+            if totals.deleted + totals.updated > 0 {
+                return Ok(Some(later.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// Counts the rows of a run by their results. Devices that a later run has come to the end with are not
     /// still to be disabled by this one.
     pub(crate) fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {
@@ -192,8 +218,8 @@ pub(crate) enum LedgerError {
         /// The run.
         run: RunId,
     },
-    /// A different station has committed a run with a credential of this one's, while this one was
-    /// loaded; this one was discarded.
+    /// A different station loads a run with credentials of this one's, or has committed it meanwhile; this one
+    /// was discarded.
     #[error("a different station has begun a run with credentials of this batch in the ledger {ledger}")]
     Overtaken {
         /// The ledger.

@@ -3,7 +3,7 @@
 
 pub(crate) use batch_options::{DEFAULT_REASON, batch_options, quoted};
 pub(crate) use causes::Cause;
-pub(crate) use notes::{held_note, left_enabled_note, to_disable_note, unread_note};
+pub(crate) use notes::{held_note, left_enabled_note, to_disable_note, undone_note, unread_note};
 #[cfg(test)]
 pub(crate) use page::write_page;
 pub(crate) use page::{PAGE_BEGIN, PageError};

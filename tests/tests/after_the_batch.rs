@@ -166,8 +166,19 @@ fn a_run_that_was_killed_and_undone_is_not_continued() -> Result<()> {
     station.write("batch.csv", &format!("device_id,auth\n{devices}"))?;
     hub.kill_at_bulk(station.provisioner(&hub)?.args(["apply", "batch.csv", "--workers", "1"]), 2)?;
     // What is not certain stays, and is named.
-    station.provision(&hub, ["undo", "1"])?;
+    let undone = station.provision(&hub, ["undo", "1"])?;
+    ensure!(undone.stderr.contains("run 1 did not come to its end: "), "{undone:?}");
+    ensure!(undone.stderr.contains("Once it is undone, it is not continued"), "{undone:?}");
     let left = devices_on(&hub)?;
+    for verb in [&["runs"][..], &["report", "1"]] {
+        let told = station.run("provisioner", verb)?;
+        ensure!(told.stdout.contains("run 2 has undone it"), "{told:?}");
+    }
+    let report = station.run("provisioner", ["report", "1", "--format", "json"])?;
+    ensure!(serde_json::from_str::<Value>(&report.stdout)?["undone_by"] == 2, "{report:?}");
+    station.run("provisioner", ["report", "1", "--html", "page.html"])?;
+    let page = std::fs::read_to_string(station.path("page.html"))?;
+    ensure!(page.contains("run 2 has undone it"), "{page}");
     for verb in ["resume", "work"] {
         let refused = station.provision(&hub, [verb, "1"])?.expect_code(2)?;
         ensure!(refused.stderr.contains("run 1 was undone by run 2, and is not continued"), "{refused:?}");

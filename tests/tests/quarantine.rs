@@ -59,8 +59,7 @@ fn a_quarantine_is_told_wherever_the_run_is() -> Result<()> {
     ensure!(factory.status(1)? == ("disabled".to_owned(), QUARANTINE.into()));
     let report = factory.run("report", 0)?;
     ensure!(report.stdout.starts_with("run 1: in quarantine, batch.csv on "), "{report:?}");
-    let note =
-        "40 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables them";
+    let note = "40 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables those that still are";
     ensure!(report.stdout.contains(note), "{report:?}");
     let json = factory.json("report", 0)?;
     ensure!(json["options"]["quarantine"] == true && json["totals"]["held"] == 40, "{json}");
@@ -135,9 +134,8 @@ fn no_command_that_is_advised_enables_a_unit_that_was_retired() -> Result<()> {
     factory.station.write("scrapped.csv", "device_id\ndev-00001\n")?;
     factory.run("retire scrapped.csv --reason scrapped", 0)?;
     let again = factory.run("apply batch.csv", 0)?;
-    let retired = "1 device was left disabled, retired by run 3: if that was a mistake, `release` enables it, with a file of the device ids";
-    let quarantine =
-        "2 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables them";
+    let retired = "1 device was left disabled, retired by run 3: if that was a mistake, `release` enables it if it still is, with a file of the device ids";
+    let quarantine = "2 devices were left disabled, in quarantine of run 1: `provisioner release --run 1` enables those that still are";
     let report = factory.run("report 4", 0)?;
     factory.run("report 4 --html page.html", 0)?;
     let page = std::fs::read_to_string(factory.station.path("page.html"))?;
@@ -301,7 +299,7 @@ fn a_unit_that_is_retired_in_quarantine_is_not_released_with_the_others() -> Res
     ensure!(again["totals"]["unchanged"] == 1, "{again}");
 
     let released = factory.run("release --run 1", 1)?;
-    ensure!(released.stdout.contains("run 2 retired it since, not run 1: it stays disabled"), "{released:?}");
+    ensure!(released.stdout.contains("run 2 retired it since: it stays disabled"), "{released:?}");
     ensure!(factory.status(0)?.0 == "enabled" && factory.status(2)?.0 == "enabled");
     ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
     // By name it is released, and is then as it was before the quarantine.
@@ -387,8 +385,7 @@ fn devices_that_a_quarantine_could_not_disable_are_told_of_and_disabled_by_the_p
     );
     factory.run("report --html page.html", 1)?;
     let page = std::fs::read_to_string(factory.station.path("page.html"))?;
-    let note =
-        "3 devices of this run are ENABLED and can connect, although the run was to leave them disabled";
+    let note = "3 devices of this run were left ENABLED and can connect, although the run was to leave them disabled";
     for text in [&factory.run("report", 1)?.stdout, &factory.run("status", 0)?.stdout, &page] {
         ensure!(text.contains(note), "{text}");
     }
@@ -398,7 +395,7 @@ fn devices_that_a_quarantine_could_not_disable_are_told_of_and_disabled_by_the_p
         "{csv}"
     );
     let status = factory.run("status", 0)?.stdout;
-    let note = status.lines().find(|line| line.contains("are ENABLED")).unwrap_or_default();
+    let note = status.lines().find(|line| line.contains("left ENABLED")).unwrap_or_default();
     let advised = commands(note);
     ensure!(advised.len() == 2, "{note}");
     for command in advised {

@@ -174,6 +174,14 @@ fn a_secret_among_the_arguments_is_refused_and_not_repeated() -> Result<()> {
         ensure!(ended.stderr.contains("argument 4 holds a secret"), "{}", ended.stderr);
         ensure!(!format!("{}{}", ended.stdout, ended.stderr).contains("aHVudGVyMg"), "{}", ended.stderr);
     }
+    // A bare symmetric key, in a text that would be stored and sent.
+    let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    for reason in [key.to_owned(), format!("broken, {key}"), format!("--reason={key}")] {
+        let args = ["retire", "batch.csv", "--reason", &reason];
+        let ended = station.run("provisioner", args)?.expect_code(2)?;
+        ensure!(ended.stderr.contains("argument 4 holds a secret"), "{}", ended.stderr);
+        ensure!(!ended.text().contains("QUJDREVGR0hJ"), "{}", ended.stderr);
+    }
     ensure_untouched(&station)
 }
 
@@ -218,5 +226,10 @@ fn a_secret_in_the_configuration_is_refused_and_not_repeated() -> Result<()> {
         ensure!(ended.stderr.contains("line 2, column 1: this line holds a secret"), "{}", ended.stderr);
         ensure!(!ended.stderr.contains("aHVudGVyMg"), "{}", ended.stderr);
     }
+    let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    station.write("provisioner.toml", &format!("[hubs.line]\nprimary_key = '{key}'\n"))?;
+    let ended = station.run("provisioner", ["doctor", "--hub", "line"])?.expect_code(2)?;
+    ensure!(ended.stderr.contains("line 2, column 1: this line holds a secret"), "{}", ended.stderr);
+    ensure!(!ended.stderr.contains("QUJDREVGR0hJ"), "{}", ended.stderr);
     Ok(())
 }

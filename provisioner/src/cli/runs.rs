@@ -11,6 +11,7 @@ use crate::model::run_id::RunId;
 use crate::model::text::counted;
 use crate::report::{
     Cause, OpenReport, RunEntry, RunReport, held_note, left_enabled_note, list_runs, to_disable_note,
+    undone_note,
 };
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
@@ -45,7 +46,7 @@ pub(super) fn status(
 }
 
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
-    let RunReport { run, totals, left_disabled, causes, test_hub, .. } = report;
+    let RunReport { run, totals, left_disabled, undone_by, causes, test_hub, .. } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
     let mut what = run.options.maintenance.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
     if run.options.quarantine {
@@ -62,6 +63,7 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     ));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
+    undone_note(*undone_by).iter().for_each(|note| printer.data(format_args!("  {note}")));
     left_disabled.iter().for_each(|held| printer.data(format_args!("  {}", held_note(held))));
     to_disable_note(run, totals).iter().for_each(|note| printer.data(format_args!("  {note}")));
     left_enabled_note(run, totals).iter().for_each(|note| printer.data(format_args!("  {note}")));

@@ -124,6 +124,17 @@ pub(crate) enum ListedRun {
 }
 
 impl Run {
+    /// Returns true if it takes back what an earlier run did. A rotation is reverted by its batch, not by its number.
+    pub(crate) fn takes_back(&self, earlier: &Self) -> bool {
+        match (&self.options.maintenance, &earlier.options.maintenance) {
+            (Some(Maintenance::Undo { run } | Maintenance::UndoRelease { run }), _) => *run == earlier.id,
+            (Some(Maintenance::DropNewThumbprint), Some(Maintenance::AddThumbprint)) => {
+                self.id > earlier.id && self.hub == earlier.hub && self.input_sha256 == earlier.input_sha256
+            }
+            _ => false,
+        }
+    }
+
     /// Reads a run that was selected with all columns of [`RUN`].
     pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
         Ok(Self {

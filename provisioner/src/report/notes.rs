@@ -4,6 +4,7 @@ use super::batch_options::batch_options_under;
 use super::text::thousands;
 use crate::ledger::{HeldDevices, Run, Totals};
 use crate::model::options::ApplyRules;
+use crate::model::run_id::RunId;
 
 /// Returns the note that nobody has read back what a run did, if that is so.
 pub(crate) fn unread_note(run: &Run) -> Option<String> {
@@ -25,37 +26,45 @@ pub(crate) fn to_disable_note(run: &Run, totals: &Totals) -> Option<String> {
     Some(format!("{devices} enabled until the run is resumed: `provisioner resume {}`", run.id))
 }
 
-/// Returns the number of devices that a run was to leave disabled and that are enabled, with the commands that
-/// disable them; empty if there are none.
+/// Returns the number of devices that a run was to leave disabled and left enabled, with the commands that
+/// disable them; empty if there are none. A later run may have disabled them.
 pub(crate) fn left_enabled_note(run: &Run, totals: &Totals) -> Option<String> {
-    let (are, them) = match totals.left_enabled {
+    let (were, them, those) = match totals.left_enabled {
         0 => return None,
-        1 => ("1 device of this run is".to_owned(), "it"),
-        devices => (format!("{} devices of this run are", thousands(devices)), "them"),
+        1 => ("1 device of this run was".to_owned(), "it", "it if it still is"),
+        devices => {
+            (format!("{} devices of this run were", thousands(devices)), "them", "those that still are")
+        }
     };
     // In any other mode, the commands would overwrite what was changed since.
     let options = batch_options_under(run, ApplyRules::default());
     Some(format!(
-        "{are} ENABLED and can connect, although the run was to leave {them} disabled: `provisioner report {} \
-         --failed-rows again.csv` and `provisioner apply again.csv{options}` disable {them}",
+        "{were} left ENABLED and can connect, although the run was to leave {them} disabled: `provisioner report {} \
+         --failed-rows again.csv` and `provisioner apply again.csv{options}` disable {those}",
         run.id
     ))
 }
 
 /// Returns the number of devices that a run left disabled, with the run that disabled them. Only
-/// those in quarantine are ready for a release: a unit that was retired stays so.
+/// those in quarantine are ready for a release: a unit that was retired stays so. A later run may have enabled
+/// them.
 pub(crate) fn held_note(held: &HeldDevices) -> String {
     let HeldDevices { run, devices, retired } = held;
-    let (were, them) = match devices {
-        1 => ("1 device was".to_owned(), "it"),
-        devices => (format!("{} devices were", thousands(*devices)), "them"),
+    let (were, those) = match devices {
+        1 => ("1 device was".to_owned(), "it if it still is"),
+        devices => (format!("{} devices were", thousands(*devices)), "those that still are"),
     };
     match retired {
         true => format!(
-            "{were} left disabled, retired by run {run}: if that was a mistake, `release` enables {them}, with a file of the device ids"
+            "{were} left disabled, retired by run {run}: if that was a mistake, `release` enables {those}, with a file of the device ids"
         ),
         false => format!(
-            "{were} left disabled, in quarantine of run {run}: `provisioner release --run {run}` enables {them}"
+            "{were} left disabled, in quarantine of run {run}: `provisioner release --run {run}` enables {those}"
         ),
     }
+}
+
+/// Returns the note that a later run has taken back what a run did, if that is so.
+pub(crate) fn undone_note(undone_by: Option<RunId>) -> Option<String> {
+    undone_by.map(|by| format!("run {by} has undone it: `provisioner report {by}` has the rows that stay"))
 }

@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::notes::{held_note, left_enabled_note};
+use super::notes::{held_note, left_enabled_note, undone_note};
 use super::options::options;
 use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;
 use super::timeline::Timeline;
-use crate::ledger::{HeldDevices, Ledger, LedgerError, ProgressSample, Run, RunState, Session, Totals};
+use crate::ledger::{Ledger, LedgerError, ProgressSample, Run, RunState, Session, Totals};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::model::service::ServiceKind;
@@ -54,7 +54,10 @@ pub(crate) fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) 
     }
     let summary = RunSummary::of(ledger, &run, totals.rows - totals.rejected, MOST_ROWS)?;
     let held = ledger.held_devices(run.id)?;
-    let page = Page::new(&run, &totals, &held, &sessions, &summary)?;
+    let mut notes: Vec<String> = undone_note(ledger.undone_by(&run)?).into_iter().collect();
+    notes.extend(left_enabled_note(&run, &totals));
+    notes.extend(held.iter().map(held_note));
+    let page = Page::new(&run, &totals, notes, &sessions, &summary)?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
@@ -100,9 +103,9 @@ struct Headline {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
-    /// The devices that the run left enabled by a failure, and those that it left disabled, by the run that
-    /// disabled them.
-    held: Vec<String>,
+    /// The later run that has undone it, the devices that it left enabled by a failure, and those that it left
+    /// disabled, by the run that disabled them.
+    notes: Vec<String>,
     then: Option<String>,
     also: Option<String>,
 }
@@ -131,14 +134,14 @@ impl<'a> Page<'a> {
     fn new(
         run: &'a Run,
         totals: &Totals,
-        held: &[HeldDevices],
+        notes: Vec<String>,
         sessions: &[(Session, Vec<ProgressSample>)],
         summary: &'a RunSummary,
     ) -> serde_json::Result<Self> {
         let shown = &summary.shown;
         Ok(Self {
             title: format!("Run {}: {}", run.id, run.input),
-            headline: Headline::of(run, totals, held, summary),
+            headline: Headline::of(run, totals, notes, summary),
             run,
             test_mark: run.is_on_test_hub().then(|| run.options.service.test_mark()),
             state: state(run.state),
@@ -165,7 +168,7 @@ impl<'a> Page<'a> {
 }
 
 impl Headline {
-    fn of(run: &Run, totals: &Totals, held: &[HeldDevices], summary: &RunSummary) -> Self {
+    fn of(run: &Run, totals: &Totals, notes: Vec<String>, summary: &RunSummary) -> Self {
         let (well, not_well, done) = (summary.well, summary.not_well, done(run, summary));
         let first = match (well, not_well) {
             _ if totals.rows == 0 => "There is nothing in this batch.".into(),
@@ -194,14 +197,13 @@ impl Headline {
             true => first.trim_end_matches('.').to_owned() + ", not read back.",
             false => first,
         };
-        let held = left_enabled_note(run, totals).into_iter().chain(held.iter().map(held_note)).collect();
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",
             (RunState::Finished, _) => "bad",
             _ => "open",
         };
-        Self { tone, first, held, then, also }
+        Self { tone, first, notes, then, also }
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct RunReport {
     /// The devices that the run left disabled, by the run that disabled them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_disabled: Vec<HeldDevices>,
+    /// The later run that has taken it back, at least in part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undone_by: Option<RunId>,
     /// The causes why rows are not as asked, if they were determined.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) causes: Vec<Cause>,
@@ -38,11 +41,11 @@ impl RunReport {
         run: Run,
         totals: Totals,
         left_disabled: Vec<HeldDevices>,
-        causes: Vec<Cause>,
+        undone_by: Option<RunId>,
         ledger: &LedgerLocation,
     ) -> Self {
         let (test_hub, ledger) = (run.is_on_test_hub(), ledger.to_string());
-        Self { test_hub, ledger, run, totals, left_disabled, causes }
+        Self { test_hub, ledger, run, totals, left_disabled, undone_by, causes: Vec::new() }
     }
 
     /// Returns true if every row is as asked and the verification, if there was one, found no
@@ -89,7 +92,8 @@ impl OpenReport {
     pub(crate) fn status(&self) -> Result<RunReport, LedgerError> {
         let run = self.run().clone();
         let (totals, held) = (self.reader.totals()?, self.held_devices()?);
-        Ok(RunReport::new(run, totals, held, Vec::new(), &self.location))
+        let undone_by = self.reader.lock().undone_by(&run)?;
+        Ok(RunReport::new(run, totals, held, undone_by, &self.location))
     }
 
     /// Reads the sums of the run, and the causes of failures.

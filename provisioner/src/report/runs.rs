@@ -71,22 +71,31 @@ pub(crate) fn list_runs(
     observer: &dyn RunObserver,
 ) -> Result<Vec<RunEntry>, LedgerError> {
     let mut ledger = Ledger::open_to_read(location, observer.status_listener())?;
-    ledger.runs()?.into_iter().map(|run| entry(run, &mut ledger, location)).collect()
+    let runs = ledger.runs()?;
+    runs.iter().map(|run| entry(run, &runs, &mut ledger, location)).collect()
 }
 
-fn entry(run: ListedRun, ledger: &mut Ledger, location: &LedgerLocation) -> Result<RunEntry, LedgerError> {
+fn entry(
+    run: &ListedRun,
+    runs: &[ListedRun],
+    ledger: &mut Ledger,
+    location: &LedgerLocation,
+) -> Result<RunEntry, LedgerError> {
     let run = match run {
         ListedRun::Known(run) => run,
-        ListedRun::Unknown(value) => return Ok(RunEntry::Unknown(UnknownRun::of(&value))),
+        ListedRun::Unknown(value) => return Ok(RunEntry::Unknown(UnknownRun::of(value))),
     };
-    let totals = ledger.totals(run.id).and_then(|totals| Ok((totals, ledger.held_devices(run.id)?)));
-    match totals {
-        Ok((totals, held)) => {
-            let report = RunReport::new(*run, totals, held, Vec::new(), location);
+    let mut read = || {
+        let (totals, held) = (ledger.totals(run.id)?, ledger.held_devices(run.id)?);
+        Ok((totals, held, ledger.undone_by_one_of(run, runs)?))
+    };
+    match read() {
+        Ok((totals, held, undone_by)) => {
+            let report = RunReport::new((**run).clone(), totals, held, undone_by, location);
             Ok(RunEntry::Known(Box::new(report)))
         }
         Err(LedgerError::NotUnderstood { mut value, .. }) => {
-            value.written_by = Some(run.tool_version);
+            value.written_by = Some(run.tool_version.clone());
             Ok(RunEntry::Unknown(UnknownRun::of(&value)))
         }
         Err(error) => Err(error),

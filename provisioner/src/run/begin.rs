@@ -7,7 +7,7 @@ use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use hub_types::shown::ShownBare;
 
 use super::RunContext;
-use super::error::{PlanMismatch, RunFailure};
+use super::error::{LOADED_AGAIN, PlanMismatch, RunFailure};
 use super::from_plan::PlannedBatch;
 use super::issue::Certificates;
 use super::outcome::RunOutcome;
@@ -16,14 +16,14 @@ use super::work::Job;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
 use crate::clock::{self, Timestamp};
 use crate::dps::{GroupCa, read_settings};
-use crate::ledger::{Ledger, Loader, RunFacts, RunOptions};
+use crate::ledger::{Ledger, LedgerError, Loader, Run, RunFacts, RunOptions};
 use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 use crate::model::service::ServiceKind;
 use crate::model::text::counted;
 use crate::plan::PlanFile;
-use crate::target::{OpenService, ServiceChoice, ServiceTarget, TargetError};
+use crate::target::{HubLabel, OpenService, ServiceChoice, ServiceTarget, TargetError};
 
 /// Begins a run that creates and updates the identities of a batch, and works on it.
 pub(super) async fn apply(
@@ -194,8 +194,25 @@ impl NewRun {
     }
 }
 
+/// Opens the service of a run, which must answer.
+pub(super) async fn open_answering(
+    target: ServiceTarget,
+    options: &RunOptions,
+    context: &RunContext<'_>,
+) -> Result<OpenService, RunFailure> {
+    let service = open_service(target, options, context.observer).await?;
+    service.client().rate_limiter().set_patience(context.settings.patience);
+    match service.probe().await {
+        Ok(_) => Ok(service),
+        Err(error) => {
+            service.close().await;
+            Err(error.into())
+        }
+    }
+}
+
 /// Opens the service of a run: a hub for devices too if they have to show that they can connect.
-pub(super) async fn open_service(
+async fn open_service(
     target: ServiceTarget,
     options: &RunOptions,
     observer: &dyn RunObserver,
@@ -224,4 +241,35 @@ fn look_for_room(devices: u64, loaded: &Loaded, observer: &dyn RunObserver) -> R
         ));
     }
     Ok(())
+}
+
+/// Makes a run of rows of an earlier run, which `fill` adds. If the database breaks off, the run is loaded again,
+/// whole.
+pub(super) fn load_from(
+    ledger: &mut Ledger,
+    from: &Run,
+    options: &RunOptions,
+    hub: &HubLabel,
+    context: &RunContext<'_>,
+    fill: impl Fn(&Loader<'_>) -> Result<(), LedgerError>,
+) -> Result<RunId, RunFailure> {
+    let facts = RunFacts {
+        hub: &hub.name,
+        test_hub: hub.is_test_hub,
+        input: &from.input,
+        started: &Timestamp::now(),
+        by: &context.settings.by,
+        options,
+    };
+    let mut load = || {
+        let loader = ledger.load_run(&facts)?;
+        fill(&loader)?;
+        loader.commit(from.input_sha256, 0)
+    };
+    loop {
+        match load() {
+            Err(LedgerError::LoadingBroken { .. }) => context.observer.note(&LOADED_AGAIN),
+            loaded => return Ok(loaded?),
+        }
+    }
 }

@@ -8,8 +8,8 @@ use cert_tool::SecretSource;
 use tokio::time::Instant;
 
 use super::RunContext;
-use super::begin::{NewRun, open_service};
-use super::error::{LOADED_AGAIN, RunFailure};
+use super::begin::{NewRun, load_from, open_answering};
+use super::error::RunFailure;
 use super::issue::Certificates;
 use super::outcome::RunOutcome;
 use super::request::{FollowRequest, FollowedRows, ShareRequest};
@@ -17,12 +17,9 @@ use super::resume::{FoundRun, batch_of, is_finished};
 use super::work::{Job, Watch};
 use crate::apply::Schedule;
 use crate::batch::{BatchChoice, CertificateSource, LoadRules};
-use crate::clock::Timestamp;
-use crate::ledger::{
-    Followed, Ledger, LedgerError, RowFilter, Run, RunFacts, RunOptions, RunReader, SharedLedger,
-};
+use crate::ledger::{Followed, Ledger, Loader, RowFilter, Run, RunOptions, RunReader, SharedLedger};
 use crate::model::run_id::RunId;
-use crate::target::{DpsTarget, HubLabel, OpenDps, ServiceChoice, ServiceTarget};
+use crate::target::{DpsTarget, OpenDps, ServiceChoice, ServiceTarget};
 
 /// Begins or continues a run that follows registrations.
 pub(super) async fn execute(
@@ -158,13 +155,12 @@ impl Following<'_> {
         let RunOptions { issue, map, id_pattern, profile, .. } = from.options.clone();
         let options = RunOptions { issue, map, id_pattern, profile, ..self.options };
         let label = target.label();
-        let service = open_service(target, &options, context.observer).await?;
-        service.client().rate_limiter().set_patience(context.settings.patience);
-        let loaded = match service.probe().await {
-            Ok(_) => load(&mut ledger, from, &options, &label, context),
-            Err(error) => Err(error.into()),
+        let service = open_answering(target, &options, context).await?;
+        let fill = |loader: &Loader<'_>| {
+            loader.insert_from(from.id, RowFilter::Followed)?;
+            loader.await_devices()
         };
-        let run = match loaded {
+        let run = match load_from(&mut ledger, from, &options, &label, context, fill) {
             Ok(run) => run,
             Err(failure) => {
                 service.close().await;
@@ -192,35 +188,5 @@ impl Following<'_> {
         }
         target.announce(self.context.observer);
         Ok(target)
-    }
-}
-
-/// Makes a run of the rows of a run on a DPS.
-fn load(
-    ledger: &mut Ledger,
-    from: &Run,
-    options: &RunOptions,
-    hub: &HubLabel,
-    context: &RunContext<'_>,
-) -> Result<RunId, RunFailure> {
-    let facts = RunFacts {
-        hub: &hub.name,
-        test_hub: hub.is_test_hub,
-        input: &from.input,
-        started: &Timestamp::now(),
-        by: &context.settings.by,
-        options,
-    };
-    let mut load = || {
-        let loader = ledger.load_run(&facts)?;
-        loader.insert_from(from.id, RowFilter::Followed)?;
-        loader.await_devices()?;
-        loader.commit(from.input_sha256, 0)
-    };
-    loop {
-        match load() {
-            Err(LedgerError::LoadingBroken { .. }) => context.observer.note(&LOADED_AGAIN),
-            loaded => return Ok(loaded?),
-        }
     }
 }

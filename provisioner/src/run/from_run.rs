@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use super::RunContext;
-use super::begin::open_service;
+use super::begin::{load_from, open_answering};
 use super::dry_run::{DryRunRows, OpenDryRun};
-use super::error::{LOADED_AGAIN, NothingToDo, RunFailure};
+use super::error::{NothingToDo, RunFailure};
 use super::outcome::RunOutcome;
 use super::request::{RunChange, RunChangeRequest};
 use super::resume::target_of;
 use super::work::Job;
 use crate::batch::open_owners;
-use crate::clock::Timestamp;
-use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFacts, RunOptions, Totals};
+use crate::ledger::{Ledger, LedgerLocation, Loader, RowFilter, Run, RunOptions, RunState, Totals};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
-use crate::model::run_id::RunId;
 use crate::model::text::counted;
-use crate::target::{HubLabel, ServiceChoice, ServiceTarget};
+use crate::target::{ServiceChoice, ServiceTarget};
 
 /// Begins a run that changes the rows of an earlier run, and works on it.
 pub(super) async fn execute(
@@ -30,32 +28,28 @@ pub(super) async fn execute(
     let mut earlier = EarlierRun::of(ledger, request, target, context.observer)?;
     earlier.count(context.observer)?;
     let EarlierRun { run, mut ledger, target, maintenance, filter } = earlier;
-    let service = open_service(target, &run.options, context.observer).await?;
-    service.client().rate_limiter().set_patience(context.settings.patience);
-    let loaded = match service.probe().await {
-        Ok(_) => load(&mut ledger, &run, maintenance, filter, service.label(), context),
-        Err(error) => Err(error.into()),
-    };
-    match loaded {
-        Ok(run) => {
-            let (keys, verify) = (Arc::default(), context.verify);
-            let job = Job {
-                service,
-                keys,
-                batch: None,
-                certificates: None,
-                certificate_check: None,
-                watch: None,
-                verify,
-                context,
-            };
-            job.execute(ledger, run).await
-        }
+    let service = open_answering(target, &run.options, context).await?;
+    let options =
+        RunOptions { maintenance: Some(maintenance), service: run.options.service, ..RunOptions::default() };
+    let fill = |loader: &Loader<'_>| loader.insert_from(run.id, filter).map(drop);
+    let run = match load_from(&mut ledger, &run, &options, service.label(), context, fill) {
+        Ok(run) => run,
         Err(failure) => {
             service.close().await;
-            Err(failure)
+            return Err(failure);
         }
-    }
+    };
+    let job = Job {
+        service,
+        keys: Arc::default(),
+        batch: None,
+        certificates: None,
+        certificate_check: None,
+        watch: None,
+        verify: context.verify,
+        context,
+    };
+    job.execute(ledger, run).await
 }
 
 /// Opens the dry run of such a change.
@@ -117,6 +111,16 @@ impl EarlierRun {
             let reason = nothing_to_do(&self.run, &totals, self.filter);
             return Err(RunFailure::NothingToDo { run: self.run.id, reason });
         }
+        if self.filter != RowFilter::Disabled && self.run.state != RunState::Finished && totals.pending > 0 {
+            observer.note(&format_args!(
+                "run {} did not come to its end: {} not done. Once it is undone, it is not continued",
+                self.run.id,
+                match totals.pending {
+                    1 => "1 row is".to_owned(),
+                    rows => format!("{} are", counted(rows, "row")),
+                }
+            ));
+        }
         if self.filter == RowFilter::Created && totals.updated > 0 {
             observer.note(&format_args!(
                 "{} that it changed: left alone, because only identities that it created are undone",
@@ -124,38 +128,6 @@ impl EarlierRun {
             ));
         }
         Ok(rows)
-    }
-}
-
-/// Makes a run of the rows of an earlier run that pass a filter.
-fn load(
-    ledger: &mut Ledger,
-    from: &Run,
-    maintenance: Maintenance,
-    filter: RowFilter,
-    hub: &HubLabel,
-    context: &RunContext<'_>,
-) -> Result<RunId, RunFailure> {
-    let service = from.options.service;
-    let options = RunOptions { maintenance: Some(maintenance), service, ..RunOptions::default() };
-    let facts = RunFacts {
-        hub: &hub.name,
-        test_hub: hub.is_test_hub,
-        input: &from.input,
-        started: &Timestamp::now(),
-        by: &context.settings.by,
-        options: &options,
-    };
-    let mut load = || {
-        let loader = ledger.load_run(&facts)?;
-        loader.insert_from(from.id, filter)?;
-        loader.commit(from.input_sha256, 0)
-    };
-    loop {
-        match load() {
-            Err(LedgerError::LoadingBroken { .. }) => context.observer.note(&LOADED_AGAIN),
-            loaded => return Ok(loaded?),
-        }
     }
 }
 

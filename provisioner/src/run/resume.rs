@@ -9,7 +9,7 @@ use std::time::Duration;
 use cert_tool::SecretSource;
 
 use super::RunContext;
-use super::begin::open_service;
+use super::begin::open_answering;
 use super::error::RunFailure;
 use super::issue::Certificates;
 use super::maintain::{certificate_check, note_issued};
@@ -17,7 +17,7 @@ use super::outcome::RunOutcome;
 use super::request::ShareRequest;
 use super::work::{Job, Watch};
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
-use crate::ledger::{Ledger, ListedRun, RowFilter, Run, RunReader, RunState, SharedLedger};
+use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
@@ -77,27 +77,9 @@ fn refuse_followed(run: &Run) -> Result<(), RunFailure> {
 /// Refuses a run that a later run has undone, at least in part: what it did not finish would be done after all, and
 /// what is gone would be missed.
 fn refuse_undone(ledger: &mut Ledger, run: &Run) -> Result<(), RunFailure> {
-    for listed in ledger.runs()? {
-        let ListedRun::Known(later) = listed else { continue };
-        if !is_undone_by(run, &later) {
-            continue;
-        }
-        let totals = ledger.totals(later.id)?;
-        if totals.deleted + totals.updated > 0 {
-            return Err(RunFailure::Undone { run: run.id, by: later.id });
-        }
-    }
-    Ok(())
-}
-
-/// Returns true if a later run takes back what a run does. A rotation is reverted by its batch, not by its number.
-fn is_undone_by(run: &Run, later: &Run) -> bool {
-    match (&run.options.maintenance, &later.options.maintenance) {
-        (_, Some(Maintenance::Undo { run: undone })) => *undone == run.id,
-        (Some(Maintenance::AddThumbprint), Some(Maintenance::DropNewThumbprint)) => {
-            later.id > run.id && later.hub == run.hub && later.input_sha256 == run.input_sha256
-        }
-        _ => false,
+    match ledger.undone_by(run)? {
+        Some(by) => Err(RunFailure::Undone { run: run.id, by }),
+        None => Ok(()),
     }
 }
 
@@ -169,12 +151,7 @@ impl FoundRun {
     ) -> Result<RunOutcome, RunFailure> {
         let Self { mut ledger, run, target, batch, keys } = self;
         note_issued(&run.options, &mut ledger, run.id)?;
-        let service = open_service(target, &run.options, context.observer).await?;
-        service.client().rate_limiter().set_patience(context.settings.patience);
-        if let Err(error) = service.probe().await {
-            service.close().await;
-            return Err(error.into());
-        }
+        let service = open_answering(target, &run.options, context).await?;
         let certificate_check =
             match certificate_check(&run.options, batch.as_deref(), &service, request.address.clone()) {
                 Ok(check) => check,

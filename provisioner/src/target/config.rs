@@ -16,7 +16,7 @@ use batch_file::IdPattern;
 use hub_types::connection_string::HubHost;
 use hub_types::dps::IdScope;
 use hub_types::limits::Tier;
-use hub_types::secret_text::holds_secret;
+use hub_types::secret_text::{holds_secret, holds_symmetric_key};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -310,7 +310,7 @@ fn read_batch(batch: &DeTable<'_>) -> Result<Option<IdPattern>, Flaw> {
 fn refuse_secrets(text: &str) -> Result<(), Flaw> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        if holds_secret(line) {
+        if holds_secret(line) || holds_symmetric_key(line) {
             return Err(Flaw::new(ConfigProblem::Secret, start..start + line.len()));
         }
         start += line.len();

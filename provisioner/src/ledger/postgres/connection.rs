@@ -108,8 +108,8 @@ impl Connection {
         made
     }
 
-    /// Makes a call within an open transaction. If the connection breaks, the transaction is rolled
-    /// back.
+    /// Makes a call within an open transaction. If the connection breaks, or if it and the transaction of a
+    /// different station wait for each other, the transaction is rolled back.
     pub(super) fn call_within_transaction<T>(
         &mut self,
         call: impl FnOnce(&mut Client) -> Result<T, Error>,
@@ -121,9 +121,10 @@ impl Connection {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             return Err(broken(&self.name, Error::Silent));
         }
-        self.call_once(call).map_err(|error| match error.may_pass() {
-            true => broken(&self.name, error),
-            false => self.error(error),
+        self.call_once(call).map_err(|error| match error {
+            error if error.is_deadlock() => LedgerError::Overtaken { ledger: self.name.clone() },
+            error if error.may_pass() => broken(&self.name, error),
+            error => self.error(error),
         })
     }
 
@@ -201,6 +202,11 @@ impl Error {
             | Self::NotStorable(_)
             | Self::NotUnderstood(_) => false,
         }
+    }
+
+    /// Returns true if the database ended a transaction because it and a different one waited for each other.
+    fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Database(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED))
     }
 
     /// Returns true if a server responded with a refusal.

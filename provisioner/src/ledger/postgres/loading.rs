@@ -35,6 +35,8 @@ struct LoadState<'l> {
     /// The credentials of those rows, and whose they are.
     owned: Vec<(IdentityId, Credential)>,
     owners: HashMap<(&'static str, String), IdentityId>,
+    /// The run of the last conflict with a row that a different run has committed.
+    rival: Option<RunId>,
     is_committed: bool,
 }
 
@@ -67,6 +69,7 @@ impl<'l> PostgresLoader<'l> {
             waiting: Vec::new(),
             owned: Vec::new(),
             owners: HashMap::new(),
+            rival: None,
             is_committed: false,
         };
         Ok(Self { run: loading.run, loading: RefCell::new(loading) })
@@ -82,6 +85,7 @@ impl Load for PostgresLoader<'_> {
     ) -> Result<Option<CredentialConflict>, LedgerError> {
         let mut loading = self.loading.borrow_mut();
         if let Some(conflict) = loading.find_conflict(&spec.identity, credentials)? {
+            loading.meet(conflict.since)?;
             return Ok(Some(conflict));
         }
         for credential in credentials {
@@ -188,6 +192,16 @@ impl LoadState<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Writes the rows that wait to be written at the first conflict with a run: the run may have been committed
+    /// after they were looked at, and all conflicts are to be reported.
+    fn meet(&mut self, since: Option<RunId>) -> Result<(), LedgerError> {
+        if since.is_none() || since == self.rival {
+            return Ok(());
+        }
+        self.rival = since;
+        self.flush()
     }
 
     /// Writes the rows that wait to be written.

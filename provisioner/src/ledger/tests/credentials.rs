@@ -29,6 +29,55 @@ fn of_two_stations_that_load_one_credential_at_once_one_is_refused() {
     assert_eq!(second.runs().unwrap().len(), 1, "what was refused left no run");
 }
 
+#[test]
+fn a_station_that_is_overtaken_while_it_loads_is_told_of_every_row() {
+    let server = e2e::Database::start().unwrap();
+    let (mut first, mut second) = (open(&server, "shared"), open_again(&server, "shared"));
+    let credential = |text: &str| [Credential::thumbprint(&Sha1Thumbprint::of_der(text.as_bytes()).into())];
+    let row = |name: &str, text: &str| IdentitySpec { state: state_with(text), ..spec(name) };
+    let options = RunOptions::default();
+    let (a, b) = (first.load_run(&facts(&options)).unwrap(), second.load_run(&facts(&options)).unwrap());
+    assert_eq!(b.insert(2, &row("x", "AB"), &credential("AB")).unwrap(), None, "nobody has it yet");
+    for (name, text) in [("a", "AB"), ("b", "CD")] {
+        assert_eq!(a.insert(2, &row(name, text), &credential(text)).unwrap(), None);
+    }
+    a.commit(Sha256Digest::of(b"batch"), 0).unwrap();
+    // With a conflict for this row alone, the row before it would not be named.
+    let overtaken = b.insert(3, &row("y", "CD"), &credential("CD"));
+    assert!(matches!(overtaken, Err(LedgerError::Overtaken { .. })), "{overtaken:?}");
+}
+
+#[test]
+fn of_two_stations_that_wait_for_each_other_one_is_overtaken() {
+    let server = e2e::Database::start().unwrap();
+    let both_have_some = std::sync::Barrier::new(2);
+    // As many as a station writes at once.
+    let half = |name: &str| (0..1_000).map(|number| format!("{name}{number}")).collect::<Vec<_>>();
+    let load = |ledger: &mut Ledger, station: &str, [mine, others]: [&str; 2]| {
+        let options = RunOptions::default();
+        let loader = ledger.load_run(&facts(&options)).unwrap();
+        let insert = |text: &String| {
+            let credential = Credential::thumbprint(&Sha1Thumbprint::of_der(text.as_bytes()).into());
+            loader.insert(2, &spec(&format!("{station}-{text}")), &[credential])
+        };
+        for text in half(mine) {
+            assert_eq!(insert(&text).unwrap(), None);
+        }
+        both_have_some.wait();
+        half(others).iter().try_for_each(|text| insert(text).map(drop))?;
+        loader.commit(Sha256Digest::of(b"batch"), 0)
+    };
+    let (mut first, mut second) = (open(&server, "shared"), open_again(&server, "shared"));
+    let ended = std::thread::scope(|scope| {
+        let first = scope.spawn(|| load(&mut first, "a", ["early", "late"]));
+        let second = scope.spawn(|| load(&mut second, "b", ["late", "early"]));
+        [first.join().unwrap(), second.join().unwrap()]
+    });
+    let overtaken = |ended: &Result<RunId, LedgerError>| matches!(ended, Err(LedgerError::Overtaken { .. }));
+    assert_eq!(ended.iter().filter(|ended| overtaken(ended)).count(), 1, "{ended:?}");
+    assert_eq!(ended.iter().filter(|ended| ended.is_ok()).count(), 1, "{ended:?}");
+}
+
 /// The refusal of a row in a run that is not committed.
 fn second_loads(ledger: &mut Ledger, row: &IdentitySpec, credential: &Credential) -> Option<String> {
     let options = RunOptions::default();

@@ -70,7 +70,7 @@ pub(super) fn release(
             Some(run) => Refusal::because(
                 ReasonCode::DisabledByOtherRun,
                 match hold.is_retired {
-                    true => format!("run {} retired it since, not run {run}: it stays disabled", hold.run),
+                    true => format!("run {} retired it since: it stays disabled", hold.run),
                     false => format!(
                         "it is run {0} that keeps it disabled, not run {run}: `provisioner release --run {0}` enables it",
                         hold.run

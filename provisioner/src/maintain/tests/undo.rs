@@ -108,7 +108,7 @@ async fn a_release_of_a_run_does_not_advise_to_enable_what_was_retired_since() {
     let (second, _) = factory.maintain_all(disable(), &named(&["a"])).await;
     let (release, _) = factory.maintain_all(Maintenance::Release { run: Some(first) }, &[]).await;
     let reasons = factory.reasons(release);
-    assert_eq!(reasons[0].1, format!("run {second} retired it since, not run {first}: it stays disabled"));
+    assert_eq!(reasons[0].1, format!("run {second} retired it since: it stays disabled"));
 }
 
 /// A hub gives a caller with a policy's key no information on the modules of a disabled device.
