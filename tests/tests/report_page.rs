@@ -1,8 +1,11 @@
 //! The report as a page, in a real browser: it can be searched, it makes no requests, and text of a
 //! batch or a hub is harmless in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
-use e2e::{Browser, ServedHub, Station};
+use e2e::{Browser, HostileHub, Reply, ServedHub, Station};
 
 /// Text that must not be interpreted as HTML or script, nor change the direction of the text around
 /// it.
@@ -97,6 +100,39 @@ fn the_text_says_why_rows_are_not_as_asked_and_what_to_do() -> Result<()> {
     assert_eq!(json["rows"][0]["station"], "line-3");
     assert_eq!(json["causes"].as_array().map(Vec::len), Some(2));
     assert_eq!(json["verification"]["equal"], 1);
+    Ok(())
+}
+
+#[test]
+fn the_text_says_who_worked_on_a_run_that_was_interrupted_and_resumed() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = is_down.clone();
+    let hostile = HostileHub::before(&station, &hub, move |call| {
+        match call.names_modules() && down.load(Ordering::Relaxed) {
+            true => Reply::error(503, "ServiceUnavailable"),
+            false => Reply::Forward,
+        }
+    })?;
+    station
+        .write("batch.csv", "device_id,module_id,auth\npump-1,,x509_ca\npump-1,m,x509_ca\npump-2,,sas\n")?;
+    let run = |args: &[&str], code: i32| -> Result<String> {
+        let ended = e2e::Ended::of(hostile.provisioner(&station)?.args(args).output()?)?.expect_code(code)?;
+        Ok(without_times(&ended.stdout))
+    };
+    let apply =
+        ["apply", "batch.csv", "--wait-for-hub", "0", "--operator", "Ada Lovelace", "--station", "line-3"];
+    run(&apply, 3)?;
+    let interrupted = run(&["report"], 1)?;
+    is_down.store(false, Ordering::Relaxed);
+    run(&["resume", "--operator", "Grace Hopper", "--station", "line-4"], 0)?;
+    let resumed = run(&["report"], 0)?;
+    insta::assert_snapshot!(format!("{interrupted}\n\n--- resumed\n\n{resumed}"));
+    let json = station.run("provisioner", ["report", "--format", "json"])?.expect_code(0)?.stdout;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let stations: Vec<_> = json["rows"].as_array().into_iter().flatten().map(|row| &row["station"]).collect();
+    assert_eq!(stations, ["line-3", "line-4", "line-3"]);
     Ok(())
 }
 

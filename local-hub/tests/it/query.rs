@@ -47,6 +47,28 @@ async fn a_page_has_100_rows_where_nothing_else_is_asked_for() {
     assert_eq!(answer.header("x-ms-continuation"), None);
 }
 
+/// As `az iot hub device-identity children list` asks.
+#[tokio::test]
+async fn the_children_of_an_edge_device_are_found_by_its_scope() {
+    let hub = fleet(2).await;
+    let create = async |id: &str, is_edge: bool, scopes: &Value| {
+        let mut device = json!({"deviceId": id, "capabilities": {"iotEdge": is_edge}});
+        device.as_object_mut().unwrap().extend(scopes.as_object().unwrap().clone());
+        hub.client.put(&format!("/devices/{id}"), None, &device).await.ok()
+    };
+    let parent = create("parent", true, &json!({})).await["deviceScope"].clone();
+    create("leaf", false, &json!({"deviceScope": parent})).await;
+    create("nested", true, &json!({"parentScopes": [parent]})).await;
+    let children = async |scope: &str| {
+        let query = format!("SELECT * FROM devices WHERE array_contains(parentScopes, '{scope}')");
+        let rows = hub.client.query(&query, &[]).await.ok();
+        let ids = rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(children(parent.as_str().unwrap()).await, ["leaf", "nested"]);
+    assert_eq!(children("ms-azure-iot-edge://nobody-1").await, [""; 0]);
+}
+
 #[tokio::test]
 async fn projections_and_aggregates_are_raw() {
     let hub = fleet(3).await;
