@@ -2,12 +2,18 @@
 
 pub(crate) mod cells;
 pub(crate) mod column;
+mod ignored;
+pub(crate) mod module_column;
 pub(crate) mod suggest;
 pub(crate) mod twin_column;
 
 use std::sync::Arc;
 
+use hub_types::ModuleId;
+
 use crate::header::column::{Column, Field};
+pub use crate::header::ignored::{ColumnPattern, ColumnPatternError};
+use crate::header::module_column::ModuleColumn;
 use crate::header::suggest::suggest;
 use crate::header::twin_column::TwinColumn;
 use crate::problem::{Findings, Flaw};
@@ -26,6 +32,8 @@ pub(crate) struct HeaderCell {
     pub(crate) column: Option<Column>,
     /// Its index among the columns of the file; `None` if there are too many to count.
     pub(crate) place: Option<usize>,
+    /// True in the row of a module for a column that is the module's own.
+    pub(crate) is_of_module: bool,
 }
 
 /// The columns of a CSV batch.
@@ -36,10 +44,12 @@ pub(crate) struct Header {
     pub(crate) overlaps: Vec<(usize, usize)>,
 }
 
-/// The pairs of [`crate::ReadOptions::map`], parsed.
+/// The options about names, [`crate::ReadOptions::map`] and others, parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct NameMap {
     pairs: Vec<(String, Column)>,
+    modules: Vec<ModuleId>,
+    ignored: Vec<ColumnPattern>,
 }
 
 /// The right side of a pair is not a known name.
@@ -55,16 +65,25 @@ pub struct MapError {
 }
 
 impl NameMap {
-    pub(crate) fn new(pairs: &[(String, String)]) -> Result<Self, MapError> {
-        let parse = |(theirs, ours): &(String, String)| match Column::parse(ours) {
+    pub(crate) fn new(
+        pairs: &[(String, String)],
+        modules: &[ModuleId],
+        ignored: &[ColumnPattern],
+    ) -> Result<Self, MapError> {
+        let parse = |(theirs, ours): &(String, String)| match column_of(ours, modules) {
             Ok(column) => Ok((theirs.trim().to_owned(), column)),
             Err(flaw) => Err(MapError { theirs: theirs.clone(), ours: ours.clone(), remedy: flaw.remedy }),
         };
         let pairs = pairs.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { pairs })
+        Ok(Self { pairs, modules: modules.to_vec(), ignored: ignored.to_vec() })
     }
 
-    /// Resolves a name: the map first, then our own names and the aliases.
+    /// The modules that each row has, if rows are devices with their modules.
+    pub(crate) fn modules(&self) -> &[ModuleId] {
+        &self.modules
+    }
+
+    /// Resolves a name: the map first, then the ignored columns, our own names and the aliases.
     pub(crate) fn read(
         &self,
         written: &str,
@@ -74,17 +93,29 @@ impl NameMap {
         let mapped = self.pairs.iter().find(|(theirs, _)| is_same_name(theirs, written));
         let column = match mapped {
             Some((_, column)) => Ok(column.clone()),
-            None => Column::parse(written),
+            None if self.ignored.iter().any(|pattern| pattern.matches(written)) => {
+                Ok(Column::Ignored(written.trim().to_owned()))
+            }
+            None => column_of(written, &self.modules),
         };
         let column = column.map_err(|flaw| findings.column_error(written.trim(), flaw)).ok();
         let name = column.as_ref().map_or_else(|| written.trim().to_owned(), Column::to_string);
-        HeaderCell { written: written.to_owned(), name, column, place }
+        HeaderCell { written: written.to_owned(), name, column, place, is_of_module: false }
     }
 
-    /// Warns of mapped names that the file does not have, because they are probably mistyped.
+    /// Reports mapped names that the file does not have, because they are probably mistyped, and those that
+    /// are mapped twice.
     fn check_used(&self, header: &Header, findings: &mut Findings<'_>) {
         let written = || header.cells.iter().map(|cell| cell.written.trim());
-        for (theirs, _) in &self.pairs {
+        for (index, (theirs, column)) in self.pairs.iter().enumerate() {
+            let earlier = self.pairs.iter().take(index).find(|(earlier, _)| is_same_name(earlier, theirs));
+            if let Some((_, earlier)) = earlier.filter(|(_, earlier)| earlier != column) {
+                let flaw = Flaw::new(
+                    format!("the column is mapped twice, to `{earlier}` and to `{column}`"),
+                    "map it once",
+                );
+                findings.column_error(theirs, flaw);
+            }
             if !written().any(|name| is_same_name(theirs, name)) {
                 let remedy = match suggest(theirs, written()) {
                     Some(near) => format!("did you mean `{near}`?"),
@@ -128,18 +159,8 @@ impl Header {
     fn check_duplicates(&self, findings: &mut Findings<'_>) {
         for (index, cell) in self.cells.iter().enumerate() {
             let earlier = self.cells.iter().take(index).position(|other| is_same_column(other, cell));
-            if let Some(earlier) = earlier {
-                findings.column_error(
-                    &cell.name,
-                    Flaw::new(
-                        format!(
-                            "the column is there twice, as number {} and number {}",
-                            earlier + 1,
-                            index + 1
-                        ),
-                        "remove one of them, or rename it to `x_…`",
-                    ),
-                );
+            if let Some((earlier, other)) = earlier.and_then(|at| Some((at, self.cells.get(at)?))) {
+                findings.column_error(&cell.name, twice((earlier, other), (index, cell)));
             }
         }
     }
@@ -148,9 +169,35 @@ impl Header {
 /// Returns true if two columns have the same meaning, regardless of forced types.
 pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
     match (&one.column, &other.column) {
-        (Some(Column::Twin(one)), Some(Column::Twin(other))) => one.is_same_place(other),
-        (Some(one), Some(other)) => one == other,
+        (Some(one), Some(other)) => one.is_same(other),
         _ => false,
+    }
+}
+
+/// The flaw of two columns with the same meaning, each with its index.
+fn twice((earlier, other): (usize, &HeaderCell), (index, cell): (usize, &HeaderCell)) -> Flaw {
+    let (first, second) = (earlier + 1, index + 1);
+    if is_same_name(&other.written, &cell.written) {
+        return Flaw::new(
+            format!("the column is there twice, as number {first} and number {second}"),
+            "remove one of them, or rename it to `x_…`",
+        );
+    }
+    Flaw::new(
+        format!(
+            "two columns give its values: `{}`, number {first}, and `{}`, number {second}",
+            other.written.trim(),
+            cell.written.trim()
+        ),
+        "pass over one of them with `--ignore`, or map it to a free column, `--map theirs=x_…`",
+    )
+}
+
+/// The column with a name, ours or one of the aliases.
+fn column_of(name: &str, modules: &[ModuleId]) -> Result<Column, Flaw> {
+    match ModuleColumn::parse(name, modules) {
+        Some(column) => column.map(Column::Module),
+        None => Column::parse(name),
     }
 }
 
@@ -184,7 +231,7 @@ mod tests {
 
     fn header(names: &[&str], map: &[(&str, &str)]) -> (Header, Vec<String>) {
         let pairs: Vec<_> = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let map = NameMap::new(&pairs).unwrap();
+        let map = NameMap::new(&pairs, &[], &[]).unwrap();
         let mut findings = Findings::new("f", Some(1));
         let header = Header::parse(names.iter().copied(), &map, &mut findings);
         let problems = findings.into_problems();
@@ -202,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_map_to_nowhere_or_from_nowhere_is_refused() {
-        let error = NameMap::new(&[("a".into(), "devce_id".into())]).unwrap_err();
+        let error = NameMap::new(&[("a".into(), "devce_id".into())], &[], &[]).unwrap_err();
         assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
         let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);
         assert!(problems[0].contains("did you mean `Serial1`?"), "{problems:?}");
@@ -212,8 +259,15 @@ mod tests {
     fn columns_that_mean_the_same_are_doubled() {
         let (_, problems) = header(&["device_id", "DeviceID", "tags.a", "tags.a:number", "x_a", "x_b"], &[]);
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].contains("number 1 and number 2"), "{problems:?}");
-        assert!(problems[1].contains("column tags.a: the column is there twice"), "{problems:?}");
+        let sources = "two columns give its values: `device_id`, number 1, and `DeviceID`, number 2";
+        assert!(problems[0].contains(sources), "{problems:?}");
+        assert!(problems[1].contains("`tags.a`, number 3, and `tags.a:number`, number 4"), "{problems:?}");
+        let (_, problems) = header(&["device_id", "tags.a", "tags.a"], &[]);
+        assert!(problems[0].contains("column tags.a: the column is there twice"), "{problems:?}");
+        let (_, problems) = header(&["device_id", "Serial"], &[("Serial", "device_id")]);
+        assert!(problems[0].contains("`device_id`, number 1, and `Serial`, number 2"), "{problems:?}");
+        let (_, problems) = header(&["device_id", "a"], &[("a", "x_a"), ("A", "x_b")]);
+        assert!(problems[0].contains("mapped twice, to `x_a` and to `x_b`"), "{problems:?}");
     }
 
     #[test]

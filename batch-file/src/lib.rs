@@ -17,7 +17,7 @@
 //! | `text` | encoding, dialect, lines, quotes and records; damage by spreadsheets |
 //! | `header` | columns and their names, and the cells of a row by column |
 //! | `across` | the comparison of rows: duplicates, parents, lost zeros, types |
-//! | `row` | a row: its source, CSV or JSON Lines, its values and their combinations |
+//! | `row` | a row: its source, CSV or JSON Lines, its values and their combinations, its expansion into modules |
 //!
 //! Each room uses only rooms above it in this table. `reader` and `writer` use all of them.
 
@@ -29,9 +29,9 @@ mod row;
 mod text;
 mod writer;
 
-pub use header::MapError;
 pub use header::cells::Cells;
 pub use header::twin_column::untyped_value;
+pub use header::{ColumnPattern, ColumnPatternError, MapError};
 pub use problem::redact::redact;
 pub use problem::{Problem, Severity};
 pub use reader::{Batch, BatchReader, ReadOptions};

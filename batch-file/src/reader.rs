@@ -5,15 +5,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use hub_types::ModuleId;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use hub_types::shown::without_os_codes;
+use serde::Serialize;
 
 use crate::across::blanks::Blanks;
 use crate::across::duplicates::Duplicates;
 use crate::across::lost_zeros::LostZeros;
 use crate::across::parents::Parents;
-use crate::header::NameMap;
+use crate::header::column::Field;
+use crate::header::{ColumnPattern, NameMap};
 use crate::problem::{Findings, Flaw, Problem};
+use crate::row::expansion::{Expansion, complete};
 use crate::row::id_pattern::IdPattern;
 use crate::row::source::{MAX_ROWS_AHEAD, OpenError, OpenedSource, RawCells, RawRow, Source};
 use crate::row::twins::Twins;
@@ -40,6 +44,8 @@ pub struct BatchReader {
     lost_zeros: LostZeros,
     blanks: Blanks,
     id_pattern: Option<IdPattern>,
+    /// Makes the rows of modules, if rows are devices with their modules.
+    expansion: Option<Expansion>,
     parents: Parents,
     rows: u64,
     file_problems: Vec<Problem>,
@@ -47,12 +53,21 @@ pub struct BatchReader {
 }
 
 /// Options for reading a file, in addition to its own content.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReadOptions {
     /// Pairs of a name in the file and its name in our vocabulary.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
     /// The required form of each device id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id_pattern: Option<IdPattern>,
+    /// The modules that each row of a device stands for as well, with the columns
+    /// `modules.<id>.<column>`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleId>,
+    /// The names of columns that are not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<ColumnPattern>,
 }
 
 /// A whole batch in memory.
@@ -83,7 +98,7 @@ impl BatchReader {
         base: &Path,
         options: &ReadOptions,
     ) -> Result<Self, OpenError> {
-        let map = NameMap::new(&options.map)?;
+        let map = NameMap::new(&options.map, &options.modules, &options.ignore)?;
         let OpenedSource { source, format, problems } = Source::open(input, map, name)?;
         Ok(Self {
             name: name.to_owned(),
@@ -95,6 +110,7 @@ impl BatchReader {
             lost_zeros: LostZeros::default(),
             blanks: Blanks::default(),
             id_pattern: options.id_pattern.clone(),
+            expansion: Expansion::new(&options.modules),
             parents: Parents::default(),
             rows: 0,
             file_problems: problems,
@@ -140,6 +156,9 @@ impl BatchReader {
                     let problems = findings.into_problems();
                     let row = self.read(raw, problems);
                     self.ahead.push_back(row);
+                    if self.expansion.is_some() {
+                        bytes += self.expand();
+                    }
                 }
                 Ok(None) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
@@ -148,9 +167,48 @@ impl BatchReader {
         self.duplicates.prefetch();
         for row in &mut self.ahead {
             compare(row, &mut self.duplicates, &self.name);
-            if let Ok(row) = row {
-                self.parents.note(row.line, &row.identity, row.parent.as_ref(), &mut self.duplicates.keys);
-            }
+        }
+        if self.expansion.is_some() {
+            self.complete_expansions();
+        }
+        for row in self.ahead.iter().flatten() {
+            self.parents.note(row.line, &row.identity, row.parent.as_ref(), &mut self.duplicates.keys);
+        }
+    }
+
+    /// Makes the rows of the modules of the device that was read last, and returns their length in bytes,
+    /// approximately.
+    fn expand(&mut self) -> usize {
+        let (
+            Some(Ok(Row { line, cells, .. }) | Err(BadRow { line, cells: Some(cells), .. })),
+            Some(expansion),
+        ) = (self.ahead.back(), &mut self.expansion)
+        else {
+            return 0;
+        };
+        if cells.pairs().next().is_none() || cells.get(MODULE_ID).is_some_and(|id| !id.trim().is_empty()) {
+            return 0;
+        }
+        let (line, cells) = (*line, cells.clone());
+        for number in 0..expansion.count() {
+            let Some(cells) = expansion.cells(number, &cells) else { continue };
+            self.rows += 1;
+            let findings = Findings::new(&self.name, Some(line));
+            let id_pattern = self.id_pattern.as_ref();
+            let place = RowContext { line, base: &self.base, id_pattern, part: number + 1 };
+            let known = (&mut self.duplicates, &mut self.blanks);
+            self.ahead.push_back(interpret(cells, &place, &mut self.twins, known, findings));
+        }
+        expansion.count() * BYTES_PER_MODULE
+    }
+
+    /// Completes the rows of each device with its modules, which were compared with earlier ones.
+    fn complete_expansions(&mut self) {
+        let mut rows = std::mem::take(&mut self.ahead).into_iter().peekable();
+        while let Some(device) = rows.next() {
+            let line = line_of(&device);
+            let modules = std::iter::from_fn(|| rows.next_if(|row| line_of(row) == line)).collect();
+            self.ahead.extend(complete(device, modules));
         }
     }
 
@@ -162,7 +220,8 @@ impl BatchReader {
             RawCells::Aligned(cells) => {
                 self.lost_zeros.observe(&cells, line);
                 let findings = Findings::of_row(&self.name, line, problems);
-                let place = RowContext { line, base: &self.base, id_pattern: self.id_pattern.as_ref() };
+                let id_pattern = self.id_pattern.as_ref();
+                let place = RowContext { line, base: &self.base, id_pattern, part: 0 };
                 let known = (&mut self.duplicates, &mut self.blanks);
                 return interpret(cells, &place, &mut self.twins, known, findings);
             }
@@ -201,6 +260,14 @@ impl BatchReader {
         self.source.report(&mut findings);
         self.parents.report(&mut self.duplicates, &mut findings);
         self.file_problems.extend(findings.into_problems());
+    }
+}
+
+/// The line on which a row begins.
+fn line_of(row: &Result<Row, BadRow>) -> u64 {
+    match row {
+        Ok(row) => row.line,
+        Err(bad) => bad.line,
     }
 }
 
@@ -243,3 +310,7 @@ impl Iterator for BatchReader {
 
 /// The number of bytes after which reading ahead ends. Rows are usually far shorter.
 const MAX_BYTES_AHEAD: usize = 64 * 1024;
+/// The number of bytes that the row of a module counts for in reading ahead.
+const BYTES_PER_MODULE: usize = 64;
+/// The column of a module's id.
+const MODULE_ID: &str = Field::ModuleId.name();

@@ -1,6 +1,7 @@
 //! [`Row`]: one requested identity, and [`BadRow`]: a row with errors. [`interpret`] makes them of cells.
 
 mod draft;
+pub(crate) mod expansion;
 pub(crate) mod id_pattern;
 mod json_lines;
 mod rules;
@@ -112,6 +113,8 @@ pub(crate) struct RowContext<'a> {
     pub(crate) base: &'a Path,
     /// The required form of each device id.
     pub(crate) id_pattern: Option<&'a IdPattern>,
+    /// The number of the module in an expansion, from 1; 0 for all other rows.
+    pub(crate) part: usize,
 }
 
 /// Reads a row by itself, with the problems already found in its text. Its unique keys, valid or not,
@@ -124,7 +127,7 @@ pub(crate) fn interpret(
     mut findings: Findings<'_>,
 ) -> Result<Row, BadRow> {
     rules::check_overlaps(&cells, &mut findings);
-    let (tags, desired) = twins.read(&cells, place.line, &mut findings);
+    let (tags, desired) = twins.read(&cells, (place.line, place.part), &mut findings);
     let mut draft = Draft::default();
     draft.sort(&cells, &mut findings);
     draft.note_blanks(place.line, blanks);

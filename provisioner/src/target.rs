@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use batch_file::IdPattern;
+use batch_file::ReadOptions;
 use hub_types::connection_string::{HubHost, ServiceConnectionString};
 use hub_types::shown::ShownPath;
 use tokio::net::lookup_host;
@@ -259,10 +259,9 @@ fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
         .map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
 }
 
-/// The pattern for device ids in this folder's configuration file, if there is one: `id_pattern`
-/// under `[batch]`.
-pub(crate) fn configured_id_pattern(folder: &Path) -> Result<Option<IdPattern>, TargetError> {
-    Ok(ConfigFile::read(folder)?.and_then(|file| file.id_pattern))
+/// The options for reading a batch in this folder's configuration file: those under `[batch]`.
+pub(crate) fn configured_reading(folder: &Path) -> Result<ReadOptions, TargetError> {
+    Ok(ConfigFile::read(folder)?.map(|file| file.reading).unwrap_or_default())
 }
 
 const DEFAULT_LOCAL_DATA: &str = ".local-hub";

@@ -121,7 +121,8 @@ fn is_name(column: &Column) -> Option<bool> {
             Kind::AsWritten => Some(false),
             Kind::Bool | Kind::Json | Kind::Number => None,
         },
-        Column::Field(_) => None,
+        Column::Module(column) => is_name(&column.column),
+        Column::Field(_) | Column::Ignored(_) => None,
     }
 }
 

@@ -55,7 +55,7 @@ impl Types {
             self.columns.resize_with(place + 1, || None);
         }
         if let Some(slot) = self.columns.get_mut(place) {
-            slot.get_or_insert_with(|| ColumnTypes::new(&header.name, twin_column.kind))
+            slot.get_or_insert_with(|| ColumnTypes::new(header.label(), twin_column.kind))
                 .observe(cell, value, line);
         }
     }

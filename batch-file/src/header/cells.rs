@@ -56,7 +56,7 @@ impl Cells {
         Self(Repr::Csv(row))
     }
 
-    pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<JsonCell>) -> Self {
+    pub(crate) fn of_json(cells: impl Into<Arc<[Arc<HeaderCell>]>>, values: Vec<JsonCell>) -> Self {
         Self(Repr::Json { cells: cells.into(), values })
     }
 
@@ -64,7 +64,7 @@ impl Cells {
     /// has no `:type`. `primary_key` and `secondary_key` are left out, so the result may be shown,
     /// or rendered into a twin. Empty if the row has more or fewer cells than there are columns.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let known = self.pairs().filter(|(header, _)| !header.is_secret());
+        let known = self.pairs().filter(|(header, _)| !header.is_secret() && !header.is_ignored());
         known.map(|(header, cell)| (header.name.as_str(), cell.text()))
     }
 
@@ -93,6 +93,14 @@ impl Cells {
         })
     }
 
+    /// The record of a CSV file, if the cells are of one.
+    pub(crate) fn csv_record(&self) -> Option<&StringRecord> {
+        match &self.0 {
+            Repr::Csv(row) => Some(&row.record),
+            Repr::Json { .. } => None,
+        }
+    }
+
     /// Pairs of columns of which only one may have a value.
     pub(crate) fn overlaps(&self) -> Cow<'_, [(usize, usize)]> {
         match &self.0 {
@@ -117,7 +125,20 @@ impl fmt::Debug for Cells {
 
 impl HeaderCell {
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(&self.column, Some(Column::Field(field)) if field.is_secret())
+        self.column.as_ref().is_some_and(Column::is_secret)
+    }
+
+    pub(crate) fn is_ignored(&self) -> bool {
+        matches!(&self.column, Some(Column::Ignored(_)))
+    }
+
+    /// The name for messages: as written for the column of a module, which has its own name in the row
+    /// of the module.
+    pub(crate) fn label(&self) -> &str {
+        match self.is_of_module {
+            true => self.written.trim(),
+            false => &self.name,
+        }
     }
 
     /// Returns true if a row with this cell gives no value. An empty string of JSON Lines is a

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use crate::header::module_column::ModuleColumn;
 use crate::header::suggest::suggest;
 use crate::header::twin_column::TwinColumn;
 use crate::problem::Flaw;
@@ -14,6 +15,10 @@ pub(crate) enum Column {
     Field(Field),
     /// A free column `x_…`, for templates and people.
     Free(String),
+    /// A column that the user does not want to be read.
+    Ignored(String),
+    /// A column of one module, in the row of its device.
+    Module(ModuleColumn),
     /// One value of the twin: `tags.…` or `desired.…`.
     Twin(TwinColumn),
 }
@@ -33,13 +38,33 @@ impl Column {
             _ => Err(unknown(name)),
         }
     }
+
+    /// Returns true if both have the same meaning, regardless of forced types.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ignored(_), Self::Ignored(_)) => false,
+            (Self::Module(one), Self::Module(other)) => one.is_same(other),
+            (Self::Twin(one), Self::Twin(other)) => one.is_same_place(other),
+            (one, other) => one == other,
+        }
+    }
+
+    /// Returns true if its cells are never shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        match self {
+            Self::Field(field) => field.is_secret(),
+            Self::Module(column) => column.column.is_secret(),
+            Self::Free(_) | Self::Ignored(_) | Self::Twin(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Field(field) => f.write_str(field.name()),
-            Self::Free(name) => f.write_str(name),
+            Self::Free(name) | Self::Ignored(name) => f.write_str(name),
+            Self::Module(column) => write!(f, "{column}"),
             Self::Twin(twin_column) => write!(f, "{twin_column}"),
         }
     }
@@ -57,7 +82,7 @@ macro_rules! fields {
             pub(crate) const ALL: &[Self] = &[$(Self::$field,)*];
 
             /// The name in a header.
-            pub(crate) fn name(self) -> &'static str {
+            pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$field => $name,)*
                 }
@@ -217,7 +242,8 @@ fn squash(name: &str) -> String {
 
 fn unknown(name: &str) -> Flaw {
     let message = "no such column in a batch";
-    let ways_out = "or begin a free column's name with `x_`, or rename it with `--map theirs=ours`";
+    let ways_out = "or begin a free column's name with `x_`, rename it with `--map theirs=ours`, or \
+                    pass over it with `--ignore`";
     let remedy = match suggest_name(name) {
         Some(legal) => format!("did you mean `{legal}`? {ways_out}"),
         None => {

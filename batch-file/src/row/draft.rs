@@ -21,6 +21,8 @@ pub(crate) struct Draft<'a> {
     refused: Vec<Field>,
     /// Cells with blanks around their value.
     padded: Vec<(Field, &'a str)>,
+    /// The first column of a module that has a value.
+    of_modules: Option<&'a str>,
 }
 
 impl<'a> Draft<'a> {
@@ -31,6 +33,19 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let text = cell.text();
+            match &header.column {
+                Some(Column::Ignored(_)) => {
+                    if let Some(flaw) = secret_in(&text) {
+                        findings.cell_error(&header.name, &text, flaw);
+                    }
+                    continue;
+                }
+                Some(Column::Module(_)) => {
+                    self.of_modules.get_or_insert(&header.name);
+                    continue;
+                }
+                _ => {}
+            }
             if let Some(flaw) = forbidden(&header.column, cell, &text) {
                 match header.is_secret() {
                     true => findings.column_error(&header.name, flaw),
@@ -68,6 +83,11 @@ impl<'a> Draft<'a> {
     /// Returns true if the row has a text here, including a refused one.
     pub(crate) fn is_given(&self, field: Field) -> bool {
         self.has(field) || self.refused.contains(&field)
+    }
+
+    /// Returns the first column of a module that has a value in the row.
+    pub(crate) fn module_column(&self) -> Option<&str> {
+        self.of_modules
     }
 
     /// Records the values that lost their surrounding blanks.

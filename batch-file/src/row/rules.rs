@@ -87,6 +87,15 @@ pub(crate) fn check_identity(
 /// Checks the columns that only devices have, and those that a device can't set for itself.
 pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, findings: &mut Findings<'_>) {
     if identity.module().is_some() {
+        if let Some(column) = draft.module_column() {
+            findings.column_error(
+                column,
+                Flaw::new(
+                    "the column is for a module of the row's device, and the row is a module itself",
+                    "give the value in the module's own column, or move it to the device's row",
+                ),
+            );
+        }
         for &field in Field::of_devices() {
             if let Some(text) = draft.get(field) {
                 findings.cell_error(

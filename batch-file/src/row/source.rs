@@ -9,6 +9,7 @@ use csv::StringRecord;
 use hub_types::shown::ShownBare;
 
 use crate::header::cells::{Cells, CsvRow};
+use crate::header::module_column::check_listed;
 use crate::header::{Header, MAX_COLUMNS, MapError, NameMap};
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::json_lines::JsonRows;
@@ -109,7 +110,7 @@ impl Source {
         })?;
         match first_line(&mut lines, name)? {
             FirstLine::JsonArray => Err(refusal(name, json_array())),
-            FirstLine::JsonLines => Ok(OpenedSource::json_lines(lines, map)),
+            FirstLine::JsonLines => Ok(OpenedSource::json_lines(lines, map, name)),
             FirstLine::Header(delimiter) | FirstLine::Separator(delimiter) => {
                 OpenedSource::csv(lines, delimiter, mark, &map, name)
             }
@@ -244,11 +245,13 @@ fn next_object(
 }
 
 impl OpenedSource {
-    fn json_lines(lines: Lines, map: NameMap) -> Self {
+    fn json_lines(lines: Lines, map: NameMap, name: &str) -> Self {
+        let mut findings = Findings::new(name, Some(lines.number() + 1));
+        check_listed(map.modules(), &mut findings);
         Self {
             source: Source::JsonLines { lines, rows: JsonRows::new(map), text: Vec::new() },
             format: Format { dialect: Dialect::JsonLines, names: Vec::new() },
-            problems: Vec::new(),
+            problems: findings.into_problems(),
         }
     }
 
@@ -273,6 +276,7 @@ impl OpenedSource {
         let nameless = record.iter().rev().take_while(|name| name.trim().is_empty()).count();
         let named = written - nameless;
         record.truncate(named);
+        check_listed(map.modules(), &mut findings);
         let header = Header::parse(record.iter(), map, &mut findings);
         if !header.has_device_id() {
             return Err(no_batch(name, findings));

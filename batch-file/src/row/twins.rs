@@ -16,25 +16,42 @@ use crate::text::excel;
 /// they share the result.
 #[derive(Default)]
 pub(crate) struct Twins {
-    /// The previous row.
-    last: Option<Cells>,
+    /// The previous row, and in an expansion the previous row of each module.
+    last: Vec<LastTwin>,
+    types: Types,
+}
+
+/// The previous row, and its twin.
+#[derive(Default)]
+struct LastTwin {
+    cells: Option<Cells>,
     /// The result of the previous row; `None` if it had problems, which must be reported for each
     /// row.
     tags: Option<Arc<JsonObject>>,
     desired: Option<Arc<JsonObject>>,
-    types: Types,
 }
 
 /// Tags and desired properties.
 type Twin = (Arc<JsonObject>, Arc<JsonObject>);
 
 impl Twins {
-    pub(crate) fn read(&mut self, cells: &Cells, line: u64, findings: &mut Findings<'_>) -> Twin {
-        let same = self.last.as_ref().map_or_else(Same::default, |last| same(last, cells));
-        self.last = Some(cells.clone());
+    /// Reads the values of a row; `part` is the number of the module in an expansion, from 1, and 0 for
+    /// all other rows.
+    pub(crate) fn read(
+        &mut self,
+        cells: &Cells,
+        (line, part): (u64, usize),
+        findings: &mut Findings<'_>,
+    ) -> Twin {
+        if self.last.len() <= part {
+            self.last.resize_with(part + 1, LastTwin::default);
+        }
         let mut row = RowValues { cells, line, types: &mut self.types };
-        let tags = read(Section::Tags, &mut row, (same.tags, &mut self.tags), findings);
-        let desired = read(Section::Desired, &mut row, (same.desired, &mut self.desired), findings);
+        let Some(last) = self.last.get_mut(part) else { return Twin::default() };
+        let same = last.cells.as_ref().map_or_else(Same::default, |last| same(last, cells));
+        last.cells = Some(cells.clone());
+        let tags = read(Section::Tags, &mut row, (same.tags, &mut last.tags), findings);
+        let desired = read(Section::Desired, &mut row, (same.desired, &mut last.desired), findings);
         (tags, desired)
     }
 

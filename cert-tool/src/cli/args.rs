@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use batch_file::IdPattern;
+use batch_file::{ColumnPattern, IdPattern, ReadOptions};
 use cert_tool::{KeyType, MAX_THREADS};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cli_support::choices;
-use hub_types::IdentityId;
+use hub_types::{IdentityId, ModuleId};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -143,7 +143,35 @@ pub(crate) struct BatchArgs {
     /// Refuse rows whose device ID does not match this regular expression as a whole, as in
     /// `PMP-\d{8}`.
     #[arg(long, value_name = "REGEX", requires = "batch")]
-    pub(crate) id_pattern: Option<IdPattern>,
+    id_pattern: Option<IdPattern>,
+    /// Read the column THEIRS as our column OURS.
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "batch")]
+    map: Vec<(String, String)>,
+    /// Pass over columns with this name; `*` stands for any text, `?` for one character.
+    #[arg(long, value_name = "PATTERN", requires = "batch")]
+    ignore: Vec<ColumnPattern>,
+    /// Read each row as a device with these modules, whose columns are `modules.<id>.<column>`.
+    #[arg(long, value_name = "ID,…", value_delimiter = ',', requires = "batch")]
+    modules: Vec<ModuleId>,
+}
+
+impl BatchArgs {
+    /// The options for reading.
+    pub(crate) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            map: self.map.clone(),
+            id_pattern: self.id_pattern.clone(),
+            modules: self.modules.clone(),
+            ignore: self.ignore.clone(),
+        }
+    }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
+        _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),
+    }
 }
 
 /// One identity.

@@ -24,8 +24,7 @@ pub(crate) struct BatchFile<'a> {
 
 impl<'a> BatchFile<'a> {
     pub(crate) fn new(path: &'a Path, args: &BatchArgs) -> Self {
-        let options = ReadOptions { id_pattern: args.id_pattern.clone(), ..ReadOptions::default() };
-        Self { path, options }
+        Self { path, options: args.options() }
     }
 
     fn open(&self) -> Result<BatchReader, Failure> {

@@ -91,13 +91,15 @@ fn write(batch: &Path, out: &Path, lines: &BTreeSet<u64>, run: &Run) -> Result<(
     }
     let file = std::fs::File::open(batch).map_err(|error| unreadable(error.into()))?;
     let base = batch.parent().unwrap_or_else(|| Path::new(""));
-    let options = run.options.read_options();
-    let mut reader = BatchReader::from_read(file, &batch.to_string_lossy(), base, &options)
+    let mut reader = BatchReader::from_read(file, &batch.to_string_lossy(), base, &run.options.read)
         .map_err(|error| unreadable(error.into()))?;
     let mut writer = BatchWriter::create(out, reader.format())?;
+    let mut written = None;
     for row in (&mut reader).flatten() {
-        if lines.contains(&row.line) {
+        // The modules of an expanded row follow its device, whose cells are all of them.
+        if lines.contains(&row.line) && written != Some(row.line) {
             writer.write(&row.cells)?;
+            written = Some(row.line);
         }
     }
     Ok(writer.finish().map(drop)?)

@@ -3,7 +3,7 @@
 use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 
-use batch_file::{IdPattern, Problem, ReadOptions};
+use batch_file::{Problem, ReadOptions};
 use cert_tool::IssuedStore;
 use hub_types::IdentityId;
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
 use crate::model::spec::IdentitySpec;
 use crate::model::text::counted;
-use crate::target::{TargetError, configured_id_pattern};
+use crate::target::{TargetError, configured_reading};
 
 /// A batch file and its reading options.
 #[derive(Debug, Clone)]
@@ -34,20 +34,23 @@ pub(crate) struct BatchFile {
 pub(crate) struct BatchChoice {
     /// The file.
     pub(crate) file: PathBuf,
-    /// The mapping of foreign column names.
-    pub(crate) map: Vec<(String, String)>,
-    /// The pattern of the device ids; `None` for the pattern of the configuration file.
-    pub(crate) id_pattern: Option<IdPattern>,
+    /// The reading options; those of the configuration file take the place of missing ones.
+    pub(crate) read: ReadOptions,
 }
 
 impl BatchChoice {
     /// Completes the choice with the settings of the configuration file in `folder`.
     pub(crate) fn resolve(self, folder: &Path) -> Result<BatchFile, TargetError> {
-        let id_pattern = match self.id_pattern {
-            Some(pattern) => Some(pattern),
-            None => configured_id_pattern(folder)?,
-        };
-        Ok(BatchFile { path: self.file, read: ReadOptions { map: self.map, id_pattern } })
+        let configured = configured_reading(folder)?;
+        let mut read = self.read;
+        read.id_pattern = read.id_pattern.or(configured.id_pattern);
+        if read.modules.is_empty() {
+            read.modules = configured.modules;
+        }
+        if read.ignore.is_empty() {
+            read.ignore = configured.ignore;
+        }
+        Ok(BatchFile { path: self.file, read })
     }
 }
 

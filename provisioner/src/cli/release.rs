@@ -19,11 +19,7 @@ pub(super) async fn run(
     let request = match (&args.file, args.run) {
         (Some(file), _) => MaintainRequest::Batch(BatchChangeRequest {
             maintenance: Maintenance::Release { run: None },
-            batch: BatchChoice {
-                file: file.clone(),
-                map: args.map.clone(),
-                id_pattern: args.id_pattern.clone(),
-            },
+            batch: BatchChoice { file: file.clone(), read: args.read.options() },
             issue: None,
             certificates: CertificateSource::Ignored,
             skip_bad_rows: args.skip_bad_rows,

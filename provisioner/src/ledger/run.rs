@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use batch_file::{IdPattern, ReadOptions};
+use batch_file::{ColumnPattern, IdPattern, ReadOptions};
+use hub_types::ModuleId;
 use hub_types::connection_string::HubHost;
 use serde::{Deserialize, Serialize};
 
@@ -216,12 +217,9 @@ pub(crate) struct RunOptions {
     /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) quarantine: bool,
-    /// The mapping of foreign column names of the batch file.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) map: Vec<(String, String)>,
-    /// The pattern that the device ids of the batch had to match, from the command line or the settings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id_pattern: Option<IdPattern>,
+    /// The options for reading the batch file, from the command line or the settings.
+    #[serde(flatten)]
+    pub(crate) read: ReadOptions,
     /// The profile of the certificates of rows that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<String>,
@@ -283,6 +281,8 @@ struct StoredOptions {
     quarantine: bool,
     map: Vec<(String, String)>,
     id_pattern: Option<IdPattern>,
+    modules: Vec<ModuleId>,
+    ignore: Vec<ColumnPattern>,
     profile: Option<String>,
     plan: Option<Sha256Digest>,
     service: ServiceKind,
@@ -293,8 +293,10 @@ struct StoredOptions {
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
-        let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, .. } = stored;
-        let StoredOptions { id_pattern, profile, plan, service, entries, follow, .. } = stored;
+        let StoredOptions { maintenance, created_by_tag, issue, quarantine, .. } = stored;
+        let StoredOptions { map, id_pattern, modules, ignore, .. } = stored;
+        let StoredOptions { profile, plan, service, entries, follow, .. } = stored;
+        let read = ReadOptions { map, id_pattern, modules, ignore };
         let rules = ApplyRules { mode, twin };
         Self {
             maintenance,
@@ -302,8 +304,7 @@ impl From<StoredOptions> for RunOptions {
             created_by_tag,
             issue,
             quarantine,
-            map,
-            id_pattern,
+            read,
             profile,
             plan,
             service,
@@ -314,11 +315,6 @@ impl From<StoredOptions> for RunOptions {
 }
 
 impl RunOptions {
-    /// Returns how the batch of the run is read, the first time and each time after.
-    pub(crate) fn read_options(&self) -> ReadOptions {
-        ReadOptions { map: self.map.clone(), id_pattern: self.id_pattern.clone() }
-    }
-
     /// The command that continues the run.
     pub(crate) fn resume_command(&self, run: RunId) -> String {
         match &self.follow {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use batch_file::ReadOptions;
 use hub_types::identity::StatusReason;
 use hub_types::{DeviceId, IdentityId, Sha1Thumbprint};
 
@@ -319,8 +320,12 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         created_by_tag: Some("by".into()),
         issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
         quarantine: true,
-        map: vec![("Serial".into(), "device_id".into())],
-        id_pattern: Some("[ab]".parse().unwrap()),
+        read: ReadOptions {
+            map: vec![("Serial".into(), "device_id".into())],
+            id_pattern: Some("[ab]".parse().unwrap()),
+            modules: vec!["m".parse().unwrap()],
+            ignore: vec!["ERP*".parse().unwrap()],
+        },
         profile: Some("gateway".into()),
         plan: Some(Sha256Digest::of(b"plan")),
         service: ServiceKind::Dps,

@@ -123,8 +123,7 @@ impl BatchPlan {
             .transpose()?;
         let mut owners = open_owners(&location, observer.status_listener())?;
         let batch = batch.resolve(".".as_ref())?;
-        options.map.clone_from(&batch.read.map);
-        options.id_pattern.clone_from(&batch.read.id_pattern);
+        options.read.clone_from(&batch.read);
         let rules = LoadRules::of(&options, skip_bad_rows);
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;

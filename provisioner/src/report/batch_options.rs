@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use batch_file::ReadOptions;
+use hub_types::ModuleId;
 use hub_types::dps::enrollment::AllocationPolicy;
 use hub_types::shown::is_seen;
 
@@ -25,8 +27,7 @@ pub(super) fn batch_options_under(run: &Run, rules: ApplyRules) -> String {
         issue,
         profile,
         quarantine,
-        map: _,
-        id_pattern: _,
+        read: _,
         // Its options are the run's.
         plan: _,
         // The options that name the DPS say it.
@@ -85,11 +86,15 @@ fn entry_options(entries: &EntryOptions) -> String {
 
 /// Those of the options that say how the run read its batch. Each command that reads a batch takes them.
 fn reading_options(run: &Run) -> String {
-    let map = |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
-    let pattern = run.options.id_pattern.as_ref();
+    let ReadOptions { map, id_pattern, modules, ignore } = &run.options.read;
+    let maps = map.iter().map(|(theirs, ours)| format!(" --map {}", quoted(&format!("{theirs}={ours}"))));
+    let ignored = ignore.iter().map(|pattern| format!(" --ignore {}", quoted(&pattern.to_string())));
+    let modules: Vec<_> = modules.iter().map(ModuleId::as_str).collect();
+    let modules = (!modules.is_empty()).then(|| format!(" --modules {}", quoted(&modules.join(","))));
+    let pattern = id_pattern.as_ref();
     let pattern = pattern.map(|pattern| format!(" --id-pattern {}", quoted(&pattern.to_string())));
     let skip = (run.rejected > 0).then(|| " --skip-bad-rows".to_owned());
-    run.options.map.iter().map(map).chain(pattern).chain(skip).collect()
+    maps.chain(ignored).chain(modules).chain(pattern).chain(skip).collect()
 }
 
 fn issue_options(IssueFolders { ca, out }: &IssueFolders) -> String {

@@ -1,5 +1,8 @@
 //! The options of a run in words.
 
+use batch_file::ReadOptions;
+use hub_types::ModuleId;
+
 use crate::ledger::{IssueFolders, RunOptions};
 use crate::model::entry_settings::{EntryOptions, Reprovision};
 use crate::model::maintenance::Maintenance;
@@ -10,7 +13,7 @@ use hub_types::shown::ShownPath;
 /// Returns the options that a run was begun with, in words.
 pub(super) fn options(options: &RunOptions) -> String {
     let RunOptions { maintenance, rules, created_by_tag, issue, quarantine, .. } = options;
-    let RunOptions { map, id_pattern, profile, plan, service, entries, .. } = options;
+    let RunOptions { read, profile, plan, service, entries, .. } = options;
     let mut words = match maintenance {
         None if *service == ServiceKind::Dps => {
             let mut words = vec![match &entries.group {
@@ -33,8 +36,7 @@ pub(super) fn options(options: &RunOptions) -> String {
     }
     words.extend(profile.as_ref().map(|name| format!("profile {name} for rows that name none")));
     words.extend(created_by_tag.as_ref().map(|tag| format!("the tag {tag} names the creator")));
-    words.extend(map.iter().map(|(theirs, ours)| format!("column {theirs} read as {ours}")));
-    words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
+    words.extend(reading_in_words(read));
     words.extend(plan.as_ref().map(|sha256| format!("as planned, by the plan with the SHA-256 {sha256}")));
     words.join(", ")
 }
@@ -51,6 +53,17 @@ fn entries_in_words(entries: &EntryOptions) -> Vec<String> {
     words.extend((!iot_hubs.is_empty()).then(|| format!("hubs {}", iot_hubs.join(" and "))));
     words.extend(webhook_file.as_ref().map(|file| format!("the function in {}", ShownPath(file))));
     words.extend(group.as_ref().map(|group| format!("for the CA in {}", ShownPath(&group.certificate))));
+    words
+}
+
+fn reading_in_words(read: &ReadOptions) -> Vec<String> {
+    let ReadOptions { map, id_pattern, modules, ignore } = read;
+    let mut words = Vec::new();
+    words.extend(map.iter().map(|(theirs, ours)| format!("column {theirs} read as {ours}")));
+    words.extend(ignore.iter().map(|pattern| format!("columns {pattern} not read")));
+    let modules: Vec<_> = modules.iter().map(ModuleId::as_str).collect();
+    words.extend((!modules.is_empty()).then(|| format!("modules {} of each device", modules.join(", "))));
+    words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
     words
 }
 
@@ -79,13 +92,19 @@ mod tests {
             issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
             profile: Some("gateway".to_owned()),
             quarantine: true,
-            map: vec![("Serial".to_owned(), "device_id".to_owned())],
+            read: ReadOptions {
+                map: vec![("Serial".to_owned(), "device_id".to_owned())],
+                modules: vec!["tele".parse().unwrap(), "up".parse().unwrap()],
+                ignore: vec!["ERP*".parse().unwrap()],
+                ..ReadOptions::default()
+            },
             ..RunOptions::default()
         };
         assert_eq!(
             options(&apply),
             "creates what is missing, writes twins only once, devices left disabled, in quarantine, certificates of the \
-             CA in pki, issued to pki/issued, profile gateway for rows that name none, column Serial read as device_id"
+             CA in pki, issued to pki/issued, profile gateway for rows that name none, column Serial read as device_id, \
+             columns ERP* not read, modules tele, up of each device"
         );
         let of =
             |maintenance| options(&RunOptions { maintenance: Some(maintenance), ..RunOptions::default() });

@@ -81,12 +81,7 @@ impl NewRun {
             return Err(PlanMismatch::NotAPlan { path: request.batch.file }.into());
         } else {
             let batch = request.batch.resolve(".".as_ref())?;
-            let options = RunOptions {
-                map: batch.read.map.clone(),
-                id_pattern: batch.read.id_pattern.clone(),
-                service: target.kind(),
-                ..request.options
-            };
+            let options = RunOptions { read: batch.read.clone(), service: target.kind(), ..request.options };
             let rules = LoadRules::of(&options, request.skip_bad_rows);
             (batch, options, rules, None)
         };

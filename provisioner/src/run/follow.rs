@@ -71,11 +71,7 @@ impl Following<'_> {
         let context = self.context;
         let target = self.hub(service).await?;
         let batch = batch.resolve(".".as_ref())?;
-        let options = RunOptions {
-            map: batch.read.map.clone(),
-            id_pattern: batch.read.id_pattern.clone(),
-            ..self.options
-        };
+        let options = RunOptions { read: batch.read.clone(), ..self.options };
         let rules = LoadRules::of(&options, skip_bad_rows);
         let certificates =
             Certificates::open(options.issue.clone(), &self.secrets, &target, context.observer)?;
@@ -152,8 +148,8 @@ impl Following<'_> {
         let (context, target) = (self.context, self.hub(service).await?);
         context.observer.note(&format_args!("run {}: {}, begun {}", from.id, from.input, from.started));
         let (batch, keys) = batch_of(from, batch.as_deref(), &mut ledger, context.observer)?;
-        let RunOptions { issue, map, id_pattern, profile, .. } = from.options.clone();
-        let options = RunOptions { issue, map, id_pattern, profile, ..self.options };
+        let RunOptions { issue, read, profile, .. } = from.options.clone();
+        let options = RunOptions { issue, read, profile, ..self.options };
         let label = target.label();
         let service = open_answering(target, &options, context).await?;
         let fill = |loader: &Loader<'_>| {

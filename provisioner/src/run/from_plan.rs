@@ -36,7 +36,7 @@ impl PlannedBatch {
     /// The batch that was planned, which may be `elsewhere` now.
     pub(super) fn batch(&self, elsewhere: Option<PathBuf>) -> BatchFile {
         let path = elsewhere.unwrap_or_else(|| self.plan.header.input.clone());
-        BatchFile { path, read: self.plan.header.options.read_options() }
+        BatchFile { path, read: self.plan.header.options.read.clone() }
     }
 
     /// The options of the run.

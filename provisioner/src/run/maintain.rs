@@ -92,8 +92,7 @@ async fn resolve(
     let options = RunOptions {
         maintenance: Some(maintenance),
         issue,
-        map: batch.read.map.clone(),
-        id_pattern: batch.read.id_pattern.clone(),
+        read: batch.read.clone(),
         service: target.kind(),
         ..RunOptions::default()
     };
@@ -135,7 +134,7 @@ pub(super) fn credentials(
     keys: Arc<GivenKeys>,
 ) -> Result<CredentialSource, RunFailure> {
     let load_options = LoadOptions {
-        read: options.read_options(),
+        read: options.read.clone(),
         certificates: CertificateSource::Ignored,
         note_files: true,
         ..LoadOptions::default()

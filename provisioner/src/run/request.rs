@@ -86,6 +86,7 @@ pub(crate) enum FollowedRows {
 }
 
 /// The request for a change of existing identities.
+#[expect(clippy::large_enum_variant, reason = "a command makes one of them")]
 pub(crate) enum MaintainRequest {
     /// Change the identities that a batch names.
     Batch(BatchChangeRequest),

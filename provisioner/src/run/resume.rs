@@ -217,7 +217,7 @@ pub(super) fn batch_of(
     let mut keys = GivenKeys::new();
     if needs_keys {
         let options = LoadOptions {
-            read: run.options.read_options(),
+            read: run.options.read.clone(),
             certificates: CertificateSource::Ignored,
             ..LoadOptions::default()
         };

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use batch_file::IdPattern;
+use batch_file::ReadOptions;
 use hub_types::connection_string::HubHost;
 use hub_types::dps::IdScope;
 use hub_types::limits::Tier;
@@ -29,8 +30,8 @@ pub(super) struct ConfigFile {
     path: PathBuf,
     hubs: BTreeMap<String, ConfiguredHub>,
     dps: BTreeMap<String, ConfiguredDps>,
-    /// What each device id of a batch has to look like.
-    pub(super) id_pattern: Option<IdPattern>,
+    /// How each batch is read.
+    pub(super) reading: ReadOptions,
 }
 
 /// A hub of the file. Its paths are relative to the working folder.
@@ -191,9 +192,9 @@ impl ConfigFile {
             Ok(text) => text,
             Err(source) => return Err(ConfigError::NotText { path, source }),
         };
-        let Tables { hubs, dps, id_pattern } =
+        let Tables { hubs, dps, reading } =
             read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
-        Ok(Some(Self { path, hubs, dps, id_pattern }))
+        Ok(Some(Self { path, hubs, dps, reading }))
     }
 
     /// Finds a hub.
@@ -252,7 +253,7 @@ impl Flaw {
 struct Tables {
     hubs: BTreeMap<String, ConfiguredHub>,
     dps: BTreeMap<String, ConfiguredDps>,
-    id_pattern: Option<IdPattern>,
+    reading: ReadOptions,
 }
 
 fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
@@ -284,7 +285,7 @@ fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
             "batch" => {
                 let problem = ConfigProblem::Value { key: "batch", must: "a table: `[batch]`" };
                 let batch = value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))?;
-                tables.id_pattern = read_batch(batch)?;
+                tables.reading = read_batch(batch)?;
             }
             _ => return Err(unknown(key, &["hubs", "dps", "batch"])),
         }
@@ -293,17 +294,35 @@ fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
 }
 
 /// Reads what holds for every batch.
-fn read_batch(batch: &DeTable<'_>) -> Result<Option<IdPattern>, Flaw> {
-    let mut id_pattern = None;
+fn read_batch(batch: &DeTable<'_>) -> Result<ReadOptions, Flaw> {
+    let mut reading = ReadOptions::default();
     for (key, value) in batch {
-        if key.get_ref() != "id_pattern" {
-            return Err(unknown(key, &["id_pattern"]));
+        match key.get_ref().as_ref() {
+            "id_pattern" => {
+                let problem = ConfigProblem::Value { key: "id_pattern", must: "a regular expression" };
+                let pattern = value.get_ref().as_str().and_then(|text| text.parse().ok());
+                reading.id_pattern = Some(pattern.ok_or_else(|| Flaw::new(problem, value.span()))?);
+            }
+            "ignore" => {
+                reading.ignore = read_list("ignore", "a list of names of columns, with `*` and `?`", value)?;
+            }
+            "modules" => reading.modules = read_list("modules", "a list of the ids of modules", value)?,
+            _ => return Err(unknown(key, &["id_pattern", "ignore", "modules"])),
         }
-        let problem = ConfigProblem::Value { key: "id_pattern", must: "a regular expression" };
-        let pattern = value.get_ref().as_str().and_then(|text| text.parse().ok());
-        id_pattern = Some(pattern.ok_or_else(|| Flaw::new(problem, value.span()))?);
     }
-    Ok(id_pattern)
+    Ok(reading)
+}
+
+/// Reads a list of texts.
+fn read_list<T: FromStr>(
+    key: &'static str,
+    must: &'static str,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Vec<T>, Flaw> {
+    let flaw = |value: &Spanned<DeValue<'_>>| Flaw::new(ConfigProblem::Value { key, must }, value.span());
+    let values = value.get_ref().as_array().ok_or_else(|| flaw(value))?;
+    let parse = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().and_then(|text| text.parse().ok());
+    values.iter().map(|value| parse(value).ok_or_else(|| flaw(value))).collect()
 }
 
 /// Refuses a file that holds a secret before anything in it can get into a message.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use batch_file::IdPattern;
+use batch_file::{ColumnPattern, IdPattern, ReadOptions};
 use clap::Args;
+use hub_types::ModuleId;
 
 use super::TargetArgs;
 use crate::batch::BatchChoice;
@@ -52,7 +53,7 @@ pub(in crate::cli) struct JobArgs {
 impl JobArgs {
     /// Returns true if an option was given that a plan has, too.
     pub(in crate::cli) fn has_options(&self) -> bool {
-        self.issued.issue.is_some() || !self.batch.map.is_empty() || self.batch.id_pattern.is_some()
+        self.issued.issue.is_some() || self.batch.read.options() != ReadOptions::default()
     }
 }
 
@@ -60,19 +61,47 @@ impl JobArgs {
 pub(in crate::cli) struct BatchArgs {
     /// The batch: CSV or JSON Lines, one identity per row.
     pub(in crate::cli) file: PathBuf,
-    /// Read the column THEIRS as our column OURS.
-    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
-    pub(in crate::cli) map: Vec<(String, String)>,
-    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
-    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
-    #[arg(long, value_name = "REGEX")]
-    pub(in crate::cli) id_pattern: Option<IdPattern>,
+    #[command(flatten)]
+    pub(in crate::cli) read: ReadArgs,
 }
 
 impl BatchArgs {
     /// The choice of a batch.
     pub(in crate::cli) fn choice(&self) -> BatchChoice {
-        BatchChoice { file: self.file.clone(), map: self.map.clone(), id_pattern: self.id_pattern.clone() }
+        BatchChoice { file: self.file.clone(), read: self.read.options() }
+    }
+}
+
+/// The options for reading a batch.
+#[derive(Debug, Clone, Args)]
+#[group(skip)]
+pub(in crate::cli) struct ReadArgs {
+    /// Read the column THEIRS as our column OURS.
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
+    map: Vec<(String, String)>,
+    /// Pass over columns with this name; `*` stands for any text, `?` for one character
+    /// [default: `ignore` under `[batch]` in provisioner.toml].
+    #[arg(long, value_name = "PATTERN", requires = "file")]
+    ignore: Vec<ColumnPattern>,
+    /// Read each row as a device with these modules, whose columns are `modules.<id>.<column>`
+    /// [default: `modules` under `[batch]` in provisioner.toml].
+    #[arg(long, value_name = "ID,…", value_delimiter = ',', requires = "file")]
+    modules: Vec<ModuleId>,
+    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
+    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
+    #[arg(long, value_name = "REGEX", requires = "file")]
+    id_pattern: Option<IdPattern>,
+}
+
+impl ReadArgs {
+    /// The options, without those of the configuration file.
+    pub(in crate::cli) fn options(&self) -> ReadOptions {
+        ReadOptions {
+            map: self.map.clone(),
+            id_pattern: self.id_pattern.clone(),
+            modules: self.modules.clone(),
+            ignore: self.ignore.clone(),
+        }
     }
 }
 
@@ -105,7 +134,7 @@ pub(in crate::cli) struct ProfileArgs {
     pub(in crate::cli) name: Option<String>,
 }
 
-pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
+fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
         _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),

@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batch_file::IdPattern;
 use clap::Args;
 
-use super::batch::parse_pair;
 use super::choices::TwinPolicyArg;
-use super::{IssuedArgs, ProfileArgs, TargetArgs, UnlockArgs, WorkArgs};
+use super::{IssuedArgs, ProfileArgs, ReadArgs, TargetArgs, UnlockArgs, WorkArgs};
 use crate::allocation::{AllocationKey, AllocationKeyError, ListenSettings};
 use crate::batch::BatchChoice;
 use crate::ledger::RunOptions;
@@ -20,7 +18,7 @@ use crate::run::{FollowRequest, FollowedRows};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FollowArgs {
     /// The batch, or the number of a run.
-    #[arg(value_name = "FILE|RUN")]
+    #[arg(id = "file", value_name = "FILE|RUN")]
     rows: String,
     /// Follow the registrations with this DPS of `provisioner.toml`, or without NAME with that of the
     /// connection string in the environment variable IOTDPS_CONNECTION_STRING. Without the option,
@@ -62,13 +60,8 @@ pub(in crate::cli) struct FollowArgs {
     /// Read the batch of the run from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     batch: Option<PathBuf>,
-    /// Read the column THEIRS of a batch as our column OURS.
-    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
-    map: Vec<(String, String)>,
-    /// Refuse rows of a batch whose whole device id does not match this regular expression
-    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
-    #[arg(long, value_name = "REGEX")]
-    id_pattern: Option<IdPattern>,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]
     skip_bad_rows: bool,
@@ -94,8 +87,7 @@ impl FollowArgs {
             Ok(run) => FollowedRows::Run(run, self.batch.clone()),
             Err(_) => FollowedRows::Batch(BatchChoice {
                 file: PathBuf::from(&self.rows),
-                map: self.map.clone(),
-                id_pattern: self.id_pattern.clone(),
+                read: self.read.options(),
             }),
         };
         let twin = self.twin.map(Into::into).unwrap_or_default();

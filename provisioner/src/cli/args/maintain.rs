@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use batch_file::IdPattern;
 use clap::{ArgGroup, Args};
 use hub_types::identity::StatusReason;
 
-use super::batch::parse_pair;
 use super::verify::parse_address;
-use super::{BatchArgs, DpsArgs, JobArgs, TargetArgs, WorkArgs};
+use super::{BatchArgs, DpsArgs, JobArgs, ReadArgs, TargetArgs, WorkArgs};
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
 use crate::report::DEFAULT_REASON;
@@ -101,13 +99,8 @@ impl RetireArgs {
 pub(in crate::cli) struct ReleaseArgs {
     /// The devices: CSV or JSON Lines, of which only `device_id` is needed.
     pub(in crate::cli) file: Option<PathBuf>,
-    /// Read the column THEIRS as our column OURS.
-    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
-    pub(in crate::cli) map: Vec<(String, String)>,
-    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
-    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
-    #[arg(long, value_name = "REGEX", requires = "file")]
-    pub(in crate::cli) id_pattern: Option<IdPattern>,
+    #[command(flatten)]
+    pub(in crate::cli) read: ReadArgs,
     /// Enable only the devices that this run has disabled.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) run: Option<RunId>,

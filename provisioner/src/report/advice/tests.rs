@@ -1,5 +1,6 @@
 //! The advice for every verb with every reason.
 
+use batch_file::ReadOptions;
 use hub_types::identity::StatusReason;
 use serde_json::{from_value, json};
 
@@ -130,7 +131,7 @@ fn other_credentials_are_never_to_be_overwritten() {
 fn commands_have_the_options_with_which_the_batch_was_read() {
     let mut run = run(RunVerb::Apply(ApplyMode::Create));
     run.input = "my batch.csv".into();
-    run.options.map = vec![("Serial".into(), "device_id".into())];
+    run.options.read.map = vec![("Serial".into(), "device_id".into())];
     run.options.issue = Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() });
     let to_do = advice(&run, Some(ReasonCode::IdentityMissing)).to_do;
     assert!(
@@ -153,8 +154,12 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
             created_by_tag: Some("made".into()),
             issue: Some(IssueFolders { ca: "pki".into(), out: "out".into() }),
             quarantine: true,
-            map: vec![("Serial".into(), "device_id".into())],
-            id_pattern: Some("p.*".parse().unwrap()),
+            read: ReadOptions {
+                map: vec![("Serial".into(), "device_id".into())],
+                id_pattern: Some("p.*".parse().unwrap()),
+                modules: vec!["m".parse().unwrap(), "n".parse().unwrap()],
+                ignore: vec!["ERP *".parse().unwrap()],
+            },
             profile: Some("gateway".into()),
             plan: Some(Sha256Digest::of(b"plan")),
             service: ServiceKind::Hub,
@@ -173,7 +178,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
                     ApplyMode::Upsert => " --mode upsert",
                 };
                 let expected = format!(
-                    " --issue pki --out out --profile=gateway --map Serial=device_id --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
+                    " --issue pki --out out --profile=gateway --map Serial=device_id --ignore 'ERP *' --modules m,n --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
                      --quarantine --created-by-tag=made"
                 );
                 assert!(command.ends_with(&expected), "{reason:?}: {command}");
