@@ -285,11 +285,10 @@ fn told_registration(state: &RegistrationState) -> Option<String> {
     let at = state.last_updated_date_time_utc.map(|at| format!(", at {at}")).unwrap_or_default();
     match state.status {
         RegistrationStatus::Assigned => {
-            let hub = state.assigned_hub.as_deref().unwrap_or_default();
-            let device = state.device_id.as_ref().map(ToString::to_string).unwrap_or_default();
-            Some(format!(
-                "it has registered before: the DPS assigned it to the hub `{hub}` as `{device}`{at}"
-            ))
+            let hub = state.assigned_hub.as_ref().map(|hub| format!(" to the hub `{hub}`"));
+            let device = state.device_id.as_ref().map(|device| format!(" as `{device}`"));
+            let (hub, device) = (hub.unwrap_or_default(), device.unwrap_or_default());
+            Some(format!("it has registered before: the DPS assigned it{hub}{device}{at}"))
         }
         RegistrationStatus::Failed => {
             let code = state.error_code.map(|code| format!(" ({code})")).unwrap_or_default();

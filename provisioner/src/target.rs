@@ -115,11 +115,9 @@ impl Target {
             return Self::configured(hub, choice);
         }
         let access = match (choice.host, &choice.connection_string) {
-            (Some(host), _) => {
-                Access::Entra(EntraAccess::new(ServiceKind::Hub, host, choice.sign_in, choice.entra))
-            }
+            (Some(host), _) => entra_access(ServiceKind::Hub, host, choice.sign_in, choice.entra)?,
             (None, Some(text)) if text.trim().is_empty() => return Err(TargetError::EmptyVariable),
-            (None, Some(text)) => parse_access(text, "IOTHUB_CONNECTION_STRING")?,
+            (None, Some(text)) => parse_access(ServiceKind::Hub, text, "IOTHUB_CONNECTION_STRING")?,
             (None, None) => return Self::unconfigured(folder),
         };
         let TargetChoice { device_host, ca_files, size, .. } = choice;
@@ -139,9 +137,9 @@ impl Target {
 
     fn configured(hub: ConfiguredHub, choice: TargetChoice) -> Result<Self, TargetError> {
         let (access, secret_file) = match hub.access {
-            ConfiguredAccess::ConnectionString(file) => (read_access(&file)?, Some(file)),
+            ConfiguredAccess::ConnectionString(file) => (read_access(ServiceKind::Hub, &file)?, Some(file)),
             ConfiguredAccess::Entra(host, sign_in) => {
-                (Access::Entra(EntraAccess::new(ServiceKind::Hub, host, sign_in, choice.entra)), None)
+                (entra_access(ServiceKind::Hub, host, sign_in, choice.entra)?, None)
             }
         };
         let device_host = choice.device_host.or(hub.device_host);
@@ -237,26 +235,52 @@ async fn resolves_to_this_machine(host: &HubHost) -> bool {
 const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the connection string that a file holds.
-fn read_access(path: &Path) -> Result<Access, TargetError> {
-    let text = cli_support::text::read(path)
-        .map_err(|source| TargetError::ConnectionStringFile { path: path.to_owned(), source })?;
+/// Reads the connection string of a service from a file.
+fn read_access(service: ServiceKind, path: &Path) -> Result<Access, TargetError> {
+    let text = cli_support::text::read(path).map_err(|source| TargetError::ConnectionStringFile {
+        service,
+        path: path.to_owned(),
+        source,
+    })?;
     let content = text.trim_start();
     match content.chars().next() {
-        None => Err(TargetError::EmptyFile { path: path.to_owned() }),
+        None => Err(TargetError::EmptyFile { service, path: path.to_owned() }),
         Some('{' | '[' | '"') => {
             let before = text.len() - content.len();
             let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
-            Err(TargetError::JsonFile { path: path.to_owned(), line })
+            Err(TargetError::JsonFile { service, path: path.to_owned(), line })
         }
-        Some(_) => parse_access(&text, &format!("`{}`", ShownPath(path))),
+        Some(_) => parse_access(service, &text, &format!("`{}`", ShownPath(path))),
     }
 }
 
-fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
+/// Parses the connection string of a service.
+fn parse_access(service: ServiceKind, text: &str, place: &str) -> Result<Access, TargetError> {
     let access = text.parse::<ServiceConnectionString>();
-    access
-        .map(Access::SharedKey)
-        .map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
+    let access = access.map(Access::SharedKey);
+    let access =
+        access.map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })?;
+    check_kind(service, access)
+}
+
+/// The right to call a service with Entra ID.
+fn entra_access(
+    service: ServiceKind,
+    host: HubHost,
+    sign_in: SignIn,
+    environment: EntraEnvironment,
+) -> Result<Access, TargetError> {
+    check_kind(service, Access::Entra(EntraAccess::new(service, host, sign_in, environment)))
+}
+
+/// Refuses the address of a service of the other kind, where its name shows that.
+fn check_kind(service: ServiceKind, access: Access) -> Result<Access, TargetError> {
+    match ServiceKind::of_azure_host(access.host().name()) {
+        Some(found) if found != service => {
+            Err(TargetError::OtherKind { service, host: access.host().name().to_owned(), found })
+        }
+        _ => Ok(access),
+    }
 }
 
 /// The options for reading a batch in this folder's configuration file: those under `[batch]`.

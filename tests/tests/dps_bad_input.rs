@@ -167,3 +167,59 @@ fn a_device_that_registers_twice_at_once_is_on_one_hub_once_and_is_retired_once(
     ensure!(hub.get("/devices/pump-1").is_err() && hub.register(&station, "pump-1")?.0 == 401);
     Ok(())
 }
+
+/// The local hub names its errors, and its DPS numbers them.
+#[test]
+fn a_hub_is_taken_for_no_dps_and_a_dps_for_no_hub() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
+    station.write("pumps.csv", "device_id,auth\npump-1,sas\n")?;
+    let call = |variable: &str, value: &str, args: &[&str]| -> Result<Ended> {
+        let mut command = station.command("provisioner")?;
+        command.env("IOTHUB_CA_FILE", hub.ca_file()).env(variable, value).args(args);
+        Ended::of(command.output()?)
+    };
+    let dps = hub.dps_connection_string()?;
+    let sides = [
+        (
+            "IOTDPS_CONNECTION_STRING",
+            hub.connection_string(),
+            &["--dps"][..],
+            "check that the address is that of a DPS",
+        ),
+        ("IOTHUB_CONNECTION_STRING", &dps, &[], "check that the address is that of an IoT hub"),
+    ];
+    for (variable, value, option, remedy) in sides {
+        for args in
+            [&["plan", "pumps.csv"][..], &["apply", "pumps.csv"], &["verify", "pumps.csv"], &["export"]]
+        {
+            let refused = call(variable, value, &[args, option].concat())?.expect_code(3)?;
+            ensure!(refused.stderr.contains("what answers has no such operation"), "{args:?}: {refused:?}");
+            ensure!(refused.stderr.contains(remedy), "{args:?}: {refused:?}");
+        }
+        let doctor = call(variable, value, &[&["doctor"], option].concat())?.expect_code(3)?;
+        ensure!(!doctor.stdout.contains("granted"), "{doctor:?}");
+        ensure!(doctor.stdout.contains(remedy), "{doctor:?}");
+    }
+    // The names that Azure gives tell before anything is sent.
+    let key = "SharedAccessKeyName=p;SharedAccessKey=QUJDREVGR0hJSktMTU5PUA==";
+    for (variable, host, option, told) in [
+        (
+            "IOTDPS_CONNECTION_STRING",
+            "h.azure-devices.net",
+            &["--dps"][..],
+            "is the address of a hub, and a DPS is needed",
+        ),
+        (
+            "IOTHUB_CONNECTION_STRING",
+            "d.azure-devices-provisioning.net",
+            &[],
+            "is the address of a DPS, and a hub is needed",
+        ),
+    ] {
+        let value = format!("HostName={host};{key}");
+        let refused = call(variable, &value, &[&["plan", "pumps.csv"], option].concat())?.expect_code(2)?;
+        ensure!(refused.stderr.contains(told) && refused.stderr.contains(variable), "{refused:?}");
+    }
+    Ok(())
+}

@@ -93,7 +93,26 @@ fn rows_and_cas_that_a_group_has_no_place_for_are_told() -> Result<()> {
         "{}",
         foreign.stderr
     );
+    // Nor does one of a CA with the same name and a different key.
+    station.run("cert-tool", ["ca", "init", "twin"])?.expect_code(0)?;
+    let twin = apply("issued/issued.csv", &["--group-ca", "twin/issuing.pem"])?;
+    ensure!(
+        twin.stderr.contains("a CA of the same name with a different key has signed it"),
+        "{}",
+        twin.stderr
+    );
+    station.write("new.csv", "device_id\npump-3\n")?;
+    for group_ca in ["twin/issuing.pem", "other/root.pem"] {
+        let issued = apply("new.csv", &["--issue", "pki", "--group-ca", group_ca])?;
+        let told =
+            format!("the CA in `pki` is neither the CA of the enrolment group, `{group_ca}`, nor below it");
+        ensure!(issued.stderr.contains(&told), "{}", issued.stderr);
+    }
     ensure!(hub.requests()?.is_empty(), "nothing was sent");
+    // The root above the CA will do.
+    let args =
+        ["apply", "new.csv", "--dps", "--group", "factory", "--issue", "pki", "--group-ca", "pki/root.pem"];
+    station.provision_dps(&hub, &args, 0)?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, not_a};
 use crate::x509::name::{attribute_text, name_text};
 use crate::x509::pkcs7;
+use crate::x509::signed_by::signature_fault;
 
 /// A certificate, parsed but not judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +162,12 @@ impl Certificate {
     /// Returns whether the certificate says that it is a CA's (`CA:TRUE`).
     pub fn is_ca(&self) -> bool {
         self.is_ca
+    }
+
+    /// Returns whether a CA has issued the certificate: it has the CA's name as its issuer's, and a signature with
+    /// the CA's key, of an accepted kind.
+    pub fn is_issued_by(&self, ca: &Self) -> bool {
+        self.issuer == ca.subject && signature_fault(self, ca).is_none()
     }
 
     /// The public key as a DER `SubjectPublicKeyInfo`.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use batch_file::Row;
+use cert_tool::Certificate;
 use cli_support::causes::with_causes;
 use hub_types::dps::RegistrationId;
 use hub_types::identity::Status;
@@ -26,13 +27,13 @@ pub(super) struct Unenrollable {
 pub(super) struct EnrollmentRules {
     /// The registration ids so far: a DPS does not tell letter cases apart, which a hub does.
     ids: HashSet<RegistrationId>,
-    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
-    group_ca: Option<String>,
+    /// The CA of the enrolment group by which the devices register, if they get no enrolments.
+    group_ca: Option<Certificate>,
 }
 
 impl EnrollmentRules {
     /// The rules for devices that register by the group of this CA, or by enrolments of their own.
-    pub(super) fn new(group_ca: Option<String>) -> Self {
+    pub(super) fn new(group_ca: Option<Certificate>) -> Self {
         Self { ids: HashSet::new(), group_ca }
     }
 
@@ -107,7 +108,7 @@ fn check_auth(row: &Row, auth: &AuthSpec) -> Option<Unenrollable> {
 
 /// Checks the authentication of a device that is to register by the group of a CA. Of the issuers of its
 /// certificate, the CA of the group must be one.
-fn check_auth_in_group(row: &Row, auth: &AuthSpec, ca: &str) -> Option<Unenrollable> {
+fn check_auth_in_group(row: &Row, auth: &AuthSpec, ca: &Certificate) -> Option<Unenrollable> {
     let refused = |column, message: String, remedy| Unenrollable { column, value: None, message, remedy };
     if let AuthSpec::Sas { .. } = auth {
         return Some(refused(
@@ -118,15 +119,16 @@ fn check_auth_in_group(row: &Row, auth: &AuthSpec, ca: &str) -> Option<Unenrolla
         ));
     }
     let chain = cert_tool::read_chain(row.certificate.as_ref()?).ok()?;
-    let leads_to_ca = chain.iter().any(|one| one.issuer() == ca);
+    let leads_to_ca = chain.iter().any(|one| one.is_issued_by(ca));
     let last = chain.last().filter(|_| !leads_to_ca)?;
+    let name = ShownBare(ca.subject());
+    let found = match chain.iter().any(|one| one.issuer() == ca.subject()) {
+        true => "a CA of the same name with a different key has signed it".to_owned(),
+        false => format!("its file ends with a certificate by `{}`", ShownBare(last.issuer())),
+    };
     Some(refused(
         "certificate",
-        format!(
-            "it does not lead to the CA of the enrolment group, `{}`: its file ends with a certificate by `{}`",
-            ShownBare(ca),
-            ShownBare(last.issuer())
-        ),
+        format!("it does not lead to the CA of the enrolment group, `{name}`: {found}"),
         "where an intermediate certificate is missing, put it behind the device's own in the same file; where another \
          CA has issued it, name that CA with `--group-ca`",
     ))

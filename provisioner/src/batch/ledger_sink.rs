@@ -4,7 +4,7 @@ use hub_types::shown::ShownPath;
 use std::path::{Path, PathBuf};
 
 use batch_file::{Problem, ReadOptions};
-use cert_tool::IssuedStore;
+use cert_tool::{Certificate, IssuedStore};
 use hub_types::IdentityId;
 use sha2::{Digest, Sha256};
 
@@ -67,8 +67,8 @@ pub(crate) struct LoadRules {
     pub(crate) profile: Option<String>,
     /// The kind of the service that the batch is for.
     pub(crate) service: ServiceKind,
-    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
-    pub(crate) group_ca: Option<String>,
+    /// The CA of the enrolment group by which the devices register, if they get no enrolments.
+    pub(crate) group_ca: Option<Certificate>,
 }
 
 impl LoadRules {

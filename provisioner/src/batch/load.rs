@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use batch_file::{BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
-use cert_tool::RowCheck;
+use cert_tool::{Certificate, RowCheck};
 use hub_types::DeviceId;
 use sha2::{Digest, Sha256};
 
@@ -42,8 +42,8 @@ pub(crate) struct LoadOptions {
     pub(crate) issuer: Option<RowCheck>,
     /// The kind of the service that the batch is for, where rows that can't be on it are bad.
     pub(crate) service: ServiceKind,
-    /// The name of the CA of the enrolment group by which the devices register, if they get no enrolments.
-    pub(crate) group_ca: Option<String>,
+    /// The CA of the enrolment group by which the devices register, if they get no enrolments.
+    pub(crate) group_ca: Option<Certificate>,
 }
 
 /// The receiver of a batch's rows and problems as they are read.

@@ -12,6 +12,7 @@ use crate::device::{ConnectError, CredentialError};
 use crate::dps::EntryError;
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, LocationError};
+use crate::model::service::ServiceKind;
 use crate::plan::{PlanError, PlanFileError};
 use crate::target::TargetError;
 use crate::verify::VerifyError;
@@ -294,10 +295,25 @@ impl From<TargetError> for Failure {
                 .hint("name one with `--hub NAME`, or take the embedded test hub with `--local`"),
             TargetError::NoConfigFile { .. } => Self::new(Exit::BadInput, error)
                 .hint("put the file into the working folder; docs/reaching-a-hub.md shows an example"),
-            TargetError::JsonFile { .. } => Self::new(Exit::BadInput, error).hint(
-                "write the string alone into it: `az iot hub connection-string show --hub-name NAME \
-                 --query connectionString --output tsv`",
-            ),
+            TargetError::JsonFile { service, .. } => {
+                let (service, option) = match service {
+                    ServiceKind::Dps => ("dps", "--dps-name"),
+                    ServiceKind::Hub => ("hub", "--hub-name"),
+                };
+                let hint = format!(
+                    "write the string alone into it: `az iot {service} connection-string show {option} NAME --query \
+                     connectionString --output tsv`"
+                );
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
+            TargetError::OtherKind { service, .. } => {
+                let variable = match service {
+                    ServiceKind::Dps => "IOTDPS_CONNECTION_STRING",
+                    ServiceKind::Hub => "IOTHUB_CONNECTION_STRING",
+                };
+                let hint = format!("the connection string of a {service} belongs into {variable}, or into a file of its own");
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
             TargetError::Config(problem) => {
                 let hint = problem.hint();
                 Self::new(Exit::BadInput, error).hint(hint)

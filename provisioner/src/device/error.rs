@@ -44,8 +44,8 @@ pub(crate) enum ConnectError {
     NotAssigned {
         /// The state of the registration.
         status: RegistrationStatus,
-        /// The code of the failure.
-        code: u32,
+        /// The code of the failure, if the DPS names one.
+        code: Option<u32>,
         /// The failure in words.
         message: String,
     },
@@ -61,12 +61,12 @@ pub(crate) enum ConnectError {
     #[error("a DPS refuses its id as a registration id")]
     RegistrationId(#[source] RegistrationIdError),
     /// The DPS does not let the device register.
-    #[error("the DPS refused the registration ({status}{})", told(u32::try_from(*code).unwrap_or_default(), ""))]
+    #[error("the DPS refused the registration ({status}{})", told(*code, ""))]
     RegistrationRefused {
         /// An HTTP status.
         status: u16,
-        /// The error code.
-        code: u64,
+        /// The error code, if the DPS names one.
+        code: Option<u32>,
     },
     /// The twin that came is none.
     #[error("the hub sent something that is not a twin")]
@@ -274,11 +274,11 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
 }
 
 /// The code and the words of a failure, as the end of a sentence.
-fn told(code: u32, message: &str) -> String {
-    match (code, message) {
-        (0, "") => String::new(),
-        (code, "") => format!(", {code}"),
-        (code, message) => format!(", {code}: {}", ShownBare(message)),
+fn told(code: Option<u32>, message: &str) -> String {
+    let code = code.map_or_else(|| ", without an error code".to_owned(), |code| format!(", {code}"));
+    match message {
+        "" => code,
+        message => format!("{code}: {}", ShownBare(message)),
     }
 }
 

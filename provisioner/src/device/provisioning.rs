@@ -169,9 +169,10 @@ impl DpsAnswer {
     }
 
     fn refusal(&self, status: u16) -> ConnectError {
-        let document: serde_json::Value = serde_json::from_slice(&self.payload).unwrap_or_default();
-        let code = document.get("errorCode").and_then(serde_json::Value::as_u64);
-        ConnectError::RegistrationRefused { status, code: code.unwrap_or_default() }
+        let document: Option<serde_json::Value> = serde_json::from_slice(&self.payload).ok();
+        let code = document.as_ref().and_then(|document| document.get("errorCode")?.as_u64());
+        let code = code.and_then(|code| u32::try_from(code).ok());
+        ConnectError::RegistrationRefused { status, code }
     }
 }
 
@@ -185,7 +186,7 @@ fn assignment(operation: RegistrationOperation, id: &RegistrationId) -> Result<A
             Ok(Assignment { hub, device: device.into() })
         }
         (status, _) => {
-            let code = state.as_ref().and_then(|state| state.error_code).unwrap_or_default();
+            let code = state.as_ref().and_then(|state| state.error_code);
             let message = state.and_then(|state| state.error_message).unwrap_or_default();
             Err(ConnectError::NotAssigned { status, code, message })
         }

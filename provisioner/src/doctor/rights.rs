@@ -82,10 +82,12 @@ fn never() -> Condition {
 pub(super) fn right(name: &'static str, called: Result<String, HubError>, remedy: &'static str) -> Check {
     match called {
         Ok(seen) => Check::ok(name, seen),
-        Err(error) if matches!(error.status(), Some(404 | 412)) => Check::ok(name, granted(error)),
-        Err(error) if matches!(error.class(), ErrorClass::Auth | ErrorClass::Permanent) => {
-            Check::fail(name, with_causes(&error), remedy)
+        Err(error) if error.class() == ErrorClass::Auth => Check::fail(name, with_causes(&error), remedy),
+        Err(error) if error.class() == ErrorClass::Permanent => {
+            Check::fail(name, with_causes(&error), error.hint().unwrap_or(remedy))
         }
+        // The object to change is not there, or has a different version.
+        Err(error) if matches!(error.status(), Some(404 | 412)) => Check::ok(name, granted(error)),
         Err(error) => Check::warning(name, with_causes(&error), "it did not answer as expected"),
     }
 }

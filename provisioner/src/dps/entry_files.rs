@@ -59,6 +59,19 @@ pub(crate) enum EntryError {
         /// The subject.
         subject: String,
     },
+    /// The CA that issues certificates for the devices is neither the one of the group nor below it.
+    #[error(
+        "the CA in `{}` is neither the CA of the enrolment group, `{}`, nor below it: no device with a certificate of \
+         it could register by the group",
+        ShownPath(folder),
+        ShownPath(path)
+    )]
+    OtherCa {
+        /// The certificate of the group.
+        path: PathBuf,
+        /// The folder of the CA that issues.
+        folder: PathBuf,
+    },
     /// The certificate of the group is not valid yet.
     #[error("the CA certificate `{}` of the enrolment group is valid from {begin} on only", ShownPath(path))]
     NotYetValid {
@@ -100,6 +113,9 @@ impl EntryError {
             Self::MixedEdge { .. } => "split the batch: one group for the edge devices, one for the others",
             Self::NoGroupCa => {
                 "name its certificate with `--group-ca FILE`, or the CA's folder with `--issue CA_DIR`"
+            }
+            Self::OtherCa { .. } => {
+                "leave `--group-ca` out, or name the certificate of the CA that `--issue` names, or of one above it"
             }
             Self::NotCa { .. } => "name the certificate of the CA that signs the devices' certificates",
             Self::NoWebhook | Self::WebhookAddress { .. } => {
@@ -155,12 +171,31 @@ impl GroupCa {
         Ok(Self { certificate, options: options.clone() })
     }
 
-    /// The name of the CA.
-    pub(crate) fn subject(&self) -> &str {
-        self.certificate.subject()
+    /// The certificate of the CA.
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
-    /// The certificate.
+    /// Refuses a CA that issues certificates which do not lead to the one of the group. `chain` has its certificate
+    /// and those above it.
+    pub(crate) fn check_issuer<'c>(
+        &self,
+        chain: impl Iterator<Item = &'c Certificate>,
+        folder: &Path,
+    ) -> Result<(), EntryError> {
+        let group = &self.certificate;
+        let is_same = |one: &Certificate| {
+            one.subject() == group.subject() && one.public_key_info() == group.public_key_info()
+        };
+        match chain.into_iter().any(|one| is_same(one) || one.is_issued_by(group)) {
+            true => Ok(()),
+            false => {
+                Err(EntryError::OtherCa { path: self.options.certificate.clone(), folder: folder.to_owned() })
+            }
+        }
+    }
+
+    /// The certificate in DER.
     pub(crate) fn der(&self) -> CertificateDer {
         CertificateDer::new(self.certificate.der())
     }

@@ -11,6 +11,8 @@
 //! - `live`: seen on a live hub (a single 401 in the middle of a run: azure-iot-cli-extension#77);
 //! - `here`: a decision of this program.
 
+use hub_types::ErrorCode;
+
 use super::error::HubError;
 use crate::model::service::ServiceKind;
 
@@ -61,6 +63,8 @@ enum ErrorPattern {
     Status(u16, u16),
     /// The same, where the answer has no error code and none of the hub's envelopes.
     Unexplained(u16, u16),
+    /// Answers with this status and without an error code of the service: a different one answers.
+    WithoutOwnCode(ServiceKind, u16),
     /// Anything but an error answer.
     Other(CallResult<'static>),
 }
@@ -89,9 +93,20 @@ impl ClassRow {
             (ErrorPattern::Unexplained(from, to), CallResult::Answer { status, explained: false, .. }) => {
                 (*from..=*to).contains(&status)
             }
+            (ErrorPattern::WithoutOwnCode(service, wanted), CallResult::Answer { status, code, .. }) => {
+                *wanted == status && !code.is_some_and(|code| is_code_of(*service, code))
+            }
             (ErrorPattern::Other(other), seen) => *other == seen,
             _ => false,
         }
+    }
+}
+
+/// Returns true for the error codes of a service: names of a hub, numbers of a DPS.
+fn is_code_of(service: ServiceKind, code: &str) -> bool {
+    match service {
+        ServiceKind::Dps => code.parse::<u32>().is_ok(),
+        ServiceKind::Hub => ErrorCode::from_name(code).is_some(),
     }
 }
 
@@ -227,6 +242,8 @@ static TABLE: &[ClassRow] = class_rows! {
     ErrorPattern::Status(429, 429) => Throttled, "quotas", "", THROTTLED;
     ErrorPattern::Status(499, 499) => Transient, "api", "", LATER;
     ErrorPattern::Unexplained(400, 499) => Foreign, "here", "", FOREIGN;
+    ErrorPattern::WithoutOwnCode(ServiceKind::Hub, 404) => Permanent, "here", "what answers has no such operation",
+        "check that the address is that of an IoT hub, not of a DPS";
     ErrorPattern::Status(400, 499) => Input, "errors", "", "";
     ErrorPattern::Status(501, 501) => Permanent, "9110", "what answers has no such operation",
         "check that the address is that of an IoT hub";
@@ -306,6 +323,9 @@ mod tests {
                 }
                 ErrorPattern::Unexplained(from, _) => {
                     CallResult::Answer { status: from, code: None, explained: false }
+                }
+                ErrorPattern::WithoutOwnCode(_, status) => {
+                    CallResult::Answer { status, code: None, explained: true }
                 }
                 ErrorPattern::Other(seen) => seen,
             };

@@ -16,6 +16,17 @@ pub(crate) enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// The kind of the service with a host name in Azure or one of its national clouds, where the name shows it.
+    pub(crate) fn of_azure_host(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let labels: Vec<&str> = name.rsplit('.').collect();
+        match labels.as_slice() {
+            ["net" | "us" | "cn", "azure-devices", _, ..] => Some(Self::Hub),
+            ["net" | "us" | "cn", "azure-devices-provisioning", _, ..] => Some(Self::Dps),
+            _ => None,
+        }
+    }
+
     /// The mark of a service for tests.
     pub(crate) fn test_mark(self) -> &'static str {
         match self {

@@ -39,6 +39,9 @@ pub(super) async fn apply(
     if let (Some(certificates), Some(profile)) = (&certificates, &new.options.profile) {
         certificates.check_profile(profile)?;
     }
+    if let (Some(certificates), Some(group)) = (&certificates, &new.group) {
+        certificates.check_group(group)?;
+    }
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let store = certificates.as_ref().map(Certificates::store);
     let (service, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
@@ -89,7 +92,7 @@ impl NewRun {
         read_settings(&options.entries)?;
         let group =
             options.entries.group.as_ref().map(|group| GroupCa::read(group, clock::now())).transpose()?;
-        rules.group_ca = group.as_ref().map(|ca| ca.subject().to_owned());
+        rules.group_ca = group.as_ref().map(|ca| ca.certificate().clone());
         Ok(Self { batch, options, rules, certificates, plan, group })
     }
 

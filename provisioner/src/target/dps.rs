@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 use super::config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredDps};
 use super::open_hub::read_ca_file;
 use super::{HubLabel, HubSources, KnownHubs, OpenHub, Target, TargetChoice, TargetError};
-use super::{parse_access, read_access, resolves_to_this_machine};
+use super::{entra_access, parse_access, read_access, resolves_to_this_machine};
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::dps::DpsClient;
-use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClientOptions, HubError, ServiceClient, SignIn};
+use crate::hub::{Access, EntraEnvironment, HubClientOptions, HubError, ServiceClient, SignIn};
 use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
@@ -142,17 +142,17 @@ impl DpsTarget {
                 device_host = device_host.or(dps.device_host);
                 id_scope = id_scope.or(dps.id_scope);
                 match dps.access {
-                    ConfiguredAccess::ConnectionString(file) => (read_access(&file)?, Some(file)),
+                    ConfiguredAccess::ConnectionString(file) => {
+                        (read_access(ServiceKind::Dps, &file)?, Some(file))
+                    }
                     ConfiguredAccess::Entra(host, sign_in) => {
-                        (Access::Entra(EntraAccess::new(ServiceKind::Dps, host, sign_in, entra)), None)
+                        (entra_access(ServiceKind::Dps, host, sign_in, entra)?, None)
                     }
                 }
             }
-            (None, Some(host), _) => {
-                (Access::Entra(EntraAccess::new(ServiceKind::Dps, host, sign_in, entra)), None)
-            }
+            (None, Some(host), _) => (entra_access(ServiceKind::Dps, host, sign_in, entra)?, None),
             (None, None, Some(text)) if !text.trim().is_empty() => {
-                (parse_access(&text, "IOTDPS_CONNECTION_STRING")?, None)
+                (parse_access(ServiceKind::Dps, &text, "IOTDPS_CONNECTION_STRING")?, None)
             }
             (None, None, _) => return Err(TargetError::NoDps),
         };

@@ -51,18 +51,32 @@ pub(crate) enum TargetError {
         /// The searched path of the file.
         path: PathBuf,
     },
+    /// The address is that of a service of the other kind.
+    #[error("`{host}` is the address of a {found}, and a {service} is needed")]
+    OtherKind {
+        /// The kind of the service that is needed.
+        service: ServiceKind,
+        /// The host.
+        host: String,
+        /// The kind of the service there.
+        found: ServiceKind,
+    },
     /// The file that should hold a connection string is empty.
-    #[error("`{}` is empty; it must hold the hub's connection string", ShownPath(path))]
+    #[error("`{}` is empty; it must hold the {service}'s connection string", ShownPath(path))]
     EmptyFile {
+        /// The kind of the service.
+        service: ServiceKind,
         /// The file.
         path: PathBuf,
     },
     /// The file that should hold a connection string is a JSON document.
     #[error(
-        "`{}`, line {line}: this is a JSON document; the file must hold the hub's connection string alone, as text",
+        "`{}`, line {line}: this is a JSON document; the file must hold the {service}'s connection string alone, as text",
         ShownPath(path)
     )]
     JsonFile {
+        /// The kind of the service.
+        service: ServiceKind,
         /// The file.
         path: PathBuf,
         /// The line on which it begins, from 1.
@@ -77,8 +91,10 @@ pub(crate) enum TargetError {
         source: std::io::Error,
     },
     /// The file that should hold a connection string can't be read.
-    #[error("can't read `{}`, the file of the hub's connection string", ShownPath(path))]
+    #[error("can't read `{}`, the file of the {service}'s connection string", ShownPath(path))]
     ConnectionStringFile {
+        /// The kind of the service.
+        service: ServiceKind,
         /// The file.
         path: PathBuf,
         /// Why.

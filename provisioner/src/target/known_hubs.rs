@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use super::config::{ConfigFile, ConfiguredAccess, ConfiguredHub};
 use super::open_hub::read_ca_file;
-use super::{TargetError, parse_access, read_access};
+use super::{TargetError, entra_access, parse_access, read_access};
 use crate::dps::AssignedHubs;
-use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
+use crate::hub::{Access, EntraEnvironment, HubClient, HubClientOptions, SignIn};
 use crate::model::service::ServiceKind;
 
 /// The sources of access to hubs, beside that of the DPS.
@@ -98,7 +98,7 @@ impl KnownHubs {
         let HubSources { configured, connection_string, sign_in, environment } = &self.sources;
         let is_it = |access: &Access| access.host().name().eq_ignore_ascii_case(name);
         if let Some(text) = connection_string
-            && let Ok(access) = parse_access(text, "IOTHUB_CONNECTION_STRING")
+            && let Ok(access) = parse_access(ServiceKind::Hub, text, "IOTHUB_CONNECTION_STRING")
             && is_it(&access)
         {
             return Ok((access, self.trust.clone()));
@@ -113,10 +113,10 @@ impl KnownHubs {
         }
         match sign_in {
             // A token for hubs goes to nobody else.
-            Some(sign_in) if is_azure_hub(name) => {
+            Some(sign_in) if ServiceKind::of_azure_host(name) == Some(ServiceKind::Hub) => {
                 let host: HubHost = name.parse().map_err(|_| format!("`{name}` is no host name"))?;
-                let entra = EntraAccess::new(ServiceKind::Hub, host, *sign_in, environment.clone());
-                Ok((Access::Entra(entra), self.trust.clone()))
+                let access = entra_access(ServiceKind::Hub, host, *sign_in, environment.clone());
+                Ok((access.map_err(|error| with_causes(&error))?, self.trust.clone()))
             }
             _ => Err(format!("no access to its hub `{name}` is configured{unusable}")),
         }
@@ -124,14 +124,13 @@ impl KnownHubs {
 
     fn configured_access(&self, hub: &ConfiguredHub) -> Result<(Access, HubClientOptions), String> {
         let access = match &hub.access {
-            ConfiguredAccess::ConnectionString(file) => {
-                read_access(file).map_err(|error| with_causes(&error))?
-            }
+            ConfiguredAccess::ConnectionString(file) => read_access(ServiceKind::Hub, file),
             ConfiguredAccess::Entra(host, sign_in) => {
                 let environment = self.sources.environment.clone();
-                Access::Entra(EntraAccess::new(ServiceKind::Hub, host.clone(), *sign_in, environment))
+                entra_access(ServiceKind::Hub, host.clone(), *sign_in, environment)
             }
         };
+        let access = access.map_err(|error| with_causes(&error))?;
         let mut trust = self.trust.clone();
         if let Some(file) = &hub.ca_file {
             trust.extra_roots.push(read_ca_file(file).map_err(|error| with_causes(&error))?);
@@ -147,10 +146,4 @@ impl AssignedHubs for KnownHubs {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.entry(name.to_ascii_lowercase()).or_insert_with(|| self.open(name)).clone()
     }
-}
-
-/// Returns true for the host of a hub in one of Azure's clouds.
-fn is_azure_hub(name: &str) -> bool {
-    let clouds = [".azure-devices.net", ".azure-devices.cn", ".azure-devices.us"];
-    clouds.iter().any(|cloud| name.to_ascii_lowercase().ends_with(cloud))
 }

@@ -4,6 +4,8 @@
 //! - `dps`: the definitions of the DPS service API (`azure-rest-api-specs`);
 //! - `dps limits`: "Azure IoT Hub Device Provisioning Service limits".
 
+use crate::model::service::ServiceKind;
+
 use super::{CallResult, ClassRow, ErrorClass, ErrorPattern, class_rows};
 
 /// Statuses from the particular to the general.
@@ -23,6 +25,8 @@ pub(super) static TABLE: &[ClassRow] = class_rows! {
     ErrorPattern::Status(425, 425) => Transient, "8470", "", LATER;
     ErrorPattern::Status(429, 429) => Throttled, "dps limits", "", THROTTLED;
     ErrorPattern::Unexplained(400, 499) => Foreign, "here", "", FOREIGN;
+    ErrorPattern::WithoutOwnCode(ServiceKind::Dps, 404) => Permanent, "here", "what answers has no such operation",
+        "check that the address is that of a DPS, not of a hub";
     ErrorPattern::Status(400, 499) => Input, "dps", "", "";
     ErrorPattern::Status(501, 501) => Permanent, "9110", "what answers has no such operation",
         "check that the address is that of a DPS";
