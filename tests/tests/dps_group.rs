@@ -85,6 +85,9 @@ fn rows_and_cas_that_a_group_has_no_place_for_are_told() -> Result<()> {
     let unnamed = apply("mixed.csv", &[])?;
     ensure!(unnamed.stderr.contains("no CA for the enrolment group is named"), "{}", unnamed.stderr);
 
+    let twins = apply("issued/issued.csv", &["--twin", "merge"])?;
+    ensure!(twins.stderr.contains("cannot be used with"), "a group has no twins of rows: {}", twins.stderr);
+
     // The certificate of another CA does not lead to the group's.
     station.run("cert-tool", ["ca", "init", "other", "--name", "Other"])?.expect_code(0)?;
     let foreign = apply("issued/issued.csv", &["--group-ca", "other/issuing.pem"])?;

@@ -83,7 +83,12 @@ fn a_plan_file_is_carried_out_on_its_dps_only_and_only_on_what_was_seen() -> Res
     station.provision_dps(&hub, &["apply", "old.csv", "--dps"], 0)?;
     station.write("pumps.csv", &pumps(60))?;
     let make = ["plan", "pumps.csv", "--dps", "--mode", "upsert", "--output", "pumps.plan"];
-    station.provision_dps(&hub, &make, 0)?;
+    let made = station.provision_dps(&hub, &make, 0)?;
+    ensure!(
+        made.stderr.contains("plan: pumps.plan (`provisioner apply pumps.plan --dps`)"),
+        "{}",
+        made.stderr
+    );
     let on_hub = station.provision(&hub, ["apply", "pumps.plan"])?.expect_code(2)?;
     let message = format!("the plan is for the DPS {}, not for the hub", hub.dps_host()?);
     ensure!(on_hub.stderr.contains(&message), "{}", on_hub.stderr);

@@ -120,6 +120,10 @@ fn a_device_of_a_group_is_kept_out_by_an_enrolment_of_its_own_that_stays() -> Re
     ensure!(on_hub(&hub, "pump-1").is_null() && registration(&hub, "pump-1")? == 404);
     ensure!(hub.enrollment("pump-1")?["provisioningStatus"] == "disabled");
     ensure!(hub.register(&station, "pump-1")?.0 == 401 && on_hub(&hub, "pump-1").is_null());
+    // If that was a mistake, a release of the run that retired it takes the enrolment away again.
+    let released = retire(&station, &hub, &["release", "--run", "2", "--format", "json"], 0)?.json()?;
+    ensure!(released["totals"]["updated"] == 1, "{released}");
+    ensure!(hub.enrollment("pump-1")?.is_null() && hub.register(&station, "pump-1")?.0 == 202);
     // Its sisters register as before, and an id that nobody has is told.
     ensure!(hub.register(&station, "pump-2")?.0 == 202);
     station.write("typo.csv", "device_id\npump-9\n")?;

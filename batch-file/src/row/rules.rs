@@ -79,7 +79,7 @@ pub(crate) fn check_identity(
                 identity.common_name().len(),
                 hub_types::limits::MAX_COMMON_NAME_CHARS
             ),
-            "shorten the ids, or authenticate by `sas` or by the thumbprint of a certificate of your own",
+            "shorten the ids, or authenticate by `sas` or, on a hub, by the thumbprint of a certificate of your own",
         ));
     }
 }

@@ -62,7 +62,11 @@ pub(super) fn print(
     match outcome.write_failed_rows() {
         Ok(None) => {}
         Ok(Some((file, rows))) => {
-            printer.note(format_args!("{} failed or in conflict: {}", counted(rows, "row"), ShownPath(&file)))
+            let those = match rows {
+                1 => "1 row failed, is in conflict or was skipped".to_owned(),
+                rows => format!("{} failed, are in conflict or were skipped", counted(rows, "row")),
+            };
+            printer.note(format_args!("{those}: {}", ShownPath(&file)))
         }
         Err(FailedRowsError::Ledger(error)) => return Err(error.into()),
         // The run itself is not worse for it, and `report` can write the file later.

@@ -34,7 +34,12 @@ pub(super) async fn run(
     let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
         let path = path.to_string_lossy().into_owned();
-        printer.note(format_args!("plan: {} (`provisioner apply {}`)", ShownBare(&path), quoted(&path)));
+        let service = args.dps.as_options(&args.job.target);
+        printer.note(format_args!(
+            "plan: {} (`provisioner apply {}{service}`)",
+            ShownBare(&path),
+            quoted(&path)
+        ));
     }
     rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;
     Ok(Exit::finished(plan.all_well()))

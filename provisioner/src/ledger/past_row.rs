@@ -6,6 +6,7 @@ use super::{LedgerRow, RowState, RunOptions};
 use crate::model::hold::Hold;
 use crate::model::maintenance::Maintenance;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 
 /// Devices of a run that it left disabled, by the run that disabled them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,6 +31,7 @@ impl HeldDevices {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PastRow {
     pub(super) run: RunId,
+    pub(super) service: ServiceKind,
     pub(super) maintenance: Option<Maintenance>,
     pub(super) row: LedgerRow,
 }
@@ -39,6 +41,8 @@ impl PastRow {
     fn is_silent(&self) -> bool {
         match (self.row.record.state, &self.maintenance) {
             (_, Some(maintenance)) if maintenance.leaves_status() => true,
+            // Where a DPS has groups, the disabled enrolment stays, to keep the device out.
+            (_, Some(Maintenance::Delete)) if self.service == ServiceKind::Dps => true,
             // It was disabled before, by whoever it was.
             (RowState::Unchanged, Some(Maintenance::Disable { .. })) => true,
             // A request left that may not have had its effect: the hub decides.
@@ -130,7 +134,7 @@ mod tests {
         let desired = StateSpec { status_reason: Some(reason("line 3")), ..StateSpec::default() };
         let record = Record { held_by: held_by.map(RunId), ..Record::new(state) };
         let row = LedgerRow { record, ..LedgerRow::new(2, IdentitySpec { identity, state: desired }) };
-        PastRow { run: RunId(run), maintenance, row }
+        PastRow { run: RunId(run), service: ServiceKind::Hub, maintenance, row }
     }
 
     fn quarantined(run: i64, state: RowState) -> PastRow {
@@ -175,6 +179,14 @@ mod tests {
         assert_eq!(held_by(&[quarantined(1, Done), past(2, None, Unchanged, None)]), None);
         let rotated = past(2, Some(Maintenance::AddThumbprint), Done, None);
         assert_eq!(held_by(&[quarantined(1, Done), rotated]), Some(1));
+    }
+
+    #[test]
+    fn a_device_that_was_deleted_is_held_where_its_enrolment_stays() {
+        let deleted = past(2, Some(Maintenance::Delete), RowState::Done, None);
+        assert_eq!(held_by(&[retired(1, RowState::Done), deleted.clone()]), None);
+        let on_dps = PastRow { service: ServiceKind::Dps, ..deleted };
+        assert_eq!(held_by(&[retired(1, RowState::Done), on_dps]), Some(1));
     }
 
     #[test]

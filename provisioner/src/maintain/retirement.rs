@@ -413,12 +413,17 @@ impl<D: Dps, H: AssignedHubs> VerifyRetired<D, H> {
                 Ok((row, found, hold))
             }
         };
+        let is_release = matches!(self.maintenance, Maintenance::Release { .. });
         let judge = |(row, found, hold): (LedgerRow, EnrolledDevice, Option<Hold>)| {
             let (has_groups, hold) = (operation.has_groups, hold.as_ref());
             let decision = self.maintenance.decide_enrolled(&row.spec, &found, has_groups, hold);
             let decision = match decision {
                 // The batch names a module of a device that is as it is to be, or gone.
                 ChangeDecision::Refuse(_) if row.spec.identity.module().is_some() => {
+                    ChangeDecision::NothingToDo
+                }
+                // The enrolment that only kept it out of a group is gone, and it has not registered since.
+                ChangeDecision::Refuse(_) if is_release && operation.has_groups && found.is_absent() => {
                     ChangeDecision::NothingToDo
                 }
                 decision => decision,

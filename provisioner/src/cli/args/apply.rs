@@ -55,7 +55,7 @@ pub(in crate::cli) struct ApplyArgs {
 struct GroupArgs {
     /// Write one enrolment group with this id for the CA of the devices, and no enrolments: all
     /// devices with its certificates can register.
-    #[arg(long, value_name = "ID", requires = "dps")]
+    #[arg(long, value_name = "ID", requires = "dps", conflicts_with_all = ["twin", "created_by_tag"])]
     group: Option<EnrollmentGroupId>,
     /// Read the certificate of the group's CA from this file [default: that of `--issue`, or
     /// `issuing.pem` beside the batch].

@@ -3,13 +3,14 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cli_support::secrets;
 use hub_types::connection_string::HubHost;
 use hub_types::limits::Tier;
 
 use super::choices::SignInArg;
 use crate::hub::{EntraEnvironment, HubSize};
+use crate::report::quoted;
 use crate::target::{DpsChoice, ServiceChoice, TargetChoice};
 
 #[derive(Debug, Args)]
@@ -104,6 +105,24 @@ pub(in crate::cli) struct DpsArgs {
 }
 
 impl DpsArgs {
+    /// The options that name the service, for a command that works on the same one: each with a space before it.
+    pub(in crate::cli) fn as_options(&self, target: &TargetArgs) -> String {
+        let mut options = match &self.dps {
+            Some(Some(name)) => format!(" --dps {}", quoted(name)),
+            Some(None) => " --dps".to_owned(),
+            None => String::new(),
+        };
+        let mut add = |option: &str, value: &str| {
+            options.push_str(&format!(" {option} {}", quoted(value)));
+        };
+        target.hub.iter().for_each(|hub| add("--hub", hub));
+        target.host.iter().for_each(|host| add("--host", host.as_str()));
+        target.local.iter().for_each(|local| add("--local", &local.to_string_lossy()));
+        let auth = target.auth.to_possible_value().filter(|_| target.auth != SignInArg::default());
+        auth.iter().for_each(|auth| add("--auth", auth.get_name()));
+        options
+    }
+
     /// The choice of the DPS, or of the hub of `target` if no DPS is asked for.
     pub(in crate::cli) fn choice(&self, target: &TargetArgs) -> ServiceChoice {
         match &self.dps {

@@ -59,8 +59,8 @@ pub(super) fn past(
         ROW.names()
     );
     let read = |row: &Row| {
-        let RunOptions { maintenance, .. } = row.at(ROW.columns.len())?;
-        Ok(PastRow { run: ResultRow::get(row, RUN)?, maintenance, row: LedgerRow::read(row)? })
+        let RunOptions { maintenance, service, .. } = row.at(ROW.columns.len())?;
+        Ok(PastRow { run: ResultRow::get(row, RUN)?, service, maintenance, row: LedgerRow::read(row)? })
     };
     let before = before.map_or(i64::MAX, |run| run.0);
     client.query(&sql, &[&hub, &before, &device, &module])?.iter().map(read).collect()

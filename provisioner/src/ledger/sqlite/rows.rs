@@ -63,8 +63,8 @@ pub(super) fn past(
     let before = before.map_or(i64::MAX, |run| run.0);
     let mut rows = connection.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| {
-        let RunOptions { maintenance, .. } = row.at(ROW.columns.len())?;
-        Ok(PastRow { run: ResultRow::get(row, RUN)?, maintenance, row: LedgerRow::read(row)? })
+        let RunOptions { maintenance, service, .. } = row.at(ROW.columns.len())?;
+        Ok(PastRow { run: ResultRow::get(row, RUN)?, service, maintenance, row: LedgerRow::read(row)? })
     };
     rows.query_map(params![hub, before, device, module], read)?.collect()
 }

@@ -43,7 +43,7 @@ impl EnrolledDevice {
         self.twin.as_ref()?.as_ref().ok()
     }
 
-    fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.enrollment.is_none() && self.registration.is_none() && self.twin.is_none()
     }
 
