@@ -149,6 +149,18 @@ impl CertificateAuthority {
         Ok((root, issuing))
     }
 
+    /// The certificates that devices of the CA in a folder send after their own, for which no key is needed: see
+    /// [`Self::chain`].
+    pub fn chain_in(folder: &Path) -> Result<Vec<Certificate>, Error> {
+        let (_, issuing) = Self::certificates(folder)?;
+        let above = folder.join(folder::CHAIN);
+        let mut chain = vec![issuing];
+        if fs::is_present(&above)? {
+            chain.extend(read_certificates(&above)?);
+        }
+        Ok(chain)
+    }
+
     /// Returns whether a folder holds a CA, or a part of one.
     pub fn exists(folder: &Path) -> bool {
         folder::is_ready(folder) || folder::FILES.iter().any(|file| folder.join(file).exists())

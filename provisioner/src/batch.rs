@@ -24,4 +24,4 @@ pub(crate) use ledger_sink::{BatchChoice, BatchFile, LoadRules};
 pub(crate) use load::{Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};
 pub(crate) use problem_limit::ProblemLimit;
 pub(crate) use row::CertificateSource;
-pub(crate) use temporary::{TemporaryRun, open_issued, open_owners};
+pub(crate) use temporary::{TemporaryRun, begin_temporary, open_issued, open_owners};

@@ -72,7 +72,10 @@ fn a_device_of_a_group_registers_with_its_chain() -> Result<()> {
     station.run("cert-tool", issue)?.expect_code(0)?;
     let group = ["apply", "issued/issued.csv", "--dps", "--group", "factory"];
     station.provision_dps(&hub, &group, 0)?;
-    // The batch has no enrolments of its own; the devices come in by the group.
+    let of_group = ["issued/issued.csv", "--group", "factory", "--connect", "1", "--format", "json"];
+    let verified = verify(&station, &hub, &of_group, 0)?.json()?;
+    ensure!(verified["equal"] == 1 && verified["connections"]["connected"] == 1, "{verified}");
+    // Without the group, enrolments are expected that the batch does not have; the devices come in all the same.
     let verified = verify(&station, &hub, &["issued/issued.csv", "--connect", "all", "--format", "json"], 1)?;
     let verified = verified.json()?;
     ensure!(verified["missing"] == 2 && verified["connections"]["connected"] == 2, "{verified}");

@@ -66,6 +66,45 @@ fn a_group_of_another_ca_is_a_conflict_and_an_unused_one_is_undone() -> Result<(
 }
 
 #[test]
+fn a_group_is_planned_as_planned_applied_and_verified_while_devices_need_no_enrolments() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
+    issue(&station, "pki", &["pump-1", "pump-2"])?;
+    let of_group = |verb: &str, more: &[&str], code: i32| {
+        let args = [&[verb, "issued/issued.csv", "--dps", "--group", "factory"], more].concat();
+        station.provision_dps(&hub, &args, code)
+    };
+    let planned = of_group("plan", &["--output", "factory.plan", "--format", "json"], 0)?.json()?;
+    ensure!(planned["create"] == 1 && planned["wait"] == 2, "{planned}");
+    ensure!(
+        planned["rows"][0]["identity"] == "group=factory" && planned["rows"][0]["line"] == 0,
+        "{planned}"
+    );
+    let missing = of_group("verify", &["--format", "json"], 1)?.json()?;
+    ensure!(missing["checked"] == 1 && missing["missing"] == 1, "{missing}");
+    let applied =
+        station.provision_dps(&hub, &["apply", "factory.plan", "--dps", "--format", "json"], 0)?.json()?;
+    ensure!(applied["totals"]["created"] == 1 && applied["totals"]["waiting"] == 2, "{applied}");
+    ensure!(hub.enrollment("pump-1")?.is_null() && !group(&hub, "factory")?.is_null());
+
+    let again = of_group("plan", &["--format", "json"], 0)?.json()?;
+    ensure!(again["keep"] == 1 && again["wait"] == 2, "{again}");
+    let verified = of_group("verify", &["--format", "json"], 0)?.json()?;
+    ensure!(verified["checked"] == 1 && verified["equal"] == 1, "{verified}");
+
+    // The group of a different CA, on the DPS by somebody else's hand.
+    station.run("cert-tool", ["ca", "init", "other"])?.expect_code(0)?;
+    station.write("any.csv", "device_id,auth\npump-1,x509_ca\n")?;
+    let other = ["any.csv", "--dps", "--group", "factory", "--group-ca", "other/issuing.pem"];
+    let conflict = station.provision_dps(&hub, &[&["plan"], &other[..]].concat(), 1)?;
+    ensure!(conflict.stdout.contains("the row `group=factory` is `conflict`"), "{}", conflict.stdout);
+    let different = station.provision_dps(&hub, &[&["verify"], &other[..]].concat(), 1)?;
+    ensure!(different.stdout.contains("group=factory: different"), "{}", different.stdout);
+    ensure!(different.stdout.contains("primary_thumbprint: batch has"), "{}", different.stdout);
+    Ok(())
+}
+
+#[test]
 fn rows_and_cas_that_a_group_has_no_place_for_are_told() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start_with_free_dps(&station, &[])?;

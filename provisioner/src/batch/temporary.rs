@@ -47,7 +47,7 @@ impl TemporaryRun {
 }
 
 /// Begins a run that nobody works on.
-pub(super) fn begin_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result<Loader<'l>, LedgerError> {
+pub(crate) fn begin_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result<Loader<'l>, LedgerError> {
     let input = batch.to_string_lossy().into_owned();
     let (options, by) = (RunOptions::default(), Operator::default());
     ledger.load_run(&RunFacts {

@@ -21,6 +21,7 @@ mod batch;
 mod choices;
 mod explain;
 mod follow;
+mod group;
 mod maintain;
 mod objects;
 mod report;

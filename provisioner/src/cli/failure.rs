@@ -181,6 +181,7 @@ impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Credential(error) => error.into(),
+            VerifyError::Entry(error) => error.into(),
             VerifyError::Load(error) => error.into(),
             VerifyError::NoIdScope => Self::new(Exit::BadInput, error).hint(
                 "name it with `--id-scope`, IOTDPS_ID_SCOPE or `id_scope` in `provisioner.toml`; the portal shows it in the \

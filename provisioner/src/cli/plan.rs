@@ -23,7 +23,7 @@ pub(super) async fn run(
         service: args.dps.choice(&args.job.target),
         size: args.job.target.size(),
         batch: args.job.batch.choice(),
-        options: args.rules.run_options(&args.job.issued),
+        options: args.run_options()?,
         skip_bad_rows: args.rules.skip_bad_rows,
         ledger: ledger.clone(),
         output: args.output.clone(),

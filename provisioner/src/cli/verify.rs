@@ -41,9 +41,9 @@ pub(super) async fn run(
 }
 
 async fn run_on_dps(args: &VerifyArgs, dps: DpsChoice, printer: &Printer) -> Result<Exit, Failure> {
-    let issued = args.job.issued.folders().map(|folders| folders.out);
-    let (dps, connect) = (args.with_id_scope(dps), args.connect_request());
-    let request = VerifyEnrollmentsRequest { dps, batch: args.job.batch.choice(), issued, connect };
+    let issue = args.job.issued.folders();
+    let (dps, connect, group) = (args.with_id_scope(dps), args.connect_request(), args.group()?);
+    let request = VerifyEnrollmentsRequest { dps, batch: args.job.batch.choice(), issue, group, connect };
     let (dps, verified) = verify_enrollments(request, printer).await?;
     print_in_context(ResultContext::of_dps(dps), args, &verified, printer)
 }

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cert_tool::Certificate;
+use cert_tool::{Certificate, CertificateAuthority};
 use hub_types::dps::certificate::CertificateDer;
 use hub_types::dps::enrollment::AllocationPolicy;
 use hub_types::shown::{ShownBare, ShownPath};
 use hub_types::{Thumbprint, Timestamp};
 use time::OffsetDateTime;
 
+use crate::clock;
 use crate::model::entry_settings::{EntryOptions, EntrySettings, GroupOptions};
 use crate::model::group_row::identity_of_group;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
@@ -154,6 +155,17 @@ pub(crate) struct GroupCa {
 }
 
 impl GroupCa {
+    /// Reads the certificate of the group that a choice names, if it names one. The CA in the folder `issuing`, if
+    /// one issues certificates for the devices, must be the one of the group or below it.
+    pub(crate) fn of(options: &EntryOptions, issuing: Option<&Path>) -> Result<Option<Self>, EntryError> {
+        let Some(group) = &options.group else { return Ok(None) };
+        let group = Self::read(group, clock::now())?;
+        if let Some(folder) = issuing.filter(|folder| CertificateAuthority::exists(folder)) {
+            group.check_issuer(folder)?;
+        }
+        Ok(Some(group))
+    }
+
     /// Reads the certificate of a group, which must be one of a CA that is valid now.
     pub(crate) fn read(options: &GroupOptions, now: OffsetDateTime) -> Result<Self, EntryError> {
         let path = options.certificate.clone();
@@ -176,18 +188,14 @@ impl GroupCa {
         &self.certificate
     }
 
-    /// Refuses a CA that issues certificates which do not lead to the one of the group. `chain` has its certificate
-    /// and those above it.
-    pub(crate) fn check_issuer<'c>(
-        &self,
-        chain: impl Iterator<Item = &'c Certificate>,
-        folder: &Path,
-    ) -> Result<(), EntryError> {
+    /// Refuses the CA in a folder if its certificates do not lead to the CA of the group.
+    fn check_issuer(&self, folder: &Path) -> Result<(), EntryError> {
         let group = &self.certificate;
         let is_same = |one: &Certificate| {
             one.subject() == group.subject() && one.public_key_info() == group.public_key_info()
         };
-        match chain.into_iter().any(|one| is_same(one) || one.is_issued_by(group)) {
+        let chain = CertificateAuthority::chain_in(folder)?;
+        match chain.iter().any(|one| is_same(one) || one.is_issued_by(group)) {
             true => Ok(()),
             false => {
                 Err(EntryError::OtherCa { path: self.options.certificate.clone(), folder: folder.to_owned() })

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use hub_types::DeviceId;
 use hub_types::dps::limits::{MAX_BULK_ITEMS, OPERATIONS_PER_MINUTE};
 use hub_types::limits::OperationClass;
+use hub_types::{DeviceId, IdentityId};
 
 use super::planner::first_action;
 use super::{Action, Operations, Plan, PlannedRow};
@@ -25,6 +25,8 @@ pub(crate) struct EnrollmentPlanReader<D> {
     pub(crate) ledger: SharedLedger,
     /// The run.
     pub(crate) run: RunId,
+    /// The specification of the enrolment group by which the devices register, if they get no enrolments.
+    pub(crate) group: Option<IdentitySpec>,
     /// The rules for existing enrolments.
     pub(crate) rules: ApplyRules,
     /// The number of bad rows that are left out.
@@ -42,6 +44,10 @@ impl<D: Dps> EnrollmentPlanReader<D> {
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
         let mut planner = EnrollmentPlanner::new(self.rules, self.rejected);
+        if let Some(spec) = &self.group {
+            let seen = self.reader.read_and_compare(spec).await.map_err(RunError::from)?;
+            tell(planner.add_group(spec, seen))?;
+        }
         let mut after = None;
         loop {
             let (run, last) = (self.run, after.take());
@@ -58,15 +64,16 @@ impl<D: Dps> EnrollmentPlanReader<D> {
         }
     }
 
-    /// Reads the enrolments of devices. Modules have none.
+    /// Reads the enrolments of devices. Modules have none, and neither have devices that register by a group.
     async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<(LedgerRow, Option<Observation>)>, RunError> {
         let (reader, progress) = (self.reader.clone(), self.progress.clone());
+        let has_group = self.group.is_some();
         let look = move |row: LedgerRow| {
             let (reader, progress) = (reader.clone(), progress.clone());
             async move {
                 let seen = match row.spec.identity.module() {
-                    None => Some(reader.read_and_compare(&row.spec).await?),
-                    Some(_) => None,
+                    None if !has_group => Some(reader.read_and_compare(&row.spec).await?),
+                    _ => None,
                 };
                 progress(1);
                 Ok::<_, RunError>((row, seen))
@@ -85,25 +92,38 @@ struct EnrollmentPlanner {
     reads: u64,
     /// The device whose rows are at hand, and the action for it.
     device: Option<(DeviceId, Action)>,
+    /// The enrolment group by which the devices register, and the action for it.
+    group: Option<(IdentityId, Action)>,
 }
 
 impl EnrollmentPlanner {
     fn new(rules: ApplyRules, rejected: u64) -> Self {
         let plan = Plan { rejected, ..Plan::new(rules) };
-        Self { rules, plan, waiting: 0, reads: 0, device: None }
+        Self { rules, plan, waiting: 0, reads: 0, device: None, group: None }
+    }
+
+    /// Adds the enrolment group by which the devices register, and returns its action.
+    fn add_group(&mut self, spec: &IdentitySpec, seen: Observation) -> PlannedRow {
+        // No row of the file.
+        let planned = self.add(&LedgerRow::new(0, spec.clone()), Some(seen));
+        self.group = Some((spec.identity.clone(), planned.action));
+        planned
     }
 
     /// Adds a row and returns its action. `seen` is the enrolment of a device.
     fn add(&mut self, row: &LedgerRow, seen: Option<Observation>) -> PlannedRow {
         let spec = &row.spec;
-        let (action, reason) = match &seen {
-            Some(seen) => self.of_device(row, seen),
-            None => self.of_module(spec),
+        let (action, reason) = match (&seen, &self.group) {
+            (Some(seen), _) => self.of_device(row, seen),
+            (None, Some((group, action))) => of_group(row, group, *action),
+            (None, None) => self.of_module(spec),
         };
-        if seen.is_some() {
-            self.device = Some((spec.identity.device().clone(), action));
+        if spec.identity.module().is_none() {
             self.plan.issue +=
                 u64::from(spec.state.auth.is_to_be_issued() && row.record.state != RowState::Failed);
+        }
+        if seen.is_some() {
+            self.device = Some((spec.identity.device().clone(), action));
             self.count_reads(spec, action);
         }
         self.count(action);
@@ -176,6 +196,18 @@ impl EnrollmentPlanner {
         plan.operations.insert(OperationClass::Enrollment.to_string(), Operations { count, seconds });
         (plan.seconds, plan.wait) = (seconds, Some(waiting));
         plan
+    }
+}
+
+/// The action for a row whose device registers by a group.
+fn of_group(row: &LedgerRow, group: &IdentityId, action: Action) -> (Action, Option<String>) {
+    match action {
+        _ if row.record.state == RowState::Failed => (Action::Refuse, row.record.error.clone()),
+        Action::Conflict | Action::Refuse => {
+            let reason = format!("nothing can be done, because the row `{group}` is `{}`", action.as_str());
+            (Action::Refuse, Some(reason))
+        }
+        _ => (Action::Wait, None),
     }
 }
 

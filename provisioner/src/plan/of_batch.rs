@@ -13,7 +13,7 @@ use crate::batch::{
     open_issued, open_owners,
 };
 use crate::clock::Timestamp;
-use crate::dps::{EnrollmentReader, EntryError, read_settings};
+use crate::dps::{EnrollmentReader, EntryError, GroupCa, read_settings};
 use crate::hub::{HubError, HubSize};
 use crate::ledger::{Holds, IssueFolders, LedgerError, LedgerLocation, RunOptions, SharedLedger};
 use crate::model::conversion::convert_by;
@@ -22,6 +22,7 @@ use crate::model::entry_settings::EntrySettings;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
 use crate::model::service::ServiceKind;
+use crate::model::spec::IdentitySpec;
 use crate::target::{HubLabel, OpenDps, OpenHub, OpenService, ServiceChoice, ServiceTarget, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
@@ -98,6 +99,8 @@ pub(crate) struct BatchPlan {
     loaded: Loaded,
     options: RunOptions,
     settings: EntrySettings,
+    /// The specification of the enrolment group by which the devices register, if they get no enrolments.
+    group: Option<IdentitySpec>,
     size: HubSize,
     writer: Option<PlanWriter>,
 }
@@ -124,7 +127,12 @@ impl BatchPlan {
         let mut owners = open_owners(&location, observer.status_listener())?;
         let batch = batch.resolve(".".as_ref())?;
         options.read.clone_from(&batch.read);
-        let rules = LoadRules::of(&options, skip_bad_rows);
+        let issuing_ca = options.issue.as_ref().map(|folders| folders.ca.as_path());
+        let group = GroupCa::of(&options.entries, issuing_ca)?;
+        let rules = LoadRules {
+            group_ca: group.as_ref().map(|group| group.certificate().clone()),
+            ..LoadRules::of(&options, skip_bad_rows)
+        };
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
         let TemporaryRun { mut ledger, run, loaded, input_sha256, spec_sha256 } = loaded;
@@ -134,6 +142,7 @@ impl BatchPlan {
         if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }
+        let group = group.map(|group| group.spec(loaded.devices, loaded.edge_devices)).transpose()?;
         let service = target.open(observer.status_listener()).await?;
         service.probe().await?;
         let holds = Holds::new(owners.map(SharedLedger::new), &service.label().name);
@@ -151,7 +160,7 @@ impl BatchPlan {
             None => None,
         };
         let ledger = SharedLedger::new(ledger);
-        Ok(Self { service, holds, ledger, run, loaded, options, settings, size, writer })
+        Ok(Self { service, holds, ledger, run, loaded, options, settings, group, size, writer })
     }
 
     /// The kind of the service, and its name.
@@ -166,7 +175,7 @@ impl BatchPlan {
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { service, holds, ledger, run, loaded, options, settings, size, mut writer } = self;
+        let Self { service, holds, ledger, run, loaded, options, settings, group, size, mut writer } = self;
         let progress = observer.begin(Activity::Comparing, loaded.rows());
         let mut on_row = |planned: PlannedRow| {
             if let Some(writer) = &mut writer {
@@ -174,7 +183,8 @@ impl BatchPlan {
             }
             on_row(&planned)
         };
-        let looking = Comparing { ledger, run, loaded, options, settings, progress: row_counter(&progress) };
+        let progress_of_rows = row_counter(&progress);
+        let looking = Comparing { ledger, run, loaded, options, settings, group, progress: progress_of_rows };
         observer.set_watches_stop(true);
         let stop = observer.stop();
         let planned = match &service {
@@ -201,6 +211,7 @@ struct Comparing {
     loaded: Loaded,
     options: RunOptions,
     settings: EntrySettings,
+    group: Option<IdentitySpec>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
@@ -236,11 +247,11 @@ impl Comparing {
         dps: &OpenDps,
         on_row: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
-        let Self { ledger, run, loaded, options, settings, progress } = self;
+        let Self { ledger, run, loaded, options, settings, group, progress } = self;
         let (rules, rejected, concurrency) = (options.rules, loaded.bad_rows, READERS);
         let (dps, keys) = (dps.client.clone(), Arc::new(loaded.keys));
         let reader = Arc::new(EnrollmentReader { dps, keys, policy: rules.twin, settings });
-        EnrollmentPlanReader { reader, ledger, run, rules, rejected, concurrency, progress }
+        EnrollmentPlanReader { reader, ledger, run, group, rules, rejected, concurrency, progress }
             .each(on_row)
             .await
     }

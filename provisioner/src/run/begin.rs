@@ -14,7 +14,7 @@ use super::outcome::RunOutcome;
 use super::request::ApplyRequest;
 use super::work::Job;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::dps::{GroupCa, read_settings};
 use crate::ledger::{Ledger, LedgerError, Loader, Run, RunFacts, RunOptions};
 use crate::model::digest::Sha256Digest;
@@ -38,9 +38,6 @@ pub(super) async fn apply(
     let certificates = Certificates::open(new.options.issue.clone(), &secrets, &target, context.observer)?;
     if let (Some(certificates), Some(profile)) = (&certificates, &new.options.profile) {
         certificates.check_profile(profile)?;
-    }
-    if let (Some(certificates), Some(group)) = (&certificates, &new.group) {
-        certificates.check_group(group)?;
     }
     let mut ledger = Ledger::open(&context.ledger, context.observer.status_listener())?;
     let store = certificates.as_ref().map(Certificates::store);
@@ -90,8 +87,8 @@ impl NewRun {
         };
         let certificates = CertificateSource::of(options.issue.is_some());
         read_settings(&options.entries)?;
-        let group =
-            options.entries.group.as_ref().map(|group| GroupCa::read(group, clock::now())).transpose()?;
+        let issuing = options.issue.as_ref().map(|folders| folders.ca.as_path());
+        let group = GroupCa::of(&options.entries, issuing)?;
         rules.group_ca = group.as_ref().map(|ca| ca.certificate().clone());
         Ok(Self { batch, options, rules, certificates, plan, group })
     }
@@ -181,12 +178,15 @@ impl NewRun {
     ) -> Result<(Loaded, Sha256Digest), RunFailure> {
         let sink = LedgerSink::new(loader, self.rules.clone(), observer).issuing_to(store);
         let (loaded, input_sha256) = match &self.plan {
-            Some(plan) => plan.load(loader, sink, &self.batch, self.certificates)?,
+            Some(plan) => plan.load(sink, &self.batch, self.certificates)?,
             None => sink.load(&self.batch, self.certificates)?,
         };
         if let Some(group) = &self.group {
             // No row of the file.
             loader.insert(0, &group.spec(loaded.devices, loaded.edge_devices)?, &[])?;
+        }
+        if let Some(plan) = &self.plan {
+            plan.store_planned(loader)?;
         }
         Ok((loaded, input_sha256))
     }

@@ -50,10 +50,9 @@ impl PlannedBatch {
         LoadRules::of(&header.options, header.skip_bad_rows)
     }
 
-    /// Loads the batch with a sink of `loader`, and stores the planned state of each row.
+    /// Loads the batch.
     pub(super) fn load(
         &self,
-        loader: &Loader<'_>,
         sink: LedgerSink<'_, '_>,
         batch: &BatchFile,
         certificates: CertificateSource,
@@ -66,6 +65,11 @@ impl PlannedBatch {
         if Sha256Digest::from(hasher) != self.plan.header.spec_sha256 {
             return Err(PlanMismatch::FilesChanged.into());
         }
+        Ok((loaded, input_sha256))
+    }
+
+    /// Stores the planned state of each row that was loaded.
+    pub(super) fn store_planned(&self, loader: &Loader<'_>) -> Result<(), RunFailure> {
         let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
         self.plan.each_row(|row| {
             rows.push(row);
@@ -74,8 +78,7 @@ impl PlannedBatch {
                 false => write_down(loader, std::mem::take(&mut rows)),
             }
         })?;
-        write_down(loader, rows)?;
-        Ok((loaded, input_sha256))
+        write_down(loader, rows)
     }
 
     fn refuse_other_service(&self, target: &ServiceTarget) -> Result<(), PlanMismatch> {

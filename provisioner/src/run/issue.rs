@@ -13,7 +13,6 @@ use crate::batch::{
     IssuedCredential, complete_rows, find_ca, issued_elsewhere, key_source, not_issued, profile_row,
 };
 use crate::clock::{Timestamp, now};
-use crate::dps::{EntryError, GroupCa};
 use crate::ledger::{Credential, IssueFolders, Ledger, LedgerError, LedgerRow, RowFilter, RunState};
 use crate::model::observer::{Activity, RunObserver};
 use crate::model::run_id::RunId;
@@ -53,11 +52,6 @@ impl Certificates {
     /// Refuses the name of a profile that the CA does not have.
     pub(super) fn check_profile(&self, name: &str) -> Result<(), cert_tool::Error> {
         self.ca.profiles()?.find(name).map(drop)
-    }
-
-    /// Refuses an enrolment group by which no device with a certificate of the CA could register.
-    pub(super) fn check_group(&self, group: &GroupCa) -> Result<(), EntryError> {
-        group.check_issuer(self.ca.chain(), self.ca.folder())
     }
 
     /// The folder of what was issued.

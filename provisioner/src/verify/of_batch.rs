@@ -17,12 +17,12 @@ use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, TemporaryRun, open_issued, open_owners,
 };
 use crate::device::{ConnectError, CredentialError, CredentialSource, default_concurrency};
+use crate::dps::EntryError;
 use crate::hub::HubError;
 use crate::ledger::{Holds, Ledger, LedgerError, LedgerLocation, RowFilter, SharedLedger};
 use crate::model::conversion::convert_by;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::model::run_id::RunId;
-use crate::model::service::ServiceKind;
 use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::READERS;
@@ -61,6 +61,9 @@ pub(crate) enum VerifyError {
     /// The certificate of a device can't be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// The enrolment group can't be used.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// The batch can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -109,7 +112,7 @@ pub(crate) async fn verify_batch(
     let VerifyRequest { hub, batch, issued: folder, ledger: location, within, connect } = request;
     let target = Target::resolve(hub, ".".as_ref()).await?;
     target.announce(observer);
-    let loaded = LoadedBatch::load(batch, folder, ServiceKind::Hub, observer)?;
+    let loaded = LoadedBatch::load(batch, folder, LoadRules::default(), observer)?;
     let LoadedBatch { path, ledger, run, rows, mismatches, credentials, .. } = loaded;
     let hub = match connect {
         Some(_) => {
@@ -140,20 +143,22 @@ pub(super) struct LoadedBatch {
     pub(super) rows: u64,
     /// The number of devices.
     pub(super) devices: u64,
+    /// The number of edge devices among them.
+    pub(super) edge_devices: u64,
     pub(super) mismatches: CertificateMismatches,
     pub(super) credentials: Arc<CredentialSource>,
 }
 
 impl LoadedBatch {
-    /// Loads a batch for a service. `folder` has the certificates that were issued for it.
+    /// Loads a batch by the rules of a service. `folder` has the certificates that were issued for it.
     pub(super) fn load(
         batch: BatchChoice,
         folder: Option<PathBuf>,
-        service: ServiceKind,
+        rules: LoadRules,
         observer: &dyn RunObserver,
     ) -> Result<Self, VerifyError> {
         let batch = batch.resolve(".".as_ref())?;
-        let rules = LoadRules { note_files: true, service, ..LoadRules::default() };
+        let rules = LoadRules { note_files: true, ..rules };
         let certificates = CertificateSource::of(folder.is_some());
         let TemporaryRun { mut ledger, run, loaded, .. } =
             TemporaryRun::load(&batch, certificates, rules, None, observer)?;
@@ -163,10 +168,10 @@ impl LoadedBatch {
             None => CertificateMismatches::new(),
         };
         refuse_unissued(&mut ledger, run, folder)?;
-        let (rows, devices) = (loaded.rows(), loaded.devices);
+        let (rows, devices, edge_devices) = (loaded.rows(), loaded.devices, loaded.edge_devices);
         let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
         let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
-        Ok(Self { path: batch.path, ledger, run, rows, devices, mismatches, credentials })
+        Ok(Self { path: batch.path, ledger, run, rows, devices, edge_devices, mismatches, credentials })
     }
 }
 

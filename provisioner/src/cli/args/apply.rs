@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hub_types::connection_string::HubHost;
-use hub_types::dps::EnrollmentGroupId;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 
 use super::choices::{AllocationArg, ApplyModeArg, ReprovisionArg, TwinPolicyArg};
+use super::group::GroupArgs;
 use super::{DpsArgs, IssuedArgs, JobArgs, ProfileArgs, UnlockArgs, WorkArgs};
 use crate::dps::EntryError;
 use crate::ledger::RunOptions;
-use crate::model::entry_settings::{EntryOptions, GroupOptions};
+use crate::model::entry_settings::EntryOptions;
 use crate::model::options::ApplyRules;
 
 #[derive(Debug, Args)]
@@ -25,6 +25,17 @@ pub(in crate::cli) struct PlanArgs {
     pub(in crate::cli) job: JobArgs,
     #[command(flatten)]
     pub(in crate::cli) dps: DpsArgs,
+    #[command(flatten)]
+    group: GroupArgs,
+}
+
+impl PlanArgs {
+    /// The options of the planned run.
+    pub(in crate::cli) fn run_options(&self) -> Result<RunOptions, EntryError> {
+        let mut options = self.rules.run_options(&self.job.issued);
+        options.entries.group = self.group.options(&self.job)?;
+        Ok(options)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -49,46 +60,19 @@ pub(in crate::cli) struct ApplyArgs {
     group: GroupArgs,
 }
 
-/// The enrolment group of an apply.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "DPS")]
-struct GroupArgs {
-    /// Write one enrolment group with this id for the CA of the devices, and no enrolments: all
-    /// devices with its certificates can register.
-    #[arg(long, value_name = "ID", requires = "dps", conflicts_with_all = ["twin", "created_by_tag"])]
-    group: Option<EnrollmentGroupId>,
-    /// Read the certificate of the group's CA from this file [default: that of `--issue`, or
-    /// `issuing.pem` beside the batch].
-    #[arg(long, value_name = "FILE", requires = "group")]
-    group_ca: Option<PathBuf>,
-}
-
 impl ApplyArgs {
     /// The options of the run.
     pub(in crate::cli) fn run_options(&self) -> Result<RunOptions, EntryError> {
         let mut options = self.rules.run_options(&self.job.issued);
-        options.entries.group = self.group()?;
+        options.entries.group = self.group.options(&self.job)?;
         Ok(options)
     }
 
     /// Returns true if an option was given that a plan has, too.
     pub(in crate::cli) fn has_options(&self) -> bool {
-        self.rules.is_any_given() || self.job.has_options() || self.group.group.is_some()
-    }
-
-    /// The group, with the certificate of the CA that issues, or that has issued the batch.
-    fn group(&self) -> Result<Option<GroupOptions>, EntryError> {
-        let Some(id) = self.group.group.clone() else { return Ok(None) };
-        let issuing = self.job.issued.issue.as_ref().map(|folder| folder.join(ISSUING));
-        let beside = || Some(self.job.batch.file.with_file_name(ISSUING)).filter(|file| file.exists());
-        let certificate = self.group.group_ca.clone().or(issuing).or_else(beside);
-        let certificate = certificate.ok_or(EntryError::NoGroupCa)?;
-        Ok(Some(GroupOptions { id, certificate }))
+        self.rules.is_any_given() || self.job.has_options() || self.group.is_given()
     }
 }
-
-/// The certificate of the CA that issues, in its folder and beside what it has issued.
-const ISSUING: &str = "issuing.pem";
 
 /// The rules of a batch for existing objects on the hub.
 #[derive(Debug, Args)]
@@ -102,14 +86,14 @@ pub(in crate::cli) struct RulesArgs {
     /// since the creation, `merge` writes the batch's values into the twin, `replace` also removes
     /// values that the batch does not name, from those of tags and desired properties that it gives
     /// at all. [default: initial]
-    #[arg(long, value_enum, value_name = "POLICY")]
+    #[arg(long, value_enum, value_name = "POLICY", conflicts_with = "group")]
     twin: Option<TwinPolicyArg>,
     /// Leave every device disabled after its modules are created. `release` enables it later.
     #[arg(long)]
     pub(in crate::cli) quarantine: bool,
     /// Add a tag with this name to the identities that the run creates. The tag names the run.
     /// Nothing changes it later. A row with a tag of this name keeps its own value.
-    #[arg(long, value_name = "NAME", value_parser = parse_tag)]
+    #[arg(long, value_name = "NAME", value_parser = parse_tag, conflicts_with = "group")]
     pub(in crate::cli) created_by_tag: Option<String>,
     /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]

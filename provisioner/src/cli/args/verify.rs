@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use hub_types::dps::IdScope;
 
+use super::group::GroupArgs;
 use super::{DpsArgs, JobArgs};
+use crate::dps::EntryError;
+use crate::model::entry_settings::GroupOptions;
 use crate::target::DpsChoice;
 use crate::verify::{ConnectRequest, Sample};
 
@@ -24,9 +27,16 @@ pub(in crate::cli) struct VerifyArgs {
     /// Register with this id scope [default: `id_scope` of the DPS in `provisioner.toml`].
     #[arg(long, value_name = "SCOPE", env = "IOTDPS_ID_SCOPE", help_heading = "DPS")]
     id_scope: Option<IdScope>,
+    #[command(flatten)]
+    group: GroupArgs,
 }
 
 impl VerifyArgs {
+    /// The enrolment group by which the devices register.
+    pub(in crate::cli) fn group(&self) -> Result<Option<GroupOptions>, EntryError> {
+        self.group.options(&self.job)
+    }
+
     /// The choice of the DPS, with the id scope.
     pub(in crate::cli) fn with_id_scope(&self, dps: DpsChoice) -> DpsChoice {
         DpsChoice { id_scope: self.id_scope.clone(), ..dps }
