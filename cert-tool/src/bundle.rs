@@ -10,12 +10,15 @@ mod sdk;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use hub_types::IdentityId;
+use cli_support::causes::with_causes;
+use hub_types::dps::RegistrationId;
+use hub_types::{IdentityId, Sha256Thumbprint};
 use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
 use crate::encoding::pem;
 use crate::error::Error;
+use crate::error::refusal::Refusal;
 use crate::issued::extract::key_block;
 use crate::issued::file_name;
 use crate::issued::list::IssuedList;
@@ -189,12 +192,54 @@ impl<'a> Bundler<'a> {
         on_bundle: &mut dyn FnMut(WrittenBundle),
     ) -> Result<(), Error> {
         fs::create_private_folder(folder)?;
-        self.list.claim(folder, "bundles")?;
+        self.list.claim(folder, "bundles", &self.digest_of_options())?;
         let work = |(identity, record)| {
             let outcome = self.write_below(&identity, &record, folder)?;
             Ok(WrittenBundle { identity, record, outcome })
         };
         in_parallel(self.options.threads, wanted, work, on_bundle)
+    }
+
+    /// The reason why an identity gets no bundle, if there is one: the program or the service does not take it.
+    pub fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
+        let is_module = identity.module().is_some();
+        let reason = match (&self.options.service, self.options.target) {
+            (_, BundleTarget::Edge) if is_module => {
+                "it is a module; IoT Edge is configured for devices only".to_owned()
+            }
+            (BundleService::Dps { .. }, _) if is_module => {
+                "it is a module; only devices register with a Device Provisioning Service".to_owned()
+            }
+            (BundleService::Dps { .. }, _) => {
+                let error = identity.device().as_str().parse::<RegistrationId>().err()?;
+                format!(
+                    "a Device Provisioning Service takes no such registration id: {}",
+                    with_causes(&error)
+                )
+            }
+            (BundleService::Hub(_), _) => return None,
+        };
+        Some(Refusal::NotBundled { reason })
+    }
+
+    /// A digest of what all bundles of a folder have in common.
+    fn digest_of_options(&self) -> String {
+        let BundleOptions { target, service, form, installed_in, server_roots, threads: _ } = self.options;
+        let service = match service {
+            BundleService::Hub(host) => format!("hub {host}"),
+            BundleService::Dps { endpoint, id_scope } => format!("dps {endpoint} {id_scope}"),
+        };
+        let target = match target {
+            BundleTarget::Sdk => "sdk".to_owned(),
+            BundleTarget::Edge => format!("edge {installed_in}"),
+        };
+        let form = match form {
+            BundleForm::Folder => "folder",
+            BundleForm::Tar => "tar",
+        };
+        let server_roots: String = server_roots.iter().map(Certificate::to_pem).collect();
+        let all = [&service, &target, form, &self.roots_pem, &server_roots].join("\n");
+        format!("\n{}", Sha256Thumbprint::of_der(all.as_bytes()))
     }
 
     /// Makes the bundle of an entry of the list below a folder, unless it is there already.

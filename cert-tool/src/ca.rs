@@ -236,6 +236,7 @@ impl CertificateAuthority {
     /// # }
     /// ```
     pub fn prove(&self, code: &str, now: OffsetDateTime) -> Result<Certificate, Error> {
+        self.check_is_not_revoked()?;
         prove(&self.signer, &self.issuing, &self.folder, code, now)
     }
 

@@ -136,6 +136,12 @@ pub enum Error {
         /// The cause.
         source: Box<Refusal>,
     },
+    /// A request for the key would be refused.
+    #[error("no request is made: rule `{}`", source.rule())]
+    RequestWouldBeRefused {
+        /// The cause.
+        source: Box<Refusal>,
+    },
     /// A PKCS#11 URI that leads to no key, or not to one only.
     #[error("`{uri}` can't be used: {reason}", uri = ShownBare(uri), reason = ShownBare(reason))]
     BadTokenUri {
@@ -292,6 +298,17 @@ pub enum Error {
         /// The folder with the files.
         path: PathBuf,
     },
+    /// A folder has files that were made with different options.
+    #[error(
+        "`{}` has {what} that were made with different options, such as the hub, or by an earlier version",
+        ShownPath(path)
+    )]
+    OtherOptions {
+        /// The kind of files in the folder.
+        what: &'static str,
+        /// The folder with the files.
+        path: PathBuf,
+    },
     /// The store was begun with the other [`Sink`](crate::Sink).
     #[error("`{}` was begun with `--sink {found}`", ShownPath(path))]
     OtherSink {
@@ -421,7 +438,7 @@ impl Error {
                 Some("issue to a different folder, or restore `index.db` beside the CA from a backup".to_owned())
             }
             Self::OtherCa { .. } => Some("issue to a different folder, or with the CA of this one".to_owned()),
-            Self::OtherList { .. } => Some("write them to a different folder".to_owned()),
+            Self::OtherList { .. } | Self::OtherOptions { .. } => Some("write them to a different folder".to_owned()),
             Self::OtherSink { found, .. } => {
                 Some(format!("issue to a different folder (--out), or as before (--sink {found})"))
             }
@@ -441,7 +458,7 @@ impl Error {
             Self::NotRoot { .. } => {
                 Some("name the file of a root that signed one of its certificates (--ca); an issuing CA is not a root".to_owned())
             }
-            Self::BadRequest { source } => source.hint().map(str::to_owned),
+            Self::BadRequest { source } | Self::RequestWouldBeRefused { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { how, .. } => Some((*how).to_owned()),
             Self::UnsupportedPfx { path, .. } => Some(convert_pfx_with_openssl(path)),
             Self::PasswordNotBmp => Some("choose a password without emoji and other rare characters".to_owned()),

@@ -232,13 +232,26 @@ impl Policy {
         let text = cli_support::text::decode(&bytes).map_err(|error| bad(error.to_string()))?;
         let policy: Self =
             toml::from_str(&text).map_err(|error| bad(TomlMistake::new(&text, &error).to_string()))?;
+        let policy = Self { text: text.as_str().to_owned(), ..policy };
         policy.check_rules().map_err(bad)?;
-        Ok(Self { text: text.as_str().to_owned(), ..policy })
+        Ok(policy)
     }
 
     fn check_rules(&self) -> Result<(), String> {
+        self.check_possible()?;
         self.check_usages()?;
         self.check_extensions()
+    }
+
+    /// Refuses rules that no certificate could keep.
+    fn check_possible(&self) -> Result<(), String> {
+        if self.max_days == Some(0) {
+            return Err(format!("{} allows no certificate: it must be 1 or more", self.rule("max_days")));
+        }
+        if self.key_types.as_ref().is_some_and(Vec::is_empty) {
+            return Err(format!("{} allows no key: it must list one or more", self.rule("key_types")));
+        }
+        Ok(())
     }
 
     /// Checks the OIDs of the extensions that are allowed.
@@ -517,6 +530,11 @@ mod tests {
         for (text, told) in [
             ("max_days = 30\nidentitys = \"a\"", "identitys"),
             ("identities = \"(\"", "unclosed"),
+            ("max_days = 0", "rule `max_days` of the policy (policy.toml:1) allows no certificate"),
+            (
+                "identities = \"a\"\nkey_types = []",
+                "rule `key_types` of the policy (policy.toml:2) allows no key",
+            ),
             ("max_days = -1", "line 1, column 12: `max_days`: a value out of range: integer `-1`"),
         ] {
             std::fs::write(folder.path().join(FILE), text).unwrap();

@@ -28,6 +28,7 @@ use crate::x509::extended_key_usage::ExtendedKeyUsage;
 use crate::x509::leaf_template::ProfileParts;
 use crate::x509::publication::Publication;
 use alternative_name::NameTemplate;
+pub(crate) use attribute::check_common_name;
 pub(crate) use columns::RowValues;
 pub use columns::{Columns, ProfileRow};
 use own_extension::OwnExtension;

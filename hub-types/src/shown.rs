@@ -89,11 +89,14 @@ const OS_CODE: &str = " (os error ";
 /// Returns true if a character is visible or a plain space, and does not affect the text around it.
 pub fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
-    let is_direction = matches!(
+    // The general category Cf, but for signs that stand before numbers in Arabic and other scripts.
+    let is_format = matches!(
         character,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}'
     );
-    !character.is_control() && !is_blank && !is_direction && character != '\u{feff}'
+    !character.is_control() && !is_blank && !is_format
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::keys::private::KeyType;
 use crate::platform::fs;
 use crate::policy::Policy;
 use crate::policy::Tier;
-use crate::profile::ca_subject;
+use crate::profile::{ca_subject, check_common_name};
 use crate::secrets::secret::{AskSecret, Secret};
 use crate::x509::encoder::{CaSubject, SubjectKey, encode_request_again};
 use crate::x509::publication::Publication;
@@ -161,7 +161,8 @@ pub(super) fn check_name(folder: &Path, name: &str) -> Result<(), Error> {
             format!("its name must have 1 to {longest} characters, none of them a control character");
         return Err(Error::BadCa { path: folder.to_owned(), reason });
     }
-    Ok(())
+    check_common_name(name)
+        .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: format!("its name: {reason}") })
 }
 
 /// Refuses what contradicts the service that is to use the root.

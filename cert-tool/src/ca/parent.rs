@@ -9,6 +9,7 @@ use x509_parser::prelude::{FromDer, X509Name};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
 use super::limits::Limits;
+use super::revoked::check_is_not_revoked;
 use super::validity::{check_is_good, validity, validity_below};
 use super::{EarlierEnd, prove};
 use crate::error::Error;
@@ -214,6 +215,7 @@ impl ParentCa {
 
     /// As [`CertificateAuthority::prove`](crate::CertificateAuthority::prove).
     pub fn prove(&self, code: &str, now: OffsetDateTime) -> Result<Certificate, Error> {
+        self.check_is_not_revoked()?;
         prove(&self.signer, &self.certificate, &self.folder, code, now)
     }
 
@@ -277,6 +279,7 @@ impl ParentCa {
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
         let terms = options.terms(earlier);
+        self.check_is_not_revoked()?;
         self.check_path_length(terms.path_length)?;
         if options.purpose == CaPurpose::AzureDeviceRegistry {
             self.check_azure_device_registry(key, &terms, options.days, now)?;
@@ -289,13 +292,25 @@ impl ParentCa {
         Ok(certificate)
     }
 
+    /// Refuses a CA that is revoked or on hold in the books of the root in its folder.
+    fn check_is_not_revoked(&self) -> Result<(), Error> {
+        match self.tier {
+            Tier::Issuing => check_is_not_revoked(&self.folder, &self.certificate),
+            Tier::Root => Ok(()),
+        }
+    }
+
     /// Enters a certificate into the books, unless a different process has signed its name for another key since it
     /// was checked.
     fn enter(&self, certificate: &Certificate) -> Result<(), Error> {
-        match self.index()?.enter_unless_named(certificate)? {
-            true => Ok(()),
-            false => self.check_name(certificate.parsed().subject().as_raw(), certificate),
+        for _ in 0..ATTEMPTS_TO_ENTER {
+            if self.index()?.enter_unless_named(certificate)? {
+                return Ok(());
+            }
+            // If this finds nothing, the certificate with the same name was revoked in between.
+            self.check_name(certificate.parsed().subject().as_raw(), certificate)?;
         }
+        Err(self.bad("other processes change its books all the time; try again".to_owned()))
     }
 
     /// Signs a certificate again, and enters it into the books.
@@ -381,6 +396,7 @@ impl ParentCa {
         if let Some(reason) = damaged_extension(&parsed) {
             return Err(self.bad(format!("`{name}` can't be signed: extension {reason}")));
         }
+        self.check_is_not_revoked()?;
         self.check_key_is_another(other.public_key_info())?;
         // Below the other root stands at least the CA that signs devices' certificates.
         let below = other.path_length().map_or(1, |length| length.min(1));
@@ -508,5 +524,7 @@ impl fmt::Debug for ParentCa {
     }
 }
 
+/// The attempts to enter a certificate while other processes revoke those with the same name.
+const ATTEMPTS_TO_ENTER: usize = 3;
 /// The days for which a CA of Azure Device Registry must be good.
 pub(super) const AZURE_DEVICE_REGISTRY_DAYS: u32 = 365;

@@ -12,7 +12,8 @@ use crate::encoding::time::rfc3339;
 use crate::error::{Error, shell_word};
 use crate::issued::index::revocation::Revocation;
 use crate::issued::index::{INDEX, IssuanceIndex};
-use crate::x509::certificate::Certificate;
+use crate::issued::list::IssuedList;
+use crate::x509::certificate::{Certificate, read_certificates};
 
 /// The certificates that are revoked or on hold, as the books of some CAs say. Nobody has to publish a
 /// revocation list first.
@@ -62,6 +63,18 @@ impl RevokedCertificates {
         self.by_thumbprint.get(sha256).map(|(revocation, _)| *revocation)
     }
 
+    /// Refuses a list of certificates whose CA, or one above it, is revoked or on hold: nobody accepts what it has
+    /// issued.
+    pub fn check_issuers(&self, list: &IssuedList) -> Result<(), Error> {
+        let path = list.issuing_certificate_path();
+        let chain = read_certificates(&path)?;
+        match chain.iter().find_map(|ca| Some(format!("`{}`: {}", ShownBare(ca.subject()), self.fault(ca)?)))
+        {
+            None => Ok(()),
+            Some(reason) => Err(Error::BadCa { path, reason }),
+        }
+    }
+
     /// Says that a certificate is revoked or on hold, and what ends a hold.
     pub(crate) fn fault(&self, certificate: &Certificate) -> Option<String> {
         let (revocation, books) = self.by_thumbprint.get(&certificate.sha256())?;
@@ -88,13 +101,18 @@ impl CertificateAuthority {
     /// Refuses a CA whose own certificate is revoked or on hold in the books of the root beside it: nobody
     /// would accept what it issues once the root's list is published.
     pub(crate) fn check_is_not_revoked(&self) -> Result<(), Error> {
-        let mut revoked = RevokedCertificates::default();
-        revoked.add(Books { folder: self.folder.clone(), is_root: true })?;
-        match revoked.fault(&self.issuing) {
-            None => Ok(()),
-            Some(reason) => {
-                Err(Error::BadCa { path: self.folder.clone(), reason: format!("its certificate: {reason}") })
-            }
+        check_is_not_revoked(&self.folder, &self.issuing)
+    }
+}
+
+/// Refuses the CA with a certificate that is revoked or on hold in the books of the root in its folder.
+pub(super) fn check_is_not_revoked(folder: &Path, certificate: &Certificate) -> Result<(), Error> {
+    let mut revoked = RevokedCertificates::default();
+    revoked.add(Books { folder: folder.to_owned(), is_root: true })?;
+    match revoked.fault(certificate) {
+        None => Ok(()),
+        Some(reason) => {
+            Err(Error::BadCa { path: folder.to_owned(), reason: format!("its certificate: {reason}") })
         }
     }
 }

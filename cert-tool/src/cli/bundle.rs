@@ -28,9 +28,10 @@ pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Exit, Failur
     let list = IssuedList::open(&args.issued.dir).map_err(unread_input)?;
     let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
     let revoked = revoked(&args.ca)?;
+    revoked.check_issuers(&list)?;
     if let Some(identity) = args.issued.identity.identity()? {
         if let Some(record) = list.find(&identity)?
-            && let Some(refusal) = refusal(&revoked, &record)
+            && let Some(refusal) = refusal(&bundler, &revoked, &identity, &record)
         {
             output.refused(&identity.to_string(), &refusal);
             output.record(&IdentityRecord::refused(Some(&identity), &refusal));
@@ -57,8 +58,14 @@ fn revoked(ca: &Path) -> Result<RevokedCertificates, Failure> {
 }
 
 /// Returns the reason why a certificate is not bundled: a device with it could not connect.
-fn refusal(revoked: &RevokedCertificates, record: &IssuedCertificate) -> Option<Refusal> {
-    revoked.revocation(&record.sha256).map(Revocation::refusal)
+fn refusal(
+    bundler: &Bundler<'_>,
+    revoked: &RevokedCertificates,
+    identity: &IdentityId,
+    record: &IssuedCertificate,
+) -> Option<Refusal> {
+    let revocation = revoked.revocation(&record.sha256).map(Revocation::refusal);
+    revocation.or_else(|| bundler.refusal(identity))
 }
 
 fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
@@ -126,7 +133,7 @@ fn many(
     let refused = Mutex::new(Vec::new());
     let wanted = wanted.take_while(|_| !stop.is_wanted()).filter(|wanted| {
         let Ok((identity, record)) = wanted else { return true };
-        let Some(refusal) = refusal(revoked, record) else { return true };
+        let Some(refusal) = refusal(bundler, revoked, identity, record) else { return true };
         refused.lock().unwrap_or_else(PoisonError::into_inner).push((identity.clone(), refusal));
         false
     });

@@ -1,7 +1,7 @@
 //! `issue`: certificates for one identity or for a batch.
 
 use hub_types::shown::{ShownBare, ShownPath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use cert_tool::{
 };
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
+use hub_types::IdentityId;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -37,25 +38,30 @@ pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure
                 "--legacy and --password-file are for PFX files: add --pfx DIR"
             )));
         }
-        return issue(args, output);
+        return Ok(issue(args, output)?.exit);
     };
     // Nothing is issued before there is a password.
     let options = pfx::options(&args.pfx_kind, args.issuing.threads)?;
-    match issue(args, output)? {
+    let JobEnd { exit, refused } = issue(args, output)?;
+    match exit {
         Exit::Interrupted => Ok(Exit::Interrupted),
         // All were refused.
         Exit::SomeFailed if !args.issuing.out.exists() => Ok(Exit::SomeFailed),
-        issued => match pfx::all(&IssuedList::open(&args.issuing.out)?, folder, &options, output)? {
-            Exit::Done => Ok(issued),
-            other => Ok(other),
-        },
+        issued => {
+            let list = IssuedList::open(&args.issuing.out)?;
+            match pfx::all_but(&list, &refused, folder, &options, output)? {
+                Exit::Done => Ok(issued),
+                other => Ok(other),
+            }
+        }
     }
 }
 
-fn issue(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure> {
+fn issue(args: &IssueArgs, output: &mut Output) -> Result<JobEnd, Failure> {
     let is_one = args.from.is_none() && args.count.is_none();
     let mut job = Job::new(&args.issuing, if is_one { Sink::Folder } else { Sink::Bundle });
     job.options.key_type = args.key_type.into();
+    job.keeps_refused = args.pfx.is_some();
     if args.replace {
         job.options.existing = Existing::Replace;
     }
@@ -74,7 +80,7 @@ fn issue(args: &IssueArgs, output: &mut Output) -> Result<Exit, Failure> {
     }
 }
 
-fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Result<Exit, Failure> {
+fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Result<JobEnd, Failure> {
     let (mut wanted, mut others) = (0, 0);
     batch::check(batch, output, |row| if is_wanted(row) { wanted += 1 } else { others += 1 })?;
     if others > 0 {
@@ -84,8 +90,8 @@ fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Resu
     let is_changed = rows.is_changed();
     let origins = Origins::of_batch(batch.path);
     let requests = rows.filter(is_wanted).inspect(|row| origins.row(row)).map(request);
-    let done = job.run_from(requests, wanted, &origins, output)?;
-    Ok(batch::done_unless(&is_changed, done, output))
+    let JobEnd { exit, refused } = job.run_from(requests, wanted, &origins, output)?;
+    Ok(JobEnd { exit: batch::done_unless(&is_changed, exit, output), refused })
 }
 
 /// Returns whether a row asks for a certificate and has none.
@@ -123,7 +129,16 @@ pub(crate) struct Job<'a> {
     sink: Sink,
     unlock: &'a UnlockArgs,
     with_chain: bool,
+    /// True to keep the identities that are refused.
+    keeps_refused: bool,
     pub(crate) options: IssueOptions,
+}
+
+/// The end of a job.
+pub(crate) struct JobEnd {
+    pub(crate) exit: Exit,
+    /// The identities that were refused, if they were to be kept.
+    refused: HashSet<IdentityId>,
 }
 
 impl<'a> Job<'a> {
@@ -135,7 +150,15 @@ impl<'a> Job<'a> {
         options.threads = args.threads;
         options.long_names = if args.allow_long_cn { LongNames::Allow } else { LongNames::Refuse };
         let sink = args.sink.map_or(default_sink, Into::into);
-        Self { ca: &args.ca, out: &args.out, sink, with_chain: args.chain, unlock: &args.unlock, options }
+        Self {
+            ca: &args.ca,
+            out: &args.out,
+            sink,
+            with_chain: args.chain,
+            unlock: &args.unlock,
+            keeps_refused: false,
+            options,
+        }
     }
 
     fn warn_of_many_files(&self, total: u64, output: &mut Output) {
@@ -170,7 +193,7 @@ impl<'a> Job<'a> {
         requests: impl Iterator<Item = IssueRequest> + Send,
         total: u64,
         output: &mut Output,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<JobEnd, Failure> {
         self.run_from(requests, total, &Origins::default(), output)
     }
 
@@ -181,7 +204,7 @@ impl<'a> Job<'a> {
         total: u64,
         origins: &Origins,
         output: &mut Output,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<JobEnd, Failure> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn_of_many_files(total, output);
@@ -204,8 +227,13 @@ impl<'a> Job<'a> {
         let stop = interrupt.clone();
         let requests = requests.take_while(|_| !stop.is_wanted());
         let mut teller = Teller::new(total, origins, output);
-        let mut summary =
-            issue_batch(&ca, &self.options, requests, &mut store, &mut |issued| teller.tell(issued))?;
+        let mut refused = HashSet::new();
+        let mut summary = issue_batch(&ca, &self.options, requests, &mut store, &mut |issued| {
+            if self.keeps_refused && matches!(issued.outcome, Outcome::Refused(_)) {
+                refused.insert(issued.identity.clone());
+            }
+            teller.tell(issued);
+        })?;
         summary.refused += teller.finish();
         if summary.refused > 0 && summary.issued + summary.already_there == 0 {
             store.has_refused_all();
@@ -216,9 +244,9 @@ impl<'a> Job<'a> {
             output.record(&SummaryRecord::new(summary, has_list.then(|| store.list_path())));
         }
         if interrupt.is_wanted() && summary.issued + summary.already_there + summary.refused < total {
-            return Ok(Exit::Interrupted);
+            return Ok(JobEnd { exit: Exit::Interrupted, refused });
         }
-        Ok(Exit::finished(summary.refused == 0))
+        Ok(JobEnd { exit: Exit::finished(summary.refused == 0), refused })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `pfx`: certificates and keys as PFX files, of one identity or of many.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Exit, Failure> 
     }
     let Some(path) = &args.issued.from else {
         let options = options(&args.kind, args.issued.threads)?;
-        return all(&list, &args.out, &options, output);
+        return many(&list, list.entries()?, list.len(), &args.out, &options, output);
     };
     let batch = BatchFile::new(path, &args.issued.batch);
     batch::for_listed(&batch, &list, &args.issued.dir, output, |wanted, rows, output| {
@@ -59,14 +60,20 @@ fn one(
     Ok(Exit::Done)
 }
 
-/// A file for everything in a folder with certificates.
-pub(crate) fn all(
+/// Writes the files of all identities in a list, except some.
+pub(crate) fn all_but(
     list: &IssuedList,
+    left_out: &HashSet<IdentityId>,
     out: &Path,
     options: &PfxOptions,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
-    many(list, list.entries()?, list.len(), out, options, output)
+    let is_wanted = |entry: &Result<(IdentityId, IssuedCertificate), Error>| {
+        entry.as_ref().map_or(true, |(identity, _)| !left_out.contains(identity))
+    };
+    let others = list.entries()?.filter(|entry| !is_wanted(entry)).count();
+    let wanted = list.len() - others as u64;
+    many(list, list.entries()?.filter(is_wanted), wanted, out, options, output)
 }
 
 fn many(

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure
     job.options.key_type = args.key_type.into();
     job.options.existing = if args.same_key { Existing::RenewSameKey } else { Existing::Renew };
     if let Some(identity) = args.identity.identity()? {
-        return job.run(std::iter::once(again(identity, IssuedAuth::default())), 1, output);
+        return Ok(job.run(std::iter::once(again(identity, IssuedAuth::default())), 1, output)?.exit);
     }
     if let Some(path) = &args.from {
         let (mut count, batch) = (0, BatchFile::new(path, &args.batch));
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure
         let origins = Origins::of_batch(path);
         let requests = rows.inspect(|row| origins.row(row)).map(request);
         let done = job.run_from(requests, count, &origins, output)?;
-        return Ok(batch::done_unless(&is_changed, done, output));
+        return Ok(batch::done_unless(&is_changed, done.exit, output));
     }
     let within = args.within.ok_or_else(|| Failure::Usage(anyhow!("nothing says what to renew")))?;
     let until = within::end(OffsetDateTime::now_utc(), within)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Exit, Failure
         output.note("error: the index could not be read to its end; run the command again");
         return Ok(Exit::SomeFailed);
     }
-    Ok(done)
+    Ok(done.exit)
 }
 
 fn again(identity: IdentityId, auth: IssuedAuth) -> IssueRequest {

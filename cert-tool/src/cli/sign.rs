@@ -1,7 +1,7 @@
 //! `sign`: requests that devices sent.
 
 use hub_types::shown::ShownPath;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use batch_file::Row;
-use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink};
+use cert_tool::{CsrInput, Existing, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink};
 use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
@@ -38,15 +38,18 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Exit, Failure>
     }
     let origins = args.expect.as_deref().map(Origins::of_batch).unwrap_or_default();
     let from_files = in_files(files, expected.as_ref(), &origins);
-    let job = Job::new(&args.issuing, Sink::Folder);
+    let mut job = Job::new(&args.issuing, Sink::Folder);
+    if args.replace {
+        job.options.existing = Existing::Replace;
+    }
     let Some(batch) = &batch else {
-        return job.run_from(from_files, total, &origins, output);
+        return Ok(job.run_from(from_files, total, &origins, output)?.exit);
     };
     let rows = Rows::open(batch)?;
     let is_changed = rows.is_changed();
     let from_rows = rows.filter(has_request).inspect(|row| origins.row(row)).map(request);
     let done = job.run_from(from_files.chain(from_rows), total, &origins, output)?;
-    Ok(batch::done_unless(&is_changed, done, output))
+    Ok(batch::done_unless(&is_changed, done.exit, output))
 }
 
 /// The identities that may send requests, from the batch.
@@ -143,6 +146,10 @@ struct Collected {
     otherwise_named: Vec<PathBuf>,
     /// Pipes, devices and links that lead nowhere.
     not_files: Vec<PathBuf>,
+    /// The folders so far, by their paths without links.
+    folders: HashSet<PathBuf>,
+    /// Links to folders that were looked at already.
+    again: Vec<PathBuf>,
 }
 
 impl Collected {
@@ -153,6 +160,11 @@ impl Collected {
             return Ok(());
         }
         let can_not_read = || format!("can't read `{}`", ShownPath(path));
+        // Links may lead in a circle.
+        if !self.folders.insert(path.canonicalize().with_context(can_not_read)?) {
+            self.again.push(path.to_owned());
+            return Ok(());
+        }
         let mut entries = Vec::new();
         for entry in path.read_dir().with_context(can_not_read)? {
             entries.push(entry.with_context(can_not_read)?.path());
@@ -178,6 +190,7 @@ impl Collected {
                 "requests in folders are files that end in .csr, .p10 or .req, also with .pem or .der behind it",
             ),
             (&self.not_files, "requests in folders are files, not pipes, devices or links that lead nowhere"),
+            (&self.again, "this folder was looked at already, under a different name"),
         ] {
             let [first, others @ ..] = passed_over.as_slice() else { continue };
             let others = match others.len() {

@@ -62,6 +62,12 @@ pub enum Refusal {
         /// The occupied path.
         path: PathBuf,
     },
+    /// What was asked for can't be made of it: a bundle for a service that it can't use.
+    #[error("{reason}", reason = ShownBare(reason))]
+    NotBundled {
+        /// The reason.
+        reason: String,
+    },
     /// A batch says who may ask, and has no row for it.
     #[error("it is not in the batch")]
     NotExpected,
@@ -185,6 +191,7 @@ impl Refusal {
             Self::BadSignature => "bad_signature",
             Self::CommonNameTooLong { .. } => "common_name_too_long",
             Self::FolderOccupied { .. } => "folder_occupied",
+            Self::NotBundled { .. } => "not_bundled",
             Self::NotExpected => "not_expected",
             Self::NotWanted => "not_wanted",
             Self::KeyOfAnother { .. } => "key_of_another",
@@ -214,8 +221,8 @@ impl Refusal {
                 Some("give the device a new key and issue to a different folder (--out NEW_DIR --replace)")
             }
             Self::OnHold => Some(
-                "release it (`cert-tool revoke --ca CA --device-id ID --release`, or `--name NAME` for a CA), or \
-                 revoke it for good with a different --reason",
+                "release it (`cert-tool revoke --ca CA --device-id ID --release`, or `--root --name NAME` for a CA that a \
+                 root has signed), or revoke it for good with a different --reason",
             ),
             Self::OlderIsThere => {
                 Some("replace and renew into a different folder: a list has one row for each identity")
@@ -232,8 +239,12 @@ impl Refusal {
                  (`cert-tool ca sign NEW_DIR/issuing.csr --ca ROOT --out NEW.pem` with --permit, --exclude)",
             ),
             Self::NameOfCa => Some("give the CA below a different name"),
-            Self::KeyOfAnother { .. } | Self::KeyOfCa => {
-                Some("make a key on each device; a key is never shared")
+            Self::KeyOfAnother { .. } => Some("make a key on each device; a key is never shared"),
+            Self::KeyOfCa => {
+                Some("ask with a different key: that of a CA signs certificates and nothing else")
+            }
+            Self::NotBundled { .. } => {
+                Some("leave it out, or make its bundle for a service and a program that it can use")
             }
             Self::CompromisedKey => Some("make a new key, and a new request with it"),
             Self::WeakKey { .. } => {

@@ -171,18 +171,23 @@ impl IssuedList {
         self.folder.join(ISSUING_CERTIFICATE)
     }
 
-    /// Makes a folder one for files of this list. All files of a folder are from one list: what is there
-    /// already would be taken for that of a newer certificate.
-    pub(crate) fn claim(&self, folder: &Path, what: &'static str) -> Result<(), Error> {
+    /// Makes a folder one for files of this list, made with some options, of which this is a digest. All files of
+    /// a folder are from one list and made with the same options: what is there already would be taken for that of
+    /// a newer certificate, or for what was asked for.
+    pub(crate) fn claim(&self, folder: &Path, what: &'static str, options: &str) -> Result<(), Error> {
         let Some(first) = self.entries()?.next().transpose()? else { return Ok(()) };
-        let (path, ours) = (folder.join(ORIGIN), first.1.sha256.to_string());
+        let (path, list) = (folder.join(ORIGIN), first.1.sha256.to_string());
         if !fs::is_present(&path)? {
-            return fs::write_new_private(&path, ours.as_bytes());
+            return fs::write_new_private(&path, format!("{list}{options}").as_bytes());
         }
-        if fs::read_bounded(&path, MAX_ORIGIN_BYTES)? == ours.as_bytes() {
-            return Ok(());
+        let origin = fs::read_bounded(&path, MAX_ORIGIN_BYTES)?;
+        match origin.strip_prefix(list.as_bytes()) {
+            None => Err(Error::OtherList { path: folder.to_owned(), what }),
+            Some(found) if found != options.as_bytes() => {
+                Err(Error::OtherOptions { path: folder.to_owned(), what })
+            }
+            Some(_) => Ok(()),
         }
-        Err(Error::OtherList { path: folder.to_owned(), what })
     }
 
     fn read(&mut self) -> Result<(), Error> {

@@ -81,7 +81,7 @@ pub fn write_pfx_files(
 ) -> Result<(), Error> {
     let writer = PfxWriter::new(list, &options.password, options.style)?;
     fs::create_private_folder(folder)?;
-    list.claim(folder, "PFX files")?;
+    list.claim(folder, "PFX files", "")?;
     let work = |(identity, record)| write_one(&writer, identity, record, folder);
     in_parallel(options.threads, wanted, work, on_file)
 }

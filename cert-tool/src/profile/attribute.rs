@@ -1,6 +1,7 @@
 //! [`AttributeKind`]: the attributes of a subject (RFC 5280, appendix A.1; RFC 4519) with their string
 //! types and bounds.
 
+use hub_types::shown::is_seen;
 use pkcs8::der::asn1::ObjectIdentifier;
 
 use super::der::{IA5_STRING, PRINTABLE_STRING, UTF8_STRING};
@@ -85,6 +86,9 @@ impl AttributeKind {
         if value.chars().any(char::is_control) {
             return Err(format!("`{name}` has a control character"));
         }
+        if let Some(unseen) = value.chars().find(|char| !is_seen(*char)) {
+            return Err(format!("`{name}` has the invisible character U+{:04X}", u32::from(unseen)));
+        }
         let (length, longest) = (value.chars().count(), self.longest);
         if length > longest {
             return Err(format!("`{name}` has {length} characters, X.509 allows {longest}"));
@@ -112,6 +116,11 @@ impl AttributeKind {
     }
 }
 
+/// Checks the common name of a CA.
+pub(crate) fn check_common_name(value: &str) -> Result<(), String> {
+    AttributeKind::common_name().check(value)
+}
+
 /// Tells whether a value has `CN=` behind what separates attributes in a text of a name.
 fn has_common_name(value: &str) -> bool {
     let upper = value.to_ascii_uppercase();
@@ -122,8 +131,12 @@ fn has_common_name(value: &str) -> bool {
 }
 
 fn is_common_name(part: &str) -> bool {
-    let name = part.split_once('=').map(|(name, _)| name.trim());
-    matches!(name, Some("CN" | "COMMONNAME" | "2.5.4.3" | "OID.2.5.4.3"))
+    let Some((name, _)) = part.split_once('=') else { return false };
+    let name = name.trim();
+    let name = name.strip_prefix("OID.").unwrap_or(name);
+    // Some programs read arcs with leading zeros.
+    let arcs: Option<Vec<u32>> = name.split('.').map(|arc| arc.parse().ok()).collect();
+    matches!(name, "CN" | "COMMONNAME" | "ID-AT-COMMONNAME") || arcs.is_some_and(|arcs| arcs == [2, 5, 4, 3])
 }
 
 type Entry = (&'static [&'static str], ObjectIdentifier, u8, usize, u8);

@@ -278,7 +278,13 @@ fn split(text: &str, separator: char) -> Result<Vec<&str>, String> {
         } else if char == '"' {
             return Err(format!(
                 "character {} is an unescaped quote: RFC 4514 writes `\\,` for a comma in a value, not quotes",
-                text.get(..place).map_or(0, |before| before.chars().count()) + 1
+                characters_to(text, place)
+            ));
+        } else if ";<>".contains(char) {
+            return Err(format!(
+                "character {} is an unescaped `{char}`: RFC 4514 §2.4 writes `\\{char}` for it in a value, and separates \
+                 attributes by commas",
+                characters_to(text, place)
             ));
         } else {
             if char == separator {
@@ -290,6 +296,11 @@ fn split(text: &str, separator: char) -> Result<Vec<&str>, String> {
     }
     parts.push(text.get(start..).unwrap_or_default());
     Ok(parts)
+}
+
+/// The number of the character at a place of a text, from 1.
+fn characters_to(text: &str, place: usize) -> usize {
+    text.get(..place).map_or(0, |before| before.chars().count()) + 1
 }
 
 /// The end of the tag of a template that a text begins with.
@@ -389,10 +400,34 @@ mod tests {
                 .unwrap();
         assert_eq!(X509Name::from_der(&der).unwrap().1.iter().count(), 3);
         assert!(text.ends_with(r"OU=a\,O=b"), "{text}");
-        for value in ["5,CN=other", "5/CN=other", "5+cn = other", "CN=other", "5, commonName=x"] {
+        for value in [
+            "5,CN=other",
+            "5/CN=other",
+            "5+cn = other",
+            "CN=other",
+            "5, commonName=x",
+            "A,OID.2.5.4.03=x",
+            "A,id-at-commonName=x",
+        ] {
             let error = render("OU={{ x_sn }}", &[("x_sn", value)]).unwrap_err();
             assert!(error.contains("second CN"), "{value}: {error}");
         }
+    }
+
+    #[test]
+    fn what_separates_elsewhere_and_what_nobody_sees_is_refused() {
+        for (text, told) in [
+            ("O=a;OU=b", "character 4 is an unescaped `;`"),
+            ("O=a<b", "character 4 is an unescaped `<`"),
+            ("O=a\u{200b}b", "invisible character U+200B"),
+            ("O=a\u{202e}b", "invisible character U+202E"),
+            ("O=a\u{2028}b", "invisible character U+2028"),
+            ("O=a\u{ad}b", "invisible character U+00AD"),
+        ] {
+            let error = SubjectTemplate::parse(text).unwrap_err();
+            assert!(error.contains(told), "{text:?}: {error}");
+        }
+        assert_eq!(render(r"O=a\;b", &[]).unwrap().0, r"O=a\;b");
     }
 
     /// A value as RFC 4514 §2.4 writes its encoding.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::error::refusal::Refusal;
 use crate::input::location::{self, Found, Wanted, kind_of_bytes, kind_of_label, not_a};
 use crate::keys::private::PrivateKey;
+use crate::keys::public::PublicKey;
 use crate::weak_keys::{self, WeakKey};
 use crate::x509::certificate::only_common_name;
 use crate::x509::encoder::{SubjectKey, encode_request, p256_point};
@@ -274,6 +275,11 @@ pub fn create_csr_as(
     key: &PrivateKey,
     encoding: CsrEncoding,
 ) -> Result<Vec<u8>, Error> {
+    let public_key = PublicKey::from_der(&SubjectKey::Own(key).to_info());
+    if let Some(reason) = public_key.as_ref().and_then(PublicKey::weakness) {
+        let source = Box::new(Refusal::WeakKey { reason: reason.to_owned() });
+        return Err(Error::RequestWouldBeRefused { source });
+    }
     let der = encode_request(&identity.common_name(), key)?;
     Ok(match encoding {
         CsrEncoding::Pem => pem::encode(pem::CERTIFICATE_REQUEST, &der).to_vec(),

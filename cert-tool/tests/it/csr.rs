@@ -78,3 +78,12 @@ fn bare_public_keys_of_a_batch_are_certified_and_no_key_is_made() {
     let again = shop.run("issue --ca ca --from batch.csv --out out --sink folder");
     assert!(again.out.starts_with("0 issued, 3 already there, 4 refused"), "{again:?}");
 }
+
+#[test]
+fn a_key_that_no_ca_takes_gets_no_request() {
+    let shop = Shop::new();
+    shop.bash("openssl genrsa -out e3.pem -3 2048 2>openssl.log && chmod 600 e3.pem");
+    let said = shop.fails(3, "csr --device-id d --key e3.pem --out d.csr");
+    assert!(said.contains("no request is made: rule `weak_key`: its key is not acceptable"), "{said}");
+    assert!(!shop.path("d.csr").exists());
+}

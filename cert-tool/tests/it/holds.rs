@@ -39,6 +39,39 @@ fn a_certificate_on_hold_is_refused_as_such_at_every_door() {
 }
 
 #[test]
+fn nobody_vouches_for_a_ca_on_hold() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --out out --device-id a");
+    shop.bash("cert-tool revoke --ca ca --root --name 'Factory Issuing CA' --reason certificateHold");
+    for words in [
+        "bundle out --ca ca --hub h.azure-devices.net --device-id a --out new",
+        "bundle out --ca ca --hub h.azure-devices.net --all --out new",
+        "ca prove ca --code abc --out new",
+        "issue --ca ca --out new --device-id b",
+    ] {
+        let told = shop.fails(3, words);
+        assert!(told.contains("it is on hold (certificateHold) since "), "{words}: {told}");
+        assert!(!shop.path("new").exists(), "{words}: {told}");
+        let command = told.split('`').find(|part| part.starts_with("cert-tool revoke")).unwrap();
+        assert!(command.contains("--root --serial") && command.ends_with("--release"), "{command}");
+    }
+    shop.bash("cert-tool revoke --ca ca --root --name 'Factory Issuing CA' --release");
+    shop.ok("bundle out --ca ca --hub h.azure-devices.net --device-id a --out new");
+}
+
+#[test]
+fn no_pfx_file_is_written_for_what_is_refused() {
+    let shop = held();
+    shop.write("batch.csv", "device_id\na\nb\nc\n");
+    shop.write_secret("password", "secret enough\n");
+    let said =
+        shop.run("issue --ca ca --out out --from batch.csv --sink folder --pfx pfx --password-file password");
+    assert_eq!(said.code, 1, "{}", said.err);
+    let files = |name: &str| shop.path("pfx/devices").join(format!("{name}.pfx")).exists();
+    assert!(files("b") && files("c") && !files("a"), "{}", said.err);
+}
+
+#[test]
 fn the_rest_of_a_bundle_is_made() {
     let shop = held();
     let words = "bundle out --all --ca ca --hub h.azure-devices.net --out bundles";

@@ -185,3 +185,18 @@ fn names_in_old_string_types_are_text() {
         assert!(said.out.contains("common name: ok"), "{kind:?}: {}", said.out);
     }
 }
+
+#[test]
+fn names_of_cas_are_what_they_look_like() {
+    let shop = Shop::new();
+    for (name, told) in [
+        (" x ", "begins or ends with a blank"),
+        ("A,CN=evil", "would be read as a second CN"),
+        ("A\u{200b}B", "invisible character U+200B"),
+        ("A\u{202e}B", "invisible character U+202E"),
+    ] {
+        let said = shop.run_args(&["ca", "init", "new", "--name", name]);
+        assert_eq!(said.code, 3, "{name:?}: {}", said.err);
+        assert!(said.err.contains(told) && !shop.path("new").exists(), "{name:?}: {}", said.err);
+    }
+}

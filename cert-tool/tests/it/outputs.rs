@@ -161,9 +161,14 @@ fn bundles_that_would_not_connect_are_refused() {
     let shop = issued();
     for (code, words, told) in [
         (3, "--device-id Pump-1 --hub h.example --ca ca/issuing.pem", "an issuing CA is not a root"),
-        (3, "--device-id Pump-1 --module-id m1 --edge --hub h.example --ca ca", "is a module"),
+        (1, "--device-id Pump-1 --module-id m1 --edge --hub h.example --ca ca", "is a module"),
         (2, "--device-id Pump-2 --hub h.example --ca ca", "has no certificate"),
         (2, "--device-id Pump-1 --hub HostName=h;SharedAccessKey=c2VjcmV0 --ca ca", "must be a host name"),
+        (2, "--device-id Pump-1 --hub a..b --ca ca", "must be a host name"),
+        (2, "--device-id Pump-1 --hub . --ca ca", "must be a host name"),
+        (2, "--device-id Pump-1 --hub=-x --ca ca", "must be a host name"),
+        (2, "--device-id Pump-1 --hub h.example:0 --ca ca", "must be a host name"),
+        (1, "--device-id Pump-1 --module-id m1 --dps-scope 0ne1 --ca ca", "only devices register"),
         (2, "--device-id Pump-1 --hub h.example --dps-scope 0ne1 --ca ca", "cannot be used with"),
         (2, "--device-id Pump-1 --ca ca", "--hub"),
     ] {
@@ -172,6 +177,45 @@ fn bundles_that_would_not_connect_are_refused() {
     }
     shop.ok(&format!("bundle out --device-id Pump-1 {HUB} --out b"));
     assert!(shop.fails(3, &format!("bundle out --device-id Pump-1 {HUB} --out b")).contains("already there"));
+}
+
+#[test]
+fn bundles_of_one_folder_are_made_with_the_same_options() {
+    let shop = issued();
+    shop.ok(&format!("bundle out --all {HUB} --out all"));
+    let before = fs::read(shop.path("all/devices/_pump-1/connection.json")).unwrap();
+    for words in [
+        "--hub plant8.azure-devices.net --ca ca/root.pem",
+        "--dps-scope 0ne00112233 --ca ca/root.pem",
+        "--hub plant7.azure-devices.net --ca ca/root.pem --edge",
+        "--hub plant7.azure-devices.net --ca ca/root.pem --tar",
+        "--hub plant7.azure-devices.net --ca ca/root.pem --hub-root ca/root.pem",
+    ] {
+        let said = shop.fails(3, &format!("bundle out --all {words} --out all"));
+        assert!(said.contains("`all` has bundles that were made with different options"), "{words}: {said}");
+    }
+    assert_eq!(fs::read(shop.path("all/devices/_pump-1/connection.json")).unwrap(), before);
+    // An earlier version wrote no digest of the options.
+    let origin = fs::read_to_string(shop.path("all/.issued")).unwrap();
+    fs::write(shop.path("all/.issued"), origin.lines().next().unwrap()).unwrap();
+    let said = shop.fails(3, &format!("bundle out --all {HUB} --out all"));
+    assert!(said.contains("or by an earlier version"), "{said}");
+}
+
+#[test]
+fn identities_that_a_service_does_not_take_are_refused_and_the_rest_get_their_bundles() {
+    let shop = issued();
+    shop.ok("issue --ca ca --device-id q%? --out out --sink bundle");
+    let said = shop.run("bundle out --all --edge --hub plant7.azure-devices.net --ca ca --out edge");
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("refused: Pump-1/m1: it is a module; IoT Edge"), "{}", said.err);
+    assert!(said.err.contains("(rule not_bundled)"), "{}", said.err);
+    assert!(shop.path("edge/devices/_pump-1").exists() && !shop.path("edge/modules").exists());
+    let said = shop.run("bundle out --all --dps-scope 0ne00112233 --ca ca --out dps");
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("refused: q%?: a Device Provisioning Service takes no such"), "{}", said.err);
+    assert!(said.err.contains("refused: Pump-1/m1: it is a module; only devices register"), "{}", said.err);
+    assert!(shop.path("dps/devices/_gw-1").exists());
 }
 
 #[test]

@@ -20,6 +20,31 @@ fn a_module_s_request_from_openssl_is_signed() {
 }
 
 #[test]
+fn links_that_lead_in_a_circle_are_followed_once() {
+    let shop = Shop::new();
+    std::fs::create_dir_all(shop.path("inbox/sub")).unwrap();
+    shop.ok("csr --device-id a --key-out a.key --out inbox/a.csr");
+    std::os::unix::fs::symlink(".", shop.path("inbox/x")).unwrap();
+    std::os::unix::fs::symlink("..", shop.path("inbox/sub/y")).unwrap();
+    let said = shop.run("sign inbox --ca ca --out out");
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains("and 1 more passed over: this folder was looked at already"), "{}", said.err);
+    assert_eq!(shop.ok("list --ca ca").lines().count(), 1);
+}
+
+#[test]
+fn a_lost_key_is_replaced_by_a_request_too() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id a --key-out a.key --out a.csr");
+    shop.ok("csr --device-id a --key-out b.key --out b.csr");
+    shop.ok("sign a.csr --ca ca --out out");
+    let refused = shop.fails(1, "sign b.csr --ca ca --out new");
+    assert!(refused.contains("--out NEW_DIR --replace"), "{refused}");
+    shop.ok("sign b.csr --ca ca --out new --replace");
+    assert!(shop.ok("find --ca ca --device-id a").contains("new/devices/a/cert.pem"));
+}
+
+#[test]
 fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
     let shop = Shop::new();
     std::fs::create_dir(shop.path("in")).unwrap();

@@ -127,13 +127,18 @@ pub(crate) enum ConvertTo {
 /// Checks a host name, with a port where it has one.
 fn parse_host(text: &str) -> Result<String, String> {
     let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let is_host = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
-        && port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let is_host = host.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     // What was given is not shown: it may be a connection string, which is a secret.
-    is_host
-        .then(|| text.to_owned())
-        .ok_or_else(|| "it must be a host name, such as plant7.azure-devices.net".to_owned())
+    is_host.then(|| text.to_owned()).ok_or_else(|| {
+        "it must be a host name, such as plant7.azure-devices.net, with a port if it is not the usual one"
+            .to_owned()
+    })
 }
 
 fn parse_scope(text: &str) -> Result<String, String> {

@@ -161,6 +161,10 @@ pub(crate) struct SignArgs {
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
+    /// Issue a new certificate for identities that have one in another folder; register only the
+    /// new one then.
+    #[arg(long)]
+    pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) issuing: IssuingArgs,
 }
