@@ -430,6 +430,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::OtherFile { .. } => Some("write to a different file".to_owned()),
+            Self::NotA { path, found, .. } if *found == PFX => Some(take_pfx_apart(path)),
             Self::AlreadyExists { .. } => {
                 Some("name a different file or folder; existing files are not overwritten".to_owned())
             }
@@ -568,6 +569,21 @@ fn convert_pfx_with_openssl(path: &Path) -> String {
         "convert it: `openssl pkcs12 -in {from} -out {to}` (where OpenSSL 3 says `unsupported`, add `-legacy`)"
     )
 }
+
+/// The commands that write the certificates and the key of a PFX file to files of their own.
+fn take_pfx_apart(path: &Path) -> String {
+    let file = ShownPath(path).to_string();
+    let (from, certificates, key) =
+        (shell_word(&file), shell_word(&format!("{file}.pem")), shell_word(&format!("{file}.key")));
+    format!(
+        "take it apart: `openssl pkcs12 -in {from} -nokeys -out {certificates}` for the certificates, and `openssl \
+         pkcs12 -in {from} -nocerts -out {key}` for the key, encrypted (where OpenSSL 3 says `unsupported`, add \
+         `-legacy`)"
+    )
+}
+
+/// The words for a PFX file that is not what was wanted.
+pub(crate) const PFX: &str = "a PFX file";
 
 /// A file name as a shell takes it for one word, and a program not for an option.
 pub fn shell_word(name: &str) -> String {

@@ -18,6 +18,7 @@
 
 pub mod causes;
 mod choices;
+pub mod counted;
 pub mod exit;
 pub mod memory;
 pub mod new_file;

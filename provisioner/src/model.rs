@@ -20,5 +20,4 @@ pub(crate) mod secret_file;
 pub(crate) mod service;
 pub(crate) mod service_status;
 pub(crate) mod spec;
-pub(crate) mod text;
 pub(crate) mod unknown_value;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
 use cert_tool::{Error, IssuedAuth, IssuedCertificate, IssuedList};
+use cli_support::counted::counted;
 use cli_support::exit::Exit;
 use hub_types::IdentityId;
 
@@ -66,7 +67,7 @@ pub(crate) fn check(
     if errors == 0 {
         return Ok(());
     }
-    output.note(&format!("error: nothing was done, the batch has {errors} problems"));
+    output.note(&format!("error: nothing was done, the batch has {}", counted(errors, "problem")));
     Err(Failure::Batch)
 }
 

@@ -10,6 +10,7 @@ use cert_tool::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, CaCertificates,
     Certificate, Error, IssuedCertificate, IssuedList, Refusal, Revocation, RevokedCertificates,
 };
+use cli_support::counted::counted;
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
 use hub_types::IdentityId;
@@ -159,7 +160,10 @@ fn many(
     }
     if summary.keys_elsewhere > 0 {
         let count = summary.keys_elsewhere;
-        output.note(&format!("{count} have no `key.pem`: their keys are only on the devices"));
+        output.note(&format!(
+            "{} without `key.pem`: the keys are only on the devices",
+            counted(count, "bundle")
+        ));
     }
     let seen = summary.bundled + summary.already_there + summary.refused;
     if output.is_text() {
@@ -194,7 +198,12 @@ impl fmt::Display for BundleSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bundled, already_there, refused, out, .. } = self;
         let refused = if *refused > 0 { format!(", {refused} refused") } else { String::new() };
-        write!(f, "{bundled} bundles made, {already_there} already there{refused}: {}", ShownBare(out))
+        write!(
+            f,
+            "{} made, {already_there} already there{refused}: {}",
+            counted(*bundled, "bundle"),
+            ShownBare(out)
+        )
     }
 }
 

@@ -6,12 +6,14 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name, is_request};
+use cert_tool::{
+    CsrEncoding, Error, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name, is_request, shell_word,
+};
 use cli_support::exit::Exit;
 use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
 use hub_types::dps::RegistrationId;
-use hub_types::shown::ShownBare;
+use hub_types::shown::{ShownBare, ShownPath};
 use serde::Serialize;
 
 use super::args::CsrArgs;
@@ -47,7 +49,14 @@ fn one(
         }
         (None, Some(path)) => {
             let key = PrivateKey::generate(args.key_type.into())?;
-            key.write_new(path)?;
+            key.write_new(path).inspect_err(|error| {
+                if matches!(error, Error::AlreadyExists { .. }) {
+                    output.note(&format!(
+                        "note: if an earlier attempt has left this key, `--key {}` makes the request of it",
+                        shell_word(&ShownPath(path).to_string())
+                    ));
+                }
+            })?;
             key
         }
         (None, None) => return Err(Failure::Usage(anyhow!("neither --key nor --key-out is given"))),

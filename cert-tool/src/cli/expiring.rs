@@ -4,6 +4,7 @@ use hub_types::shown::ShownPath;
 use std::path::Path;
 
 use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup, rfc3339};
+use cli_support::counted::counted;
 use cli_support::exit::Exit;
 use cli_support::new_file::{Existing, NewFile, Readers};
 use time::OffsetDateTime;
@@ -26,11 +27,11 @@ pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Exit, Fail
             output.record(&EntryRecord::new(&entry));
             Ok(())
         })?;
-        output.note(&format!("{count} certificates end before {}", rfc3339(until)));
+        output.note(&format!("{} before {}", ending(count), rfc3339(until)));
         return Ok(Exit::Done);
     };
     let count = write(&index, &lookup, out)?;
-    output.note(&format!("{count} certificates end before {}: {}", rfc3339(until), ShownPath(out)));
+    output.note(&format!("{} before {}: {}", ending(count), rfc3339(until), ShownPath(out)));
     Ok(Exit::Done)
 }
 
@@ -72,3 +73,11 @@ fn row(entry: &IndexEntry) -> [String; 6] {
 }
 
 const COLUMNS: [&str; 6] = ["device_id", "module_id", "auth", "x_thumbprint", "x_serial", "x_not_after"];
+
+/// The words for certificates that end.
+fn ending(count: u64) -> String {
+    match count {
+        1 => "1 certificate ends".to_owned(),
+        count => format!("{} end", counted(count, "certificate")),
+    }
+}

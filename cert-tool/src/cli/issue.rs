@@ -14,6 +14,7 @@ use cert_tool::{
     IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, ProfileRow, PublicKeyInput, Sink,
     check_options, issue_batch,
 };
+use cli_support::counted::counted;
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
 use hub_types::IdentityId;
@@ -84,7 +85,11 @@ fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Resu
     let (mut wanted, mut others) = (0, 0);
     batch::check(batch, output, |row| if is_wanted(row) { wanted += 1 } else { others += 1 })?;
     if others > 0 {
-        output.note(&format!("{others} rows need no certificate: they have one, or use keys"));
+        let rows = match others {
+            1 => "1 row needs".to_owned(),
+            others => format!("{} need", counted(others, "row")),
+        };
+        output.note(&format!("{rows} no certificate, because of one that is there, or of symmetric keys"));
     }
     let rows = Rows::open(batch)?;
     let is_changed = rows.is_changed();
@@ -220,7 +225,8 @@ impl<'a> Job<'a> {
         if store.dropped_rows() > 0 {
             let count = store.dropped_rows();
             output.note(&format!(
-                "warning: {count} certificates on the disk were incomplete and are made again"
+                "warning: {} incomplete on the disk, to be made again",
+                counted(count, "certificate")
             ));
         }
         let interrupt = Interrupt::listen();

@@ -10,6 +10,7 @@ use cert_tool::{
     Error, IssuedCertificate, IssuedList, PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx,
     write_pfx_files,
 };
+use cli_support::counted::counted;
 use cli_support::exit::Exit;
 use cli_support::progress::Progress;
 use hub_types::IdentityId;
@@ -99,7 +100,10 @@ fn many(
     drop(progress);
     if summary.keys_elsewhere > 0 {
         let count = summary.keys_elsewhere;
-        output.note(&format!("{count} have no file: their keys are only on the devices"));
+        output.note(&format!(
+            "{} without a file: the keys are only on the devices",
+            counted(count, "certificate")
+        ));
     }
     if output.is_text() {
         output.record(&summary);

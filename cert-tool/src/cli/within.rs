@@ -25,9 +25,24 @@ pub(crate) fn note_held(
         Ok(())
     })?;
     if let Some(first) = first {
+        let (which, them) = match count {
+            1 => (
+                format!(
+                    "1 certificate that ends by then is on hold (certificateHold) and left out, that of `{first}`"
+                ),
+                "it",
+            ),
+            count => (
+                format!(
+                    "{count} certificates that end by then are on hold (certificateHold) and left out, the first one is \
+                     that of `{first}`"
+                ),
+                "them",
+            ),
+        };
         output.note(&format!(
-            "note: {count} certificates that end by then are on hold (certificateHold) and left out, the first one is \
-             that of `{first}`; release them (`cert-tool revoke --ca CA --device-id ID --release`), or revoke them for good"
+            "note: {which}; release {them} (`cert-tool revoke --ca CA --device-id ID --release`), or revoke {them} for \
+             good"
         ));
     }
     Ok(())

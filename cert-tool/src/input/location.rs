@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::encoding::pem::{self, Block, PemError};
-use crate::error::Error;
+use crate::error::{Error, PFX};
 use crate::input::pkcs12;
 use crate::platform::fs::{open_file, read_at_most, read_bounded};
 
@@ -110,7 +110,7 @@ pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
         _ if is_utf16(bytes) => "text in UTF-16",
         [0xfe, 0xed, 0xfe, 0xed, ..] => "a Java keystore (JKS)",
         [0xce, 0xce, 0xce, 0xce, ..] => "a Java keystore (JCEKS)",
-        _ if pkcs12::is_pfx(bytes) => "a PFX file",
+        _ if pkcs12::is_pfx(bytes) => PFX,
         [0x30, ..] => "DER of a different kind, or damaged",
         _ => "neither PEM nor DER",
     }

@@ -271,3 +271,18 @@ fn set_mode(path: &Path, mode: u32) {
 
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
+
+#[test]
+fn a_pfx_file_of_a_ca_is_taken_apart_as_the_message_says() {
+    let shop = Shop::new();
+    shop.ok("ca init other");
+    shop.bash("openssl pkcs12 -export -in other/issuing.pem -inkey other/issuing.key -out ca.pfx -passout pass:secret");
+    let said = shop.fails(3, "ca import new --certificate ca.pfx");
+    let commands: Vec<String> =
+        said.split('`').filter(|part| part.starts_with("openssl")).map(str::to_owned).collect();
+    let [certificates, key] = commands.as_slice() else { panic!("{said}") };
+    shop.bash(&format!("{certificates} -passin pass:secret"));
+    shop.bash(&format!("{key} -passin pass:secret -passout pass:secret && chmod 600 ca.pfx.key"));
+    shop.write_secret("passphrase", "secret\n");
+    shop.ok("ca import new --certificate ca.pfx.pem --key ca.pfx.key --passphrase-file passphrase");
+}

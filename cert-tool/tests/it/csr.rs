@@ -87,3 +87,13 @@ fn a_key_that_no_ca_takes_gets_no_request() {
     assert!(said.contains("no request is made: rule `weak_key`: its key is not acceptable"), "{said}");
     assert!(!shop.path("d.csr").exists());
 }
+
+#[test]
+fn after_a_kill_between_key_and_request_the_way_on_is_told() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id d --key-out d.key --out d.csr");
+    std::fs::remove_file(shop.path("d.csr")).unwrap();
+    let said = shop.fails(3, "csr --device-id d --key-out d.key --out d.csr");
+    let way_on = said.split('`').find(|part| part.starts_with("--key")).unwrap().to_owned();
+    shop.ok(&format!("csr --device-id d {way_on} --out d.csr"));
+}

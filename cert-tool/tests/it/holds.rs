@@ -77,11 +77,11 @@ fn the_rest_of_a_bundle_is_made() {
     let words = "bundle out --all --ca ca --hub h.azure-devices.net --out bundles";
     let said = shop.run(words);
     assert_eq!(said.code, 1, "{}", said.err);
-    assert!(said.out.contains("1 bundles made, 0 already there, 1 refused: bundles"), "{}", said.out);
+    assert!(said.out.contains("1 bundle made, 0 already there, 1 refused: bundles"), "{}", said.out);
     assert!(said.err.contains("refused: a: its certificate is on hold"), "{}", said.err);
     assert!(shop.path("bundles/devices/b").exists() && !shop.path("bundles/devices/a").exists());
     shop.ok("revoke --ca ca --device-id a --release");
-    assert!(shop.ok(words).contains("1 bundles made, 1 already there: bundles"));
+    assert!(shop.ok(words).contains("1 bundle made, 1 already there: bundles"));
 }
 
 #[test]
@@ -90,8 +90,7 @@ fn what_is_left_out_of_a_renewal_because_of_a_hold_is_told() {
     for words in ["renew --ca ca --out new --within 400d", "expiring --ca ca --within 400d"] {
         let said = shop.run(words);
         assert_eq!(said.code, 0, "{}", said.err);
-        let told = "1 certificates that end by then are on hold (certificateHold) and left out, the first one is that \
-                    of `a`";
+        let told = "1 certificate that ends by then is on hold (certificateHold) and left out, that of `a`";
         assert!(said.err.contains(told), "{words}: {}", said.err);
     }
     assert!(!shop.ok("list --ca ca").contains("a: current"));

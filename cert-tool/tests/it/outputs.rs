@@ -141,7 +141,7 @@ fn bundles_of_all_are_made_once_and_begun_ones_are_cleaned_up() {
     assert_eq!(partial("all/devices"), 0);
     fs::remove_dir_all(shop.path("all/devices/_gw-1")).unwrap();
     let said = shop.ok(&format!("bundle out --all {HUB} --out all"));
-    assert!(said.contains("1 bundles made, 2 already there"), "{said}");
+    assert!(said.contains("1 bundle made, 2 already there"), "{said}");
     shop.ok(&format!("bundle out --from batch.csv {HUB} --tar --out tars"));
     let tar = shop.path("tars/devices/_pump-1.tar");
     assert_eq!(tar.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -185,7 +185,11 @@ fn pfx_files_are_made_for_all_and_only_once() {
         "{}",
         said.err
     );
-    assert!(said.err.contains("1 have no file: their keys are only on the devices"), "{}", said.err);
+    assert!(
+        said.err.contains("1 certificate without a file: the keys are only on the devices"),
+        "{}",
+        said.err
+    );
     for (file, subject) in [
         ("devices/_dev1.pfx", "Dev1"),
         ("devices/dev1.pfx", "dev1"),

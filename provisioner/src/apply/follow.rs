@@ -18,8 +18,8 @@ use crate::ledger::{Chunk, Ended, LedgerRow, Record, RowFilter, RowState, RunSta
 use crate::model::failure::ReasonCode;
 use crate::model::observer::ActivityProgress;
 use crate::model::run_id::RunId;
-use crate::model::text::counted;
 use crate::workers::{ChunkEnd, ChunkWork, ChunkWriter, MoreWork, RunError};
+use cli_support::counted::counted;
 pub(crate) use registrations::{DpsRegistrations, Found, HubRegistrations, RegisteredHub, Registrations};
 
 mod registrations;

@@ -17,8 +17,8 @@ use crate::model::observer::RunObserver;
 use crate::model::secret_file::note_if_exposed;
 use crate::model::service::ServiceKind;
 use crate::model::spec::IdentitySpec;
-use crate::model::text::counted;
 use crate::target::{TargetError, configured_reading};
+use cli_support::counted::counted;
 
 /// A batch file and its reading options.
 #[derive(Debug, Clone)]

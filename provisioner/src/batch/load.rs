@@ -22,7 +22,7 @@ use crate::ledger::{Credential, CredentialConflict, CredentialKind, LedgerError}
 use crate::model::digest::Sha256Digest;
 use crate::model::service::ServiceKind;
 use crate::model::spec::{GivenKeys, IdentitySpec};
-use crate::model::text::counted;
+use cli_support::counted::counted;
 
 /// The options for loading a batch.
 #[derive(Debug, Clone, Default)]

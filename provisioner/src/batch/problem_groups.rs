@@ -6,7 +6,7 @@ use std::fmt;
 use batch_file::Problem;
 
 use super::problem_limit::ProblemLimit;
-use crate::model::text::counted;
+use cli_support::counted::counted;
 
 /// Collects problems: those that differ only in their line are one group.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::printer::{Printer, json_line};
 use super::row_list::members_of;
 use crate::batch::{Loaded, ProblemLimit, check};
-use crate::model::text::counted;
+use cli_support::counted::counted;
 
 #[derive(Serialize)]
 struct Sums<'a> {

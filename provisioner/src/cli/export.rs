@@ -13,9 +13,9 @@ use super::new_file::{self, unwritable};
 use super::printer::Printer;
 use crate::export::{ExportError, ExportFormat, ExportSource, Exported, export};
 use crate::model::service::ServiceKind;
-use crate::model::text::counted;
 use crate::objects::{Objects, PATIENCE, on_hub};
 use crate::target::{OpenDps, ServiceChoice, with_dps};
+use cli_support::counted::counted;
 
 pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Failure> {
     let exported = match args.dps.choice(&args.target) {

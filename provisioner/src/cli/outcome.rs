@@ -13,10 +13,10 @@ use super::{report, verify};
 use crate::batch::FailedRowsError;
 use crate::ledger::{LedgerLocation, RunState, Totals};
 use crate::model::run_id::RunId;
-use crate::model::text::counted;
 use crate::report::{OpenReport, held_note, left_enabled_note, to_disable_note};
 use crate::run::{RunEnd, RunOutcome};
 use crate::verify::Verified;
+use cli_support::counted::counted;
 
 /// The outcome of a run as JSON.
 #[derive(Serialize)]

@@ -10,9 +10,9 @@ use super::failure::Failure;
 use super::printer::Printer;
 use super::row_list::{RowList, print_rejected};
 use crate::ledger::LedgerLocation;
-use crate::model::text::counted;
 use crate::plan::{BatchPlan, Plan, PlanRequest};
 use crate::report::quoted;
+use cli_support::counted::counted;
 
 pub(super) async fn run(
     args: &PlanArgs,

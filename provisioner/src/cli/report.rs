@@ -12,8 +12,8 @@ use super::printer::{Printer, pretty_json};
 use super::runs::print_run;
 use crate::batch::write_failed_rows;
 use crate::ledger::LedgerLocation;
-use crate::model::text::counted;
 use crate::report::{OpenReport, PAGE_BEGIN, PageError, ROW_COLUMNS, RunReport, unread_note};
+use cli_support::counted::counted;
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let opened = OpenReport::open(ledger, args.run, printer)?;

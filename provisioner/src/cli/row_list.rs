@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::args::Format;
 use super::failure::Failure;
 use super::printer::{Printer, json_line, pretty_json};
-use crate::model::text::counted;
 use crate::plan::{Action, PlannedRow};
+use cli_support::counted::counted;
 
 /// Prints rows as they are found, and the sum after them. What is as it should be is only counted.
 pub(super) struct RowList<'a> {

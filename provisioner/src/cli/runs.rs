@@ -8,11 +8,11 @@ use super::failure::Failure;
 use super::printer::Printer;
 use crate::ledger::{LedgerLocation, Operator, Verification};
 use crate::model::run_id::RunId;
-use crate::model::text::counted;
 use crate::report::{
     Cause, OpenReport, RunEntry, RunReport, held_note, left_enabled_note, list_runs, to_disable_note,
     undone_note,
 };
+use cli_support::counted::counted;
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let entries = list_runs(ledger, printer)?;

@@ -21,9 +21,9 @@ use crate::model::digest::Sha256Digest;
 use crate::model::observer::RunObserver;
 use crate::model::run_id::RunId;
 use crate::model::service::ServiceKind;
-use crate::model::text::counted;
 use crate::plan::PlanFile;
 use crate::target::{HubLabel, OpenService, ServiceChoice, ServiceTarget, TargetError};
+use cli_support::counted::counted;
 
 /// Begins a run that creates and updates the identities of a batch, and works on it.
 pub(super) async fn apply(

@@ -14,8 +14,8 @@ use crate::batch::open_owners;
 use crate::ledger::{Ledger, LedgerLocation, Loader, RowFilter, Run, RunOptions, RunState, Totals};
 use crate::model::maintenance::Maintenance;
 use crate::model::observer::RunObserver;
-use crate::model::text::counted;
 use crate::target::{ServiceChoice, ServiceTarget};
+use cli_support::counted::counted;
 
 /// Begins a run that changes the rows of an earlier run, and works on it.
 pub(super) async fn execute(
