@@ -89,7 +89,7 @@ fn most_frequent_delimiter(line: &[u8]) -> u8 {
     found.unwrap_or(b',')
 }
 
-const DELIMITERS: [u8; 3] = *b"\t;,";
+const DELIMITERS: [u8; 4] = *b"|\t;,";
 
 #[cfg(test)]
 mod tests {
@@ -101,9 +101,12 @@ mod tests {
             ("device_id,module_id", FirstLine::Header(b',')),
             ("device_id;module_id\r\n", FirstLine::Header(b';')),
             ("device_id\tmodule_id", FirstLine::Header(b'\t')),
+            ("device_id|module_id|x_a;b\r\n", FirstLine::Header(b'|')),
+            ("\"a|b|c\",device_id", FirstLine::Header(b',')),
             ("device_id", FirstLine::Header(b',')),
             ("\"a;b;c\",device_id", FirstLine::Header(b',')),
             ("sep=;\r\n", FirstLine::Separator(b';')),
+            ("sep=|", FirstLine::Separator(b'|')),
             ("{\"device_id\":\"d\"}", FirstLine::JsonLines),
             ("[", FirstLine::JsonArray),
         ] {

@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn every_text_comes_back(
         rows in proptest::collection::vec(("[a-z]{1,9}", "[ab\",;\t\r\n üx#']{0,9}", "\\PC{0,9}"), 1..9),
-        delimiter in proptest::sample::select(vec![",", ";", "\t"]),
+        delimiter in proptest::sample::select(vec![",", ";", "\t", "|"]),
         line_end in proptest::sample::select(vec!["\n", "\r\n"]),
     ) {
         let header = ["device_id", "x_a", "x_b"].join(delimiter);
