@@ -42,6 +42,8 @@ pub(crate) struct Header {
     pub(crate) cells: Vec<Arc<HeaderCell>>,
     /// Pairs of columns of which a row may fill only one.
     pub(crate) overlaps: Vec<(usize, usize)>,
+    /// True if the names are given with the options, as the file has no header.
+    pub(crate) is_given: bool,
 }
 
 /// The options about names, [`crate::ReadOptions::map`] and others, parsed.
@@ -50,6 +52,7 @@ pub(crate) struct NameMap {
     pairs: Vec<(String, Column)>,
     modules: Vec<ModuleId>,
     ignored: Vec<ColumnPattern>,
+    columns: Vec<String>,
 }
 
 /// The right side of a pair is not a known name.
@@ -69,13 +72,19 @@ impl NameMap {
         pairs: &[(String, String)],
         modules: &[ModuleId],
         ignored: &[ColumnPattern],
+        columns: &[String],
     ) -> Result<Self, MapError> {
         let parse = |(theirs, ours): &(String, String)| match column_of(ours, modules) {
             Ok(column) => Ok((theirs.trim().to_owned(), column)),
             Err(flaw) => Err(MapError { theirs: theirs.clone(), ours: ours.clone(), remedy: flaw.remedy }),
         };
         let pairs = pairs.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { pairs, modules: modules.to_vec(), ignored: ignored.to_vec() })
+        Ok(Self { pairs, modules: modules.to_vec(), ignored: ignored.to_vec(), columns: columns.to_vec() })
+    }
+
+    /// The names of the columns of a file without a header; empty if the file has one.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// The modules that each row has, if rows are devices with their modules.
@@ -136,19 +145,35 @@ impl Header {
     ) -> Self {
         let read = |(place, name)| Arc::new(map.read(name, Some(place), findings));
         let cells: Vec<_> = written.enumerate().map(read).collect();
-        let header = Self { overlaps: overlaps(&cells), cells };
+        let header = Self { overlaps: overlaps(&cells), cells, is_given: !map.columns.is_empty() };
         map.check_used(&header, findings);
         header.check_duplicates(findings);
         if !header.has_device_id() {
-            findings.column_error(
-                Field::DeviceId.name(),
-                Flaw::new(
-                    "the header has no such column, which every batch needs",
-                    "begin the file with a header that names `device_id`; `--map theirs=device_id` renames a column",
-                ),
-            );
+            findings.column_error(Field::DeviceId.name(), header.without_device_id());
         }
         header
+    }
+
+    fn without_device_id(&self) -> Flaw {
+        if self.is_given {
+            let remedy = "name it at its place, as in `--columns device_id,x_lot`";
+            return Flaw::new("`--columns` has no such column, which every batch needs", remedy);
+        }
+        let rename =
+            "begin the file with a header that names `device_id`; `--map theirs=device_id` renames a column";
+        let has_known = self.cells.iter().any(|cell| cell.column.is_some());
+        let remedy = match self.cells.len() {
+            _ if has_known => rename.to_owned(),
+            1 => format!("{rename}; a list of ids without a header is read with `--columns device_id`"),
+            _ => format!("{rename}; a file without a header is read with `--columns device_id,…`"),
+        };
+        Flaw::new("the header has no such column, which every batch needs", remedy)
+    }
+
+    /// Returns true if a row has the names of the columns in its cells.
+    pub(crate) fn is_repeated_by<'a>(&self, row: impl Iterator<Item = &'a str>) -> bool {
+        let folded = |text: &str| text.trim().to_lowercase();
+        row.map(folded).eq(self.cells.iter().map(|cell| folded(&cell.written)))
     }
 
     pub(crate) fn has_device_id(&self) -> bool {
@@ -231,7 +256,7 @@ mod tests {
 
     fn header(names: &[&str], map: &[(&str, &str)]) -> (Header, Vec<String>) {
         let pairs: Vec<_> = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let map = NameMap::new(&pairs, &[], &[]).unwrap();
+        let map = NameMap::new(&pairs, &[], &[], &[]).unwrap();
         let mut findings = Findings::new("f", Some(1));
         let header = Header::parse(names.iter().copied(), &map, &mut findings);
         let problems = findings.into_problems();
@@ -249,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_map_to_nowhere_or_from_nowhere_is_refused() {
-        let error = NameMap::new(&[("a".into(), "devce_id".into())], &[], &[]).unwrap_err();
+        let error = NameMap::new(&[("a".into(), "devce_id".into())], &[], &[], &[]).unwrap_err();
         assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
         let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);
         assert!(problems[0].contains("did you mean `Serial1`?"), "{problems:?}");

@@ -68,6 +68,9 @@ pub struct ReadOptions {
     /// The names of columns that are not read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<ColumnPattern>,
+    /// The names of the columns of a CSV file without a header; empty if the file has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 /// A whole batch in memory.
@@ -98,7 +101,7 @@ impl BatchReader {
         base: &Path,
         options: &ReadOptions,
     ) -> Result<Self, OpenError> {
-        let map = NameMap::new(&options.map, &options.modules, &options.ignore)?;
+        let map = NameMap::new(&options.map, &options.modules, &options.ignore, &options.columns)?;
         let OpenedSource { source, format, problems } = Source::open(input, map, name)?;
         Ok(Self {
             name: name.to_owned(),

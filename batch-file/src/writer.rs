@@ -87,7 +87,9 @@ impl Rows {
         let mut builder = csv::WriterBuilder::new();
         builder.delimiter(delimiter).terminator(terminator).flexible(true);
         let mut csv = builder.from_writer(file);
-        csv.write_record(&format.names)?;
+        if format.has_header {
+            csv.write_record(&format.names)?;
+        }
         Ok(Self::Csv(Box::new(csv)))
     }
 

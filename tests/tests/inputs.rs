@@ -85,3 +85,27 @@ fn the_settings_of_a_folder_expand_rows_and_plans_and_runs_keep_them() -> Result
     assert!(refused.stderr.contains(place), "{refused:?}");
     Ok(())
 }
+
+#[test]
+fn lists_without_a_header_are_issued_applied_and_repaired_with_the_names_of_their_columns() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("ids.txt", "PMP-1\nPMP-2\n")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    let missing = station.provision(&hub, ["check", "ids.txt"])?.expect_code(2)?;
+    assert!(missing.stdout.contains("--columns device_id"), "{missing:?}");
+    let issue =
+        ["issue", "--ca", "pki", "--from", "ids.txt", "--columns", "device_id", "--out", "pki/issued"];
+    station.run("cert-tool", issue)?.expect_code(0)?;
+    station
+        .provision(&hub, ["apply", "ids.txt", "--columns", "device_id", "--issue", "pki"])?
+        .expect_code(0)?;
+    station.write("more.csv", "PMP-2|sas|L7\nPMP-3|sas|L8\n")?;
+    let names = ["--columns", "device_id,auth,tags.line"];
+    station.provision(&hub, [&["apply", "more.csv"], &names[..]].concat())?.expect_code(1)?;
+    let failed = std::fs::read_to_string(station.path("more.run-2-failed.csv"))?;
+    assert_eq!(failed, "PMP-2|sas|L7\n", "it is read with the same options");
+    let verify = ["verify", "ids.txt", "--columns", "device_id", "--issue", "pki"];
+    station.provision(&hub, verify)?.expect_code(0)?;
+    Ok(())
+}

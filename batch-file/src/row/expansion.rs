@@ -120,7 +120,7 @@ impl ModulePlan {
                 origins.push(Origin::Cell(place));
             }
         }
-        let header = Arc::new(Header { overlaps: overlaps(&cells), cells: cells.clone() });
+        let header = Arc::new(Header { overlaps: overlaps(&cells), cells: cells.clone(), is_given: false });
         Self { id: id.clone(), header, cells: cells.into(), origins, recent: VecDeque::new() }
     }
 

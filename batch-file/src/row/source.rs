@@ -13,9 +13,9 @@ use crate::header::module_column::check_listed;
 use crate::header::{Header, MAX_COLUMNS, MapError, NameMap};
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::json_lines::JsonRows;
-use crate::text::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
+use crate::text::dialect::{ByteOrderMark, Dialect, FirstLine, Format, delimiter_of_row};
 use crate::text::lines::{Lines, LinesError, NextLine};
-use crate::text::records::{Records, encoding_flaw, too_long};
+use crate::text::records::{NextRecord, Records, encoding_flaw, too_long};
 
 /// The reason why a file can't be read as a batch at all.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +108,17 @@ impl Source {
             LinesError::Io(source) => io_error(name, source),
             LinesError::Refused(flaw) => refusal(name, flaw),
         })?;
-        match first_line(&mut lines, name)? {
+        let (first, text) = first_line(&mut lines, name)?;
+        match first {
+            FirstLine::JsonLines | FirstLine::JsonArray if !map.columns().is_empty() => {
+                Err(refusal(name, columns_of_json()))
+            }
             FirstLine::JsonArray => Err(refusal(name, json_array())),
             FirstLine::JsonLines => Ok(OpenedSource::json_lines(lines, map, name)),
+            FirstLine::Header(_) if !map.columns().is_empty() => {
+                let delimiter = delimiter_of_row(&text, map.columns().len());
+                OpenedSource::csv(lines, delimiter, mark, &map, name)
+            }
             FirstLine::Header(delimiter) | FirstLine::Separator(delimiter) => {
                 OpenedSource::csv(lines, delimiter, mark, &map, name)
             }
@@ -205,12 +213,13 @@ impl CsvRows {
 
 fn align(row: Arc<CsvRow>, findings: &mut Findings<'_>) -> RawCells {
     let (own, due) = (row.record.len(), row.header.cells.len());
+    let names = if row.header.is_given { "`--columns` names" } else { "the header has" };
     let cells = Cells::of_csv(row);
     if own == due {
         return RawCells::Aligned(cells);
     }
     findings.error(Flaw::new(
-        format!("the row has {own} cells, the header has {due}"),
+        format!("the row has {own} cells, {names} {due}"),
         "look for a missing or a needless delimiter; a cell that contains one must be in quotes",
     ));
     RawCells::Misaligned(cells)
@@ -250,7 +259,7 @@ impl OpenedSource {
         check_listed(map.modules(), &mut findings);
         Self {
             source: Source::JsonLines { lines, rows: JsonRows::new(map), text: Vec::new() },
-            format: Format { dialect: Dialect::JsonLines, names: Vec::new() },
+            format: Format { dialect: Dialect::JsonLines, names: Vec::new(), has_header: false },
             problems: findings.into_problems(),
         }
     }
@@ -266,6 +275,9 @@ impl OpenedSource {
         let mut record = StringRecord::new();
         let found = records.next(&mut record).map_err(|source| io_error(name, source))?;
         let found = found.ok_or_else(|| refusal(name, empty()))?;
+        if !map.columns().is_empty() {
+            return Self::csv_without_header(records, (&record, &found), delimiter, mark, map, name);
+        }
         let mut findings = Findings::new(name, Some(found.line));
         let flaw = found.broken.or_else(|| too_many_columns(record.len()));
         if let Some(flaw) = flaw {
@@ -285,6 +297,7 @@ impl OpenedSource {
             format: Format {
                 dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
                 names: record.iter().map(str::to_owned).collect(),
+                has_header: true,
             },
             source: Source::Csv(CsvRows {
                 records,
@@ -297,10 +310,52 @@ impl OpenedSource {
             problems: findings.into_problems(),
         })
     }
+
+    /// Opens a file of rows only, whose first was read to see what it is.
+    fn csv_without_header(
+        mut records: Records,
+        (first, found): (&StringRecord, &NextRecord),
+        delimiter: u8,
+        mark: ByteOrderMark,
+        map: &NameMap,
+        name: &str,
+    ) -> Result<Self, OpenError> {
+        let line_end = records.line_end();
+        let names = map.columns().to_vec();
+        let mut findings = Findings::new(name, None);
+        check_listed(map.modules(), &mut findings);
+        let header = Header::parse(names.iter().map(String::as_str), map, &mut findings);
+        if let Some(flaw) = too_many_columns(names.len()) {
+            findings.error(flaw);
+        }
+        if header.is_repeated_by(first.iter()) && found.broken.is_none() {
+            findings.set_line(found.line);
+            findings.error(Flaw::new(
+                "the file has a header, which `--columns` says it has not",
+                "leave out `--columns`, or remove this line",
+            ));
+        }
+        if findings.has_errors() {
+            return Err(no_batch(name, findings));
+        }
+        records.unread();
+        Ok(Self {
+            format: Format { dialect: Dialect::Csv { delimiter, line_end, mark }, names, has_header: false },
+            source: Source::Csv(CsvRows {
+                records,
+                header: Arc::new(header),
+                recent: VecDeque::new(),
+                has_nameless_end: true,
+                unclosed: None,
+                first_unclosed: None,
+            }),
+            problems: findings.into_problems(),
+        })
+    }
 }
 
 /// Reads the first line that is not blank, and gives it back unless it only names the delimiter.
-fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
+fn first_line(lines: &mut Lines, name: &str) -> Result<(FirstLine, Vec<u8>), OpenError> {
     let mut text = Vec::new();
     loop {
         text.clear();
@@ -314,7 +369,7 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
         if !matches!(first, FirstLine::Separator(_)) {
             lines.unread(&text);
         }
-        return Ok(first);
+        return Ok((first, text));
     }
 }
 
@@ -355,6 +410,10 @@ fn too_many_columns(count: usize) -> Option<Flaw> {
 
 fn empty() -> Flaw {
     Flaw::new("the file is empty", "begin it with a header that names `device_id`")
+}
+
+fn columns_of_json() -> Flaw {
+    Flaw::new("the file is JSON, which has names of its own", "leave out `--columns`")
 }
 
 fn json_array() -> Flaw {

@@ -41,6 +41,8 @@ pub struct Format {
     pub(crate) dialect: Dialect,
     /// The original names of the columns; empty in JSON Lines, where each row has its own names.
     pub(crate) names: Vec<String>,
+    /// True if CSV begins with the names; false if only the options have them.
+    pub(crate) has_header: bool,
 }
 
 impl Format {
@@ -49,6 +51,7 @@ impl Format {
         Self {
             dialect: Dialect::Csv { delimiter: b',', line_end: LineEnd::Lf, mark: ByteOrderMark::Absent },
             names: names.into_iter().map(str::to_owned).collect(),
+            has_header: true,
         }
     }
 }
@@ -80,12 +83,23 @@ impl FirstLine {
     }
 }
 
+/// The delimiter of a row with so many cells: the first that makes as many of it, or else the one of which it
+/// has most.
+pub(crate) fn delimiter_of_row(line: &[u8], cells: usize) -> u8 {
+    let line = line.trim_ascii_end();
+    let fits = |delimiter: &u8| count_outside_quotes(line, *delimiter) + 1 == cells;
+    DELIMITERS.into_iter().rev().find(fits).unwrap_or_else(|| most_frequent_delimiter(line))
+}
+
+fn count_outside_quotes(line: &[u8], delimiter: u8) -> usize {
+    let outside_quotes = line.split(|&byte| byte == b'"').step_by(2).flatten();
+    outside_quotes.filter(|&&byte| byte == delimiter).count()
+}
+
 /// A comma, unless a different delimiter is more frequent outside quotes.
 fn most_frequent_delimiter(line: &[u8]) -> u8 {
-    let outside_quotes = || line.split(|&byte| byte == b'"').step_by(2).flatten();
-    let count = |delimiter: u8| outside_quotes().filter(|&&byte| byte == delimiter).count();
     // Of equals, `max_by_key` takes the last.
-    let found = DELIMITERS.into_iter().max_by_key(|&delimiter| count(delimiter));
+    let found = DELIMITERS.into_iter().max_by_key(|&delimiter| count_outside_quotes(line, delimiter));
     found.unwrap_or(b',')
 }
 
@@ -94,6 +108,19 @@ const DELIMITERS: [u8; 4] = *b"|\t;,";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_of_known_length_tells_its_delimiter() {
+        for (line, cells, expected) in [
+            ("d1;1,5,2;x\r\n", 3, b';'),
+            ("d1", 1, b','),
+            ("d1\t\t", 3, b'\t'),
+            ("d1|\"a;b\"|c", 3, b'|'),
+            ("d1;x", 3, b';'),
+        ] {
+            assert_eq!(delimiter_of_row(line.as_bytes(), cells), expected, "{line}");
+        }
+    }
 
     #[test]
     fn the_first_line_tells_the_dialect() {

@@ -60,6 +60,12 @@ impl Records {
         }
     }
 
+    /// Returns the record that was read last to the file, so that it is read again.
+    pub(crate) fn unread(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        self.lines.unread(&text);
+    }
+
     /// The line end of the last record.
     pub(crate) fn line_end(&self) -> LineEnd {
         match self.text.ends_with(b"\r\n") {

@@ -5,6 +5,7 @@
 mod expansion;
 mod fixtures;
 mod hostile;
+mod no_header;
 mod round_trip;
 mod rows;
 mod secrets;

@@ -153,6 +153,9 @@ pub(crate) struct BatchArgs {
     /// Read each row as a device with these modules, whose columns are `modules.<id>.<column>`.
     #[arg(long, value_name = "ID,…", value_delimiter = ',', requires = "batch")]
     modules: Vec<ModuleId>,
+    /// Read a CSV file without a header, whose columns have these names; `device_id` for a list of ids.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "batch")]
+    columns: Vec<String>,
 }
 
 impl BatchArgs {
@@ -163,6 +166,7 @@ impl BatchArgs {
             id_pattern: self.id_pattern.clone(),
             modules: self.modules.clone(),
             ignore: self.ignore.clone(),
+            columns: self.columns.clone(),
         }
     }
 }

@@ -283,6 +283,7 @@ struct StoredOptions {
     id_pattern: Option<IdPattern>,
     modules: Vec<ModuleId>,
     ignore: Vec<ColumnPattern>,
+    columns: Vec<String>,
     profile: Option<String>,
     plan: Option<Sha256Digest>,
     service: ServiceKind,
@@ -294,9 +295,9 @@ impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
         let StoredOptions { maintenance, created_by_tag, issue, quarantine, .. } = stored;
-        let StoredOptions { map, id_pattern, modules, ignore, .. } = stored;
+        let StoredOptions { map, id_pattern, modules, ignore, columns, .. } = stored;
         let StoredOptions { profile, plan, service, entries, follow, .. } = stored;
-        let read = ReadOptions { map, id_pattern, modules, ignore };
+        let read = ReadOptions { map, id_pattern, modules, ignore, columns };
         let rules = ApplyRules { mode, twin };
         Self {
             maintenance,

@@ -325,6 +325,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
             id_pattern: Some("[ab]".parse().unwrap()),
             modules: vec!["m".parse().unwrap()],
             ignore: vec!["ERP*".parse().unwrap()],
+            columns: vec!["Serial".into(), "x_a".into()],
         },
         profile: Some("gateway".into()),
         plan: Some(Sha256Digest::of(b"plan")),

@@ -86,15 +86,16 @@ fn entry_options(entries: &EntryOptions) -> String {
 
 /// Those of the options that say how the run read its batch. Each command that reads a batch takes them.
 fn reading_options(run: &Run) -> String {
-    let ReadOptions { map, id_pattern, modules, ignore } = &run.options.read;
+    let ReadOptions { map, id_pattern, modules, ignore, columns } = &run.options.read;
     let maps = map.iter().map(|(theirs, ours)| format!(" --map {}", quoted(&format!("{theirs}={ours}"))));
     let ignored = ignore.iter().map(|pattern| format!(" --ignore {}", quoted(&pattern.to_string())));
     let modules: Vec<_> = modules.iter().map(ModuleId::as_str).collect();
     let modules = (!modules.is_empty()).then(|| format!(" --modules {}", quoted(&modules.join(","))));
+    let columns = (!columns.is_empty()).then(|| format!(" --columns {}", quoted(&columns.join(","))));
     let pattern = id_pattern.as_ref();
     let pattern = pattern.map(|pattern| format!(" --id-pattern {}", quoted(&pattern.to_string())));
     let skip = (run.rejected > 0).then(|| " --skip-bad-rows".to_owned());
-    maps.chain(ignored).chain(modules).chain(pattern).chain(skip).collect()
+    maps.chain(ignored).chain(modules).chain(columns).chain(pattern).chain(skip).collect()
 }
 
 fn issue_options(IssueFolders { ca, out }: &IssueFolders) -> String {

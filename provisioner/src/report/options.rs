@@ -57,12 +57,13 @@ fn entries_in_words(entries: &EntryOptions) -> Vec<String> {
 }
 
 fn reading_in_words(read: &ReadOptions) -> Vec<String> {
-    let ReadOptions { map, id_pattern, modules, ignore } = read;
+    let ReadOptions { map, id_pattern, modules, ignore, columns } = read;
     let mut words = Vec::new();
     words.extend(map.iter().map(|(theirs, ours)| format!("column {theirs} read as {ours}")));
     words.extend(ignore.iter().map(|pattern| format!("columns {pattern} not read")));
     let modules: Vec<_> = modules.iter().map(ModuleId::as_str).collect();
     words.extend((!modules.is_empty()).then(|| format!("modules {} of each device", modules.join(", "))));
+    words.extend((!columns.is_empty()).then(|| format!("no header, columns {}", columns.join(", "))));
     words.extend(id_pattern.as_ref().map(|pattern| format!("device ids like {pattern}")));
     words
 }
@@ -96,6 +97,7 @@ mod tests {
                 map: vec![("Serial".to_owned(), "device_id".to_owned())],
                 modules: vec!["tele".parse().unwrap(), "up".parse().unwrap()],
                 ignore: vec!["ERP*".parse().unwrap()],
+                columns: vec!["Serial".to_owned(), "status".to_owned()],
                 ..ReadOptions::default()
             },
             ..RunOptions::default()
@@ -104,7 +106,7 @@ mod tests {
             options(&apply),
             "creates what is missing, writes twins only once, devices left disabled, in quarantine, certificates of the \
              CA in pki, issued to pki/issued, profile gateway for rows that name none, column Serial read as device_id, \
-             columns ERP* not read, modules tele, up of each device"
+             columns ERP* not read, modules tele, up of each device, no header, columns Serial, status"
         );
         let of =
             |maintenance| options(&RunOptions { maintenance: Some(maintenance), ..RunOptions::default() });

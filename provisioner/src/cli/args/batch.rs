@@ -87,6 +87,9 @@ pub(in crate::cli) struct ReadArgs {
     /// [default: `modules` under `[batch]` in provisioner.toml].
     #[arg(long, value_name = "ID,…", value_delimiter = ',', requires = "file")]
     modules: Vec<ModuleId>,
+    /// Read a CSV file without a header, whose columns have these names; `device_id` for a list of ids.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "file")]
+    columns: Vec<String>,
     /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
     /// [default: `id_pattern` under `[batch]` in provisioner.toml]
     #[arg(long, value_name = "REGEX", requires = "file")]
@@ -101,6 +104,7 @@ impl ReadArgs {
             id_pattern: self.id_pattern.clone(),
             modules: self.modules.clone(),
             ignore: self.ignore.clone(),
+            columns: self.columns.clone(),
         }
     }
 }

@@ -159,6 +159,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
                 id_pattern: Some("p.*".parse().unwrap()),
                 modules: vec!["m".parse().unwrap(), "n".parse().unwrap()],
                 ignore: vec!["ERP *".parse().unwrap()],
+                columns: vec!["Serial".into(), "x_a".into()],
             },
             profile: Some("gateway".into()),
             plan: Some(Sha256Digest::of(b"plan")),
@@ -178,7 +179,7 @@ fn each_command_on_a_batch_has_all_options_that_the_run_was_begun_with() {
                     ApplyMode::Upsert => " --mode upsert",
                 };
                 let expected = format!(
-                    " --issue pki --out out --profile=gateway --map Serial=device_id --ignore 'ERP *' --modules m,n --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
+                    " --issue pki --out out --profile=gateway --map Serial=device_id --ignore 'ERP *' --modules m,n --columns Serial,x_a --id-pattern 'p.*' --skip-bad-rows{mode} --twin replace \
                      --quarantine --created-by-tag=made"
                 );
                 assert!(command.ends_with(&expected), "{reason:?}: {command}");
