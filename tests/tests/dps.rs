@@ -49,6 +49,10 @@ fn a_batch_becomes_enrolments_and_its_modules_wait() -> Result<()> {
     ensure!(verify("faster.csv", 1)?.json()?["different"] == PUMPS);
     let conflict = station.provision_dps(&hub, &["apply", "faster.csv", "--dps"], 1)?;
     ensure!(conflict.stdout.contains("desired.interval"), "{}", conflict.stdout);
+    for verb in [&["report", "--format", "csv"][..], &["audit"]] {
+        let told = station.run("provisioner", verb)?.stdout;
+        ensure!(told.contains("DPS has ") && !told.contains("hub has "), "{verb:?}: {told}");
+    }
     let upsert = ["apply", "faster.csv", "--dps", "--mode", "upsert", "--format", "json"];
     let updated = station.provision_dps(&hub, &upsert, 0)?.json()?;
     ensure!(updated["totals"]["updated"] == PUMPS, "{updated}");

@@ -53,9 +53,10 @@ fn presented(own: &Certificate, next: Option<&Certificate>, issuers: &[Certifica
     }
 }
 
+/// Returns true for a CA that may sign certificates. A damaged extension allows nothing.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
-    let usage = certificate.key_usage().ok().flatten();
-    certificate.is_ca() && usage.is_none_or(|usage| usage.value.key_cert_sign())
+    let usage = certificate.key_usage();
+    certificate.is_ca() && usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 fn for_tls_clients(certificate: &X509Certificate<'_>) -> bool {

@@ -6,6 +6,7 @@ mod batch;
 mod ca;
 mod ca_life;
 mod ca_limits;
+mod ca_new_key;
 mod crl;
 mod csr;
 mod damage;

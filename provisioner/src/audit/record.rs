@@ -13,6 +13,7 @@ use crate::model::effect::Effect;
 use crate::model::etags::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 use crate::model::spec::AuthSpec;
 
 /// The record of the run.
@@ -106,8 +107,8 @@ impl<'a> RowRecord<'a> {
             error: record.error.as_deref(),
             tracking_id: record.tracking_id.as_deref(),
             reason: record.reason,
-            differences: texts(&record.differences),
-            drift: row.drift.as_deref().map(texts),
+            differences: texts(&record.differences, run.options.service),
+            drift: row.drift.as_deref().map(|drift| texts(drift, run.options.service)),
             held_by: record.held_by,
             status_reason_before: row.status_reason_before.as_ref().map(StatusReason::as_str),
             before: &row.before,
@@ -137,8 +138,8 @@ impl EndRecord {
 
 /// The differences as texts, because a different program might write their numbers in a different
 /// form.
-fn texts(differences: &[Difference]) -> Vec<String> {
-    differences.iter().map(ToString::to_string).collect()
+fn texts(differences: &[Difference], service: ServiceKind) -> Vec<String> {
+    differences.iter().map(|difference| difference.told("batch has", service)).collect()
 }
 
 fn auth(auth: &AuthSpec) -> (&'static str, Option<Thumbprint>, Option<Thumbprint>) {

@@ -9,10 +9,14 @@ use crate::ledger::{Ledger, LedgerError, LedgerRow, Operator, Record, Run, Sessi
 use crate::model::compare::Difference;
 use crate::model::etags::Etags;
 use crate::model::run_id::RunId;
+use crate::model::service::ServiceKind;
 
 /// A row of a report.
 #[derive(Serialize)]
 pub(crate) struct ReportRow<'a> {
+    /// The service of the run, for texts.
+    #[serde(skip)]
+    service: ServiceKind,
     line: u64,
     device_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +58,7 @@ impl Operators {
     pub(super) fn row<'a>(&'a self, row: &'a LedgerRow) -> ReportRow<'a> {
         let identity = &row.spec.identity;
         ReportRow {
+            service: self.run.options.service,
             line: row.line,
             device_id: identity.device().as_str(),
             module_id: identity.module().map(|module| module.as_str()),
@@ -75,8 +80,10 @@ impl ReportRow<'_> {
     pub(crate) fn cells(&self) -> [String; ROW_COLUMNS.len()] {
         let record = &self.record;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        let list =
-            |found: &[Difference]| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let list = |found: &[Difference]| {
+            let told = |difference: &Difference| difference.told("batch has", self.service);
+            found.iter().map(told).collect::<Vec<_>>().join("; ")
+        };
         let drift = match self.drift {
             Some([]) => "missing".into(),
             Some(found) => list(found),
