@@ -38,7 +38,7 @@ pub enum Error {
     /// A system clock that can't be right.
     #[error(
         "the system clock says {}, which can't be right; certificates made now would be of no use",
-        rfc3339(*now)
+        rfc3339(now.truncate_to_second())
     )]
     BadClock {
         /// Its time.

@@ -252,6 +252,55 @@ fn stations_follow_one_run_and_one_that_dies_is_replaced() -> Result<()> {
     Ok(())
 }
 
+/// The address that a `follow` listens at for allocations. It never tells its key.
+fn allocation_url(lines: &mut impl Iterator<Item = std::io::Result<String>>, secret: &str) -> Result<String> {
+    loop {
+        let line = lines.next().context("it ended before it listened")??;
+        ensure!(!line.contains(secret), "{line}");
+        if let Some((_, rest)) = line.split_once("custom allocation: ") {
+            return Ok(rest.split('?').next().unwrap_or_default().to_owned());
+        }
+    }
+}
+
+#[test]
+fn allocations_are_answered_over_tls_to_whoever_has_the_key() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start_with_free_dps(&station, &[])?;
+    station.write("pumps.csv", &batch(1))?;
+    let secret = "0123456789abcdef0123456789abcdef";
+    station.write("allocation.key", secret)?;
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    station.write("server.pem", &certified.cert.pem())?;
+    let key = station.write("server.key", &certified.signing_key.serialize_pem())?;
+    #[cfg(unix)]
+    std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let mut command = station.provisioner_beside_dps(&hub)?;
+    command.args(["follow", "pumps.csv", "--dps", "--interval", "1s", "--listen", "127.0.0.1:0"]);
+    command.args(["--listen-key-file", "allocation.key", "--listen-certificate", "server.pem"]);
+    command.args(["--listen-private-key", "server.key"]);
+    let mut following = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(following.stderr.take().context("stderr")?).lines();
+    let url = allocation_url(&mut lines, secret)?.replace("127.0.0.1", "localhost");
+    ensure!(url.starts_with("https://"), "{url}");
+    let root = reqwest::Certificate::from_pem(certified.cert.pem().as_bytes())?;
+    #[expect(clippy::disallowed_methods, reason = "it follows no redirects")]
+    let client = reqwest::blocking::Client::builder()
+        .tls_certs_only([root])
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let status = |url: &str| -> Result<u16> { Ok(client.post(url).body("{}").send()?.status().as_u16()) };
+    ensure!(status(&format!("{url}?code=wrong"))? == 401 && status(&url)? == 401);
+    ensure!(status(&format!("{url}?code={secret}"))? == 400, "the request names no device");
+    // Who speaks no TLS gets no answer.
+    let plain = url.replace("https://", "http://");
+    ensure!(client.post(format!("{plain}?code={secret}")).body("{}").send().is_err());
+    following.kill()?;
+    following.wait()?;
+    Ok(())
+}
+
 #[test]
 fn devices_of_a_group_get_twins_of_their_own_by_custom_allocation() -> Result<()> {
     let station = Station::new()?;
@@ -266,13 +315,7 @@ fn devices_of_a_group_get_twins_of_their_own_by_custom_allocation() -> Result<()
     command.args(["--listen", "127.0.0.1:0", "--listen-key-file", "allocation.key"]);
     let mut following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(following.stderr.take().context("stderr")?).lines();
-    let url = loop {
-        let line = lines.next().context("it ended before it listened")??;
-        ensure!(!line.contains(secret), "{line}");
-        if let Some((_, rest)) = line.split_once("custom allocation: ") {
-            break rest.split('?').next().unwrap_or_default().to_owned();
-        }
-    };
+    let url = allocation_url(&mut lines, secret)?;
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
 
     let devices = Registrant::new(&hub)?;
